@@ -1,0 +1,119 @@
+// Package broker runs sessions: it lets connectors act one step at a time,
+// keeps what they return, expires and erases, and tells those who must know.
+//
+// What happens nowhere else: a session's state is assigned only through the
+// move table; an upstream is called only by an order's owner and never inside
+// a transaction; a notification is written only in the transaction that made
+// it true.
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/eid"
+	"eidgate/relying"
+)
+
+// Config is what a Broker needs. All fields are required unless said
+// otherwise.
+type Config struct {
+	Store      Store
+	Connectors map[eid.Environment]map[eid.EID]connector.Connector
+	// Settings finds the credentials of an account's eID.
+	Settings func(ctx context.Context, s *Session, e eid.EID) (connector.Settings, error)
+	// Outbox says what is to be told when a session has ended, by API. Pure.
+	Outbox map[string]func(*Final) []Delivery
+	// Public is the address of the hosted pages, no slash at the end.
+	Public string
+	// HandleKey keys the hashes of browser secrets, equal on all nodes.
+	HandleKey []byte
+	Epoch     string                 // names this run of this node, random
+	Now       func() time.Time       // default time.Now
+	Jumped    func() <-chan struct{} // optional: closed when Now has jumped (sandbox clock)
+	NewID     func() string          // UUIDv4
+	Log       *slog.Logger
+	Limits    Limits
+	Wake      func()             // optional: called after a commit that wrote to the outbox
+	Hint      func(owner string) // optional: tells another node to read its inbox
+	Observe   func(Observation)  // optional: metrics and the terminal's log of logins
+}
+
+// Limits are the clocks of a session. Zero fields take the defaults.
+type Limits struct {
+	Unopened  time.Duration // created, nothing begun; default 30 min
+	Idle      time.Duration // without an act of the person; default 15 min
+	Extend    time.Duration // added by each extension; default 10 min
+	Before    time.Duration // absolute, before a person is confirmed; default 3 h
+	After     time.Duration // absolute, after it; default 30 min
+	Keep      time.Duration // personal data after the end; default 24 h
+	Beat      time.Duration // of a node; default 3 s
+	Dead      time.Duration // without a beat; default 8 s
+	Calls     int           // upstream calls at once; default 256
+	EffectFor time.Duration // how long a request waits for another node; default 3 s
+}
+
+// An Observation is something that metrics count.
+type Observation struct {
+	Kind    string // "created", "started", "ended", "upstream", "binding_mismatch", "erased", "conflict"
+	Session *Session
+	Took    time.Duration
+	Result  string
+}
+
+// A Final is a session that has just ended, for those who render
+// notifications.
+type Final struct {
+	Session  *Session
+	Spec     *Spec
+	Identity *eid.Identity
+	Evidence []eid.Evidence
+	Now      time.Time
+	NewID    func() string
+}
+
+// A New asks for a session.
+type New struct {
+	ID       string // optional; default a new UUIDv4
+	Caller   relying.Caller
+	API      string
+	Config   string
+	Purpose  eid.Purpose
+	Language string
+	Spec     Spec
+	Texts    *connector.Texts // what is to be signed
+}
+
+// A Handle is what a browser shows to prove that it is the one: the secret of
+// its cookie, or, where cookies are blocked, the token in the address.
+type Handle struct {
+	Cookie string
+	Token  string
+}
+
+// A Place is where a person stands on the hosted page.
+type Place string
+
+const (
+	AtChoice    Place = "choice"    // several methods
+	AtFront     Place = "front"     // nothing begun: the connector's first form
+	AtStep      Place = "step"      // View.Step says what
+	AtRetry     Place = "retry"     // View.Step is a Fail that may be tried again
+	AtEnd       Place = "end"       // the session has ended
+	AtElsewhere Place = "elsewhere" // another browser holds the session
+)
+
+// A View is all that a page may know of a session.
+type View struct {
+	Place     Place
+	Session   Session
+	Spec      Spec
+	Info      connector.Info
+	Front     *connector.Ask
+	Step      connector.Step
+	Failed    eid.Reason // at AtRetry and AtEnd
+	CanLonger bool       // an extension is still possible
+	Bound     bool       // this browser holds the session
+}

@@ -1,0 +1,58 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/eid"
+)
+
+// What callers decide on.
+var (
+	ErrNotFound  = errors.New("no such session")
+	ErrConflict  = errors.New("the row has changed meanwhile")
+	ErrMove      = errors.New("the session is in another state")
+	ErrElsewhere = errors.New("the session belongs to another browser")
+)
+
+// A Store keeps sessions. Every method is safe for concurrent use. Sealed
+// values go in and come out as plain bytes; the store never writes them so.
+type Store interface {
+	// Apply makes one change. It raises Session.Version and Order.Fence of
+	// the rows that it is given. ErrConflict: a row was not as it was read,
+	// and nothing has changed.
+	Apply(ctx context.Context, c *Change) error
+
+	// Session reads a row; ErrNotFound also for erased ones that have left
+	// nothing to read.
+	Session(ctx context.Context, id string) (*Session, error)
+	// Order reads an order with its body; ErrNotFound.
+	Order(ctx context.Context, id string) (*Order, error)
+	// Data reads and opens one blob; ErrNotFound when absent or erased.
+	Data(ctx context.Context, session, kind string) ([]byte, error)
+	// Evidence reads and opens all blobs under DataEvidence, by name.
+	Evidence(ctx context.Context, session string) ([]eid.Evidence, error)
+	// Notes reads the timeline in order.
+	Notes(ctx context.Context, session string) ([]Note, error)
+	// Find names the order that an upstream's word belongs to; ErrNotFound.
+	Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (order string, err error)
+	// Refs lists the upstream's names for the session's orders, in order of
+	// their creation.
+	Refs(ctx context.Context, session string) ([]connector.Ref, error)
+
+	// Due lists sessions whose Due has come, oldest first.
+	Due(ctx context.Context, now time.Time, limit int) ([]*Session, error)
+	// Orphans lists running orders whose owner has not beaten since the given
+	// moment, or is not known at all.
+	Orphans(ctx context.Context, since time.Time, limit int) ([]*Order, error)
+	// Inbox lists messages for the orders of an owner, oldest first.
+	Inbox(ctx context.Context, owner string, limit int) ([]Message, error)
+	// Beat says that a node lives. The first beat of an epoch registers it.
+	Beat(ctx context.Context, epoch string, now time.Time) error
+	// Alive says when a node last beat; zero if it is not known.
+	Alive(ctx context.Context, epoch string) (time.Time, error)
+	// Leave forgets a node that has stopped in order.
+	Leave(ctx context.Context, epoch string) error
+}

@@ -1,0 +1,127 @@
+// Package eid is the vocabulary that every other package shares: which eIDs
+// there are, what they say about a person, what proves it, and how an attempt
+// can end. It holds no behaviour beyond keeping personal data out of logs.
+package eid
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// An EID is an electronic identity as a relying party names it, or a stage
+// that enriches somebody else's identity ("spar", "pidcpr").
+type EID string
+
+const (
+	BankIDSE EID = "bankidse"
+	IDIN     EID = "idin"
+	IDINAge  EID = "idinage"
+	Itsme    EID = "itsme"
+	BankIDNO EID = "bankidno"
+	MitID    EID = "mitid"
+	NemID    EID = "nemid"
+)
+
+// Name is what people read, spelled as its owner spells it.
+func (e EID) Name() string {
+	if n, ok := names[e]; ok {
+		return n
+	}
+	return string(e)
+}
+
+var names = map[EID]string{
+	BankIDSE: "BankID", IDIN: "iDIN", IDINAge: "iDIN", Itsme: "itsme",
+	BankIDNO: "BankID", MitID: "MitID", NemID: "NemID",
+}
+
+// An Environment is a property of every key, client and session; nothing
+// crosses from one to the other.
+type Environment string
+
+const (
+	Test Environment = "test"
+	Live Environment = "live"
+)
+
+// A Purpose is what a session is for.
+type Purpose string
+
+const (
+	Identify Purpose = "identify"
+	Age      Purpose = "age"
+	Sign     Purpose = "sign"
+)
+
+// A Binding says how surely the browser that saw the end is the one that
+// began: Strong by cookie, Weak by a one-time token in the address, None when
+// no page of ours stood in between.
+type Binding string
+
+const (
+	Strong Binding = "strong"
+	Weak   Binding = "weak"
+	None   Binding = "none"
+)
+
+// A Number is a national identity number, normalised as natid prints it. Logs
+// and error texts show it masked; string(n) is the number itself.
+type Number string
+
+func (n Number) String() string       { return strings.Repeat("•", min(len(n), 4)) }
+func (n Number) LogValue() slog.Value { return slog.StringValue(n.String()) }
+
+// A Text is what a person is asked to read or sign. Logs show its length.
+type Text []byte
+
+func (t Text) LogValue() slog.Value { return slog.IntValue(len(t)) }
+
+// An Identity is what an eID said about one person. Zero fields were not
+// given; nothing is derived that the eID did not say, except where a comment
+// says so.
+type Identity struct {
+	EID      EID       `json:"eid"`
+	At       time.Time `json:"at"`                // when the eID confirmed
+	Request  string    `json:"request,omitempty"` // the upstream's name for the transaction
+	Subject  string    `json:"subject"`           // the upstream's persistent name for the person; input of `sub`, never shown as is
+	Country  string    `json:"country,omitempty"` // ISO 3166-1 alpha-2
+	Number   Number    `json:"number,omitempty"`  // verified by the eID or a match service
+	Name     string    `json:"name,omitempty"`    // full name as registered
+	Given    string    `json:"given,omitempty"`
+	Family   string    `json:"family,omitempty"`
+	Birth    string    `json:"birth,omitempty"`  // YYYY-MM-DD; derived from Number where the eID gives none
+	Gender   string    `json:"gender,omitempty"` // "male", "female" or ""
+	Age      *int      `json:"age,omitempty"`    // whole years at At; nil when unknown: unknown never passes an age check
+	Approved *bool     `json:"approved,omitempty"`
+	Kind     string    `json:"kind,omitempty"`  // BankID SE: mobile, card or file
+	Level    string    `json:"level,omitempty"` // assurance as the upstream states it
+	Address  string    `json:"address,omitempty"`
+	Phone    string    `json:"phone,omitempty"`
+	Email    string    `json:"email,omitempty"`
+	// Signals are facts that say nothing certain about the person: risk,
+	// device address compared with the browser's, issue date of the eID.
+	Signals map[string]string `json:"signals,omitempty"`
+}
+
+// LogValue shows which eID vouched, never for whom.
+func (id Identity) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("eid", string(id.EID)), slog.Time("at", id.At))
+}
+
+func (id Identity) String() string { return "identity by " + string(id.EID) }
+
+// Evidence proves an identity: a signature, an assertion, an OCSP answer, or
+// the request that they answer.
+type Evidence struct {
+	Name string `json:"name"` // "bankidse.signature"
+	Type string `json:"type"` // media type
+	Data []byte `json:"data"`
+}
+
+// LogValue shows what there is, not what it says.
+func (e Evidence) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("name", e.Name), slog.Int("bytes", len(e.Data)))
+}
+
+func (e Evidence) String() string { return "evidence " + e.Name }
