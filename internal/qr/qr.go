@@ -1,0 +1,92 @@
+// Package qr draws QR codes for pages: as SVG that stays small when it is sent
+// again every second, and as PNG for those who want a picture.
+package qr
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"image"
+	"image/color"
+	"image/png"
+	"strconv"
+
+	"rsc.io/qr"
+)
+
+// quiet is the empty border that readers need, in modules (ISO/IEC 18004).
+const quiet = 4
+
+// SVG draws content at the lowest level of error correction: a screen is not
+// torn, and fewer modules read faster. title is what a screen reader says; the
+// size on the page is the stylesheet's affair. Content that no code can hold,
+// above 2953 bytes, is an error.
+func SVG(content, title string) ([]byte, error) {
+	code, err := encode(content)
+	if err != nil {
+		return nil, err
+	}
+	size := strconv.Itoa(code.Size + 2*quiet)
+	var b bytes.Buffer
+	b.WriteString(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ` + size + " " + size +
+		`" role="img" shape-rendering="crispEdges"><title>` + html.EscapeString(title) +
+		`</title><rect width="` + size + `" height="` + size + `" fill="#fff"/><path d="`)
+	for y := range code.Size {
+		row(&b, code, y)
+	}
+	b.WriteString(`"/></svg>`)
+	return b.Bytes(), nil
+}
+
+// row appends the black runs of a row: one absolute move, then relative ones.
+func row(b *bytes.Buffer, code *qr.Code, y int) {
+	pen := -1 // where the last run ended; -1 before the first
+	for x := 0; x < code.Size; x++ {
+		if !code.Black(x, y) {
+			continue
+		}
+		start := x
+		for x < code.Size && code.Black(x, y) {
+			x++
+		}
+		n := strconv.Itoa(x - start)
+		if pen < 0 {
+			b.WriteString("M" + strconv.Itoa(start+quiet) + " " + strconv.Itoa(y+quiet))
+		} else {
+			b.WriteString("m" + strconv.Itoa(start-pen) + " 0")
+		}
+		b.WriteString("h" + n + "v1h-" + n + "z")
+		pen = start // closing a run returns to where it began
+	}
+}
+
+// PNG draws content with scale pixels a module, at least 1.
+func PNG(content string, scale int) ([]byte, error) {
+	code, err := encode(content)
+	if err != nil {
+		return nil, err
+	}
+	scale = max(scale, 1)
+	side := (code.Size + 2*quiet) * scale
+	img := image.NewPaletted(image.Rect(0, 0, side, side), color.Palette{color.White, color.Black})
+	for y := range side {
+		for x := range side {
+			if code.Black(x/scale-quiet, y/scale-quiet) {
+				img.SetColorIndex(x, y, 1)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		return nil, fmt.Errorf("encode png: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func encode(content string) (*qr.Code, error) {
+	code, err := qr.Encode(content, qr.L)
+	if err != nil {
+		return nil, fmt.Errorf("encode qr code of %d bytes: %w", len(content), err)
+	}
+	return code, nil
+}
