@@ -74,8 +74,8 @@ type Final struct {
 	NewID    func() string
 }
 
-// A New asks for a session.
-type New struct {
+// A NewSession asks for a session.
+type NewSession struct {
 	ID       string // optional; default a new UUIDv4
 	Caller   relying.Caller
 	API      string

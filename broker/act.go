@@ -1,0 +1,281 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/eid"
+)
+
+// Choose settles on a method where the relying party left the choice to the
+// person. Binds the session.
+func (b *Broker) Choose(ctx context.Context, id string, h Handle, br connector.Browser, method string) (*View, error) {
+	err := b.alter(ctx, id, h, func(s *Session, spec *Spec) error {
+		i := slices.IndexFunc(spec.Methods, func(m Method) bool { return m.Name == method })
+		if i < 0 || s.State != Created {
+			return ErrMove
+		}
+		s.Method, s.EID = method, spec.Methods[i].EID
+		return nil
+	})
+	return b.after(ctx, id, h, br, err)
+}
+
+// Speak sets the language of the session's pages.
+func (b *Broker) Speak(ctx context.Context, id string, h Handle, language string) (*View, error) {
+	err := b.alter(ctx, id, h, func(s *Session, _ *Spec) error {
+		s.Language = language
+		return nil
+	})
+	return b.after(ctx, id, h, connector.Browser{}, err)
+}
+
+// Extend gives a person who needs it more time; ErrMove when the absolute
+// limit does not allow it.
+func (b *Broker) Extend(ctx context.Context, id string, h Handle) (*View, error) {
+	err := b.alter(ctx, id, h, func(s *Session, _ *Spec) error {
+		due := b.deadline(s, maxTime(s.Due, b.now()), b.limits.Extend)
+		if !due.After(s.Due) {
+			return ErrMove
+		}
+		s.Due = due
+		s.Extensions++
+		return nil
+	})
+	return b.after(ctx, id, h, connector.Browser{}, err)
+}
+
+// alter changes the row of a session that has not ended, for the browser that
+// holds it.
+func (b *Broker) alter(ctx context.Context, id string, h Handle, f func(*Session, *Spec) error) error {
+	for range 5 {
+		s, spec, err := b.open(ctx, id)
+		if err != nil {
+			return err
+		}
+		if s.State.Ended() {
+			return ErrMove
+		}
+		if err := b.claim(s, h); err != nil {
+			return err
+		}
+		if err := f(s, spec); err != nil {
+			return err
+		}
+		if err := b.c.Store.Apply(ctx, &Change{ID: id, Session: s}); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return ErrConflict
+}
+
+func (b *Broker) open(ctx context.Context, id string) (*Session, *Spec, error) {
+	s, err := b.c.Store.Session(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.State == Erased {
+		return nil, nil, ErrNotFound
+	}
+	spec, err := b.Spec(ctx, s)
+	return s, spec, err
+}
+
+// claim binds a session, or binds it anew where a browser has lost its cookie
+// before anything was asked of an upstream.
+func (b *Broker) claim(s *Session, h Handle) error {
+	if !b.holds(s, h) && mayRebind(s) {
+		s.Handle, s.Level = nil, eid.None
+	}
+	if err := b.bind(s, h); err != nil {
+		b.observe(Observation{Kind: "binding_mismatch", Session: s})
+		return err
+	}
+	return nil
+}
+
+// after answers an act with what the page shows now. That the browser is
+// another one is an answer, not an error.
+func (b *Broker) after(ctx context.Context, id string, h Handle, br connector.Browser, err error) (*View, error) {
+	if err != nil && !errors.Is(err, ErrElsewhere) {
+		return nil, err
+	}
+	return b.Look(ctx, id, h, br)
+}
+
+// Open begins an order: the first one, or another try. A session whose order
+// runs already is left alone, so that a double click starts nothing twice.
+func (b *Broker) Open(ctx context.Context, id string, h Handle, br connector.Browser, input url.Values, framed bool) (*View, error) {
+	s, spec, err := b.open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if s.State.Ended() || s.State == Confirmed {
+		return b.Look(ctx, id, h, br)
+	}
+	if err := b.claim(s, h); err != nil {
+		return b.after(ctx, id, h, br, err)
+	}
+	if s.Method == "" {
+		return b.Look(ctx, id, h, br)
+	}
+	if s.Order != "" {
+		o, err := b.c.Store.Order(ctx, s.Order)
+		if err != nil {
+			return nil, err
+		}
+		if !o.Ended {
+			return b.Look(ctx, id, h, br)
+		}
+	}
+	l, err := b.beginning(s, spec, br, input, framed)
+	if err != nil {
+		return nil, err
+	}
+	err = func() error {
+		defer b.orders.lock(l.order.ID)()
+		c := &Change{ID: s.ID, Session: l.session, Order: l.order,
+			Notes: []Note{{b.now(), "event", "begin " + string(l.order.EID)}},
+			Audit: []Audit{{b.now(), "person", "order.begin", "ok"}}}
+		if err := b.c.Store.Apply(ctx, c); err != nil {
+			return err
+		}
+		b.observe(Observation{Kind: "started", Session: l.session})
+		return b.turn(ctx, l, act{begin: true, stored: true})
+	}()
+	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, errFenced) {
+		return nil, err
+	}
+	return b.Look(ctx, id, h, br)
+}
+
+// beginning makes the rows of a new order; its Begin is pending from the
+// start, so that a crash before the call is made good by a new owner.
+func (b *Broker) beginning(s *Session, spec *Spec, br connector.Browser, input url.Values, framed bool) (*live, error) {
+	now := b.now()
+	if s.State == Created {
+		if err := s.move(begin); err != nil {
+			return nil, err
+		}
+	}
+	bd := &body{Input: input, Browser: br, Framed: framed, Pending: &pending{Begin: true}}
+	o := &Order{ID: b.c.NewID(), Session: s.ID, EID: s.EID, Environment: s.Environment, Mode: spec.mode(s.Method),
+		Owner: b.c.Epoch, Body: bd.bytes()}
+	s.Order = o.ID
+	s.Due = b.deadline(s, now, b.limits.Idle)
+	return &live{order: o, session: s, spec: spec, body: bd}, nil
+}
+
+// Act gives an event of the person's browser to the running order.
+func (b *Broker) Act(ctx context.Context, id string, h Handle, br connector.Browser, e connector.Event) (*View, error) {
+	s, err := b.c.Store.Session(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if s.State.Ended() || s.Order == "" || !b.holds(s, h) {
+		return b.Look(ctx, id, h, br)
+	}
+	if due := b.deadline(s, b.now(), b.limits.Idle); due.Sub(s.Due) > time.Minute { // an act of the person: not idle
+		s.Due = due
+		if err := b.c.Store.Apply(ctx, &Change{ID: id, Session: s}); err != nil && !errors.Is(err, ErrConflict) {
+			return nil, err
+		}
+	}
+	if err := b.send(ctx, s.Order, e, b.limits.EffectFor); err != nil {
+		return nil, err
+	}
+	return b.Look(ctx, id, h, br)
+}
+
+// Cancel ends the session because the person wants it so. It is final, and
+// the upstream is told by the order's owner.
+func (b *Broker) Cancel(ctx context.Context, id string, h Handle) (*View, error) {
+	err := b.stop(ctx, id, &h, connector.Fail{Reason: eid.Cancelled}, "person")
+	if err != nil && !errors.Is(err, ErrMove) && !errors.Is(err, ErrElsewhere) {
+		return nil, err
+	}
+	return b.Look(ctx, id, h, connector.Browser{})
+}
+
+// stop fails a session from outside of its order. With a handle, only the
+// browser that holds the session may.
+func (b *Broker) stop(ctx context.Context, id string, h *Handle, f connector.Fail, actor string) error {
+	for range 10 {
+		s, spec, err := b.open(ctx, id)
+		if err != nil {
+			return err
+		}
+		if s.State.Ended() {
+			return ErrMove
+		}
+		if h != nil && !b.holds(s, *h) && !mayRebind(s) {
+			b.observe(Observation{Kind: "binding_mismatch", Session: s})
+			return ErrElsewhere
+		}
+		if err := s.move(fail); err != nil {
+			return err
+		}
+		s.Reason, s.Code = f.Reason, f.Code
+		c := &Change{ID: id, Audit: []Audit{{b.now(), actor, "session.stop", string(f.Reason)}}}
+		if err := b.end(s, nil, nil, spec, c, nil, nil, b.now()); err != nil {
+			return err
+		}
+		switch err := b.c.Store.Apply(ctx, c); {
+		case errors.Is(err, ErrConflict):
+			continue
+		case err != nil:
+			return err
+		}
+		b.told(ctx, s, len(c.Outbox) > 0)
+		return b.release(ctx, s)
+	}
+	return ErrConflict
+}
+
+// release lets the owner of a stopped session's order end it upstream.
+func (b *Broker) release(ctx context.Context, s *Session) error {
+	if s.Order == "" {
+		return nil
+	}
+	o, err := b.c.Store.Order(ctx, s.Order)
+	if err != nil || o.Ended {
+		return err
+	}
+	if o.Owner == b.c.Epoch {
+		return b.drop(ctx, o.ID)
+	}
+	return b.post(ctx, o, envelope{Drop: true})
+}
+
+// drop ends an order of ours whose session has ended.
+func (b *Broker) drop(ctx context.Context, id string) error {
+	defer b.orders.lock(id)()
+	b.orders.forget(id) // what is in memory says that the session goes on
+	l, err := b.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	if l.order.Ended || l.order.Owner != b.c.Epoch || !l.session.State.Ended() {
+		return nil
+	}
+	return b.abandon(ctx, l)
+}
+
+// An envelope is what goes through an inbox.
+type envelope struct {
+	Token string          `json:"token,omitempty"`
+	Drop  bool            `json:"drop,omitempty"` // the session has ended; end the order
+	Event json.RawMessage `json:"event,omitempty"`
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,154 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/eid"
+)
+
+// Create makes a session. Nothing is asked of an upstream yet.
+func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
+	if len(n.Spec.Methods) == 0 {
+		return nil, errors.New("create session: no method")
+	}
+	now := b.now()
+	s := &Session{
+		ID: n.ID, Account: n.Caller.Account.ID, Key: n.Caller.Key.ID, Config: n.Config, API: n.API,
+		Environment: n.Caller.Key.Environment, State: Created, Purpose: n.Purpose, Level: eid.None,
+		Language: n.Language, Created: now, Due: now.Add(b.limits.Unopened),
+	}
+	if s.ID == "" {
+		s.ID = b.c.NewID()
+	}
+	if len(n.Spec.Methods) == 1 {
+		s.Method, s.EID = n.Spec.Methods[0].Name, n.Spec.Methods[0].EID
+	}
+	n.Spec.Keep = max(n.Caller.Account.Keep, 0)
+	n.Spec.Texts = n.Texts != nil
+	spec, err := json.Marshal(n.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
+	}
+	c := &Change{ID: s.ID, Session: s, Data: []Data{{DataSpec, spec}},
+		Notes: []Note{{At: now, Kind: "state", Text: string(Created)}},
+		Audit: []Audit{{now, "rp:" + s.Key, "session.create", "ok"}}}
+	if n.Texts != nil {
+		texts, err := json.Marshal(n.Texts)
+		if err != nil {
+			return nil, fmt.Errorf("create session: %w", err)
+		}
+		c.Data = append(c.Data, Data{DataTexts, texts})
+	}
+	if err := b.c.Store.Apply(ctx, c); err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
+	}
+	b.observe(Observation{Kind: "created", Session: s})
+	return s, nil
+}
+
+// Session reads a session of an account. Unknown, foreign and erased ones are
+// all ErrNotFound.
+func (b *Broker) Session(ctx context.Context, account string, env eid.Environment, id string) (*Session, error) {
+	s, err := b.c.Store.Session(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if s.Account != account || s.Environment != env || s.State == Erased {
+		return nil, ErrNotFound
+	}
+	return s, nil
+}
+
+// ByRef reads the session whose order an upstream calls so.
+func (b *Broker) ByRef(ctx context.Context, account string, env eid.Environment, e eid.EID, ref connector.Ref) (*Session, error) {
+	id, err := b.c.Store.Find(ctx, e, env, ref)
+	if err != nil {
+		return nil, err
+	}
+	o, err := b.c.Store.Order(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return b.Session(ctx, account, env, o.Session)
+}
+
+// Refs lists the upstream's names for the session's orders, oldest first.
+func (b *Broker) Refs(ctx context.Context, session string) ([]connector.Ref, error) {
+	return b.c.Store.Refs(ctx, session)
+}
+
+// Spec reads what the relying party asked for.
+func (b *Broker) Spec(ctx context.Context, s *Session) (*Spec, error) {
+	raw, err := b.c.Store.Data(ctx, s.ID, DataSpec)
+	if err != nil {
+		return nil, err
+	}
+	var spec Spec
+	if err := json.Unmarshal(raw, &spec); err != nil {
+		return nil, fmt.Errorf("read spec: %w", err)
+	}
+	return &spec, nil
+}
+
+// Result reads who was identified and what proves it; the identity is nil
+// unless the session is Finished. What a failed session had confirmed stays
+// unread until it is erased.
+func (b *Broker) Result(ctx context.Context, s *Session) (*eid.Identity, []eid.Evidence, error) {
+	if s.State != Finished {
+		return nil, nil, nil
+	}
+	raw, err := b.c.Store.Data(ctx, s.ID, DataIdentity)
+	if err != nil {
+		return nil, nil, err
+	}
+	var id eid.Identity
+	if err := json.Unmarshal(raw, &id); err != nil {
+		return nil, nil, errors.New("read identity: stored value is not readable")
+	}
+	ev, err := b.c.Store.Evidence(ctx, s.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &id, ev, nil
+}
+
+// Texts reads what is to be signed; ErrNotFound if there is nothing.
+func (b *Broker) Texts(ctx context.Context, id string) (*connector.Texts, error) {
+	raw, err := b.c.Store.Data(ctx, id, DataTexts)
+	if err != nil {
+		return nil, err
+	}
+	var t connector.Texts
+	if err := json.Unmarshal(raw, &t); err != nil {
+		return nil, errors.New("read texts: stored value is not readable")
+	}
+	return &t, nil
+}
+
+// Note marks a session once: it is true the first time that it is called with
+// a kind. An API uses it for what may be told only once.
+func (b *Broker) Note(ctx context.Context, id, kind string) (first bool, err error) {
+	err = b.c.Store.Apply(ctx, &Change{ID: id, Data: []Data{{"mark/" + kind, []byte(b.c.NewID())}}})
+	if errors.Is(err, ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// deadline is when a session that a person has just acted on expires.
+func (b *Broker) deadline(s *Session, now time.Time, idle time.Duration) time.Time {
+	last := s.Created.Add(b.limits.Before)
+	if !s.Confirmed.IsZero() {
+		last = s.Confirmed.Add(b.limits.After)
+	}
+	next := now.Add(idle)
+	if next.After(last) {
+		return last
+	}
+	return next
+}

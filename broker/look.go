@@ -1,0 +1,104 @@
+package broker
+
+import (
+	"context"
+
+	"eidgate/connector"
+)
+
+// Look says what a browser's page shows now. It changes nothing, whoever
+// asks, so that link previews and prefetches use nothing up.
+func (b *Broker) Look(ctx context.Context, id string, h Handle, br connector.Browser) (*View, error) {
+	s, spec, err := b.open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{Session: *s, Spec: *spec, Bound: s.Handle != nil && b.holds(s, h)}
+	if !s.State.Ended() {
+		v.CanLonger = b.deadline(s, maxTime(s.Due, b.now()), b.limits.Extend).After(s.Due)
+	}
+	switch {
+	case !b.holds(s, h) && !mayRebind(s):
+		v.Place = AtElsewhere
+		return v, nil
+	case s.State.Ended():
+		v.Place, v.Failed = AtEnd, s.Reason
+		return v, nil
+	case s.Method == "":
+		v.Place = AtChoice
+		return v, nil
+	}
+	if conn := b.connector(s.Environment, s.EID); conn != nil {
+		v.Info = conn.Info()
+	}
+	if s.Order == "" {
+		return v, b.front(ctx, v, br)
+	}
+	return v, b.step(ctx, v, br)
+}
+
+// front fills in what the connector asks before an order exists.
+func (b *Broker) front(ctx context.Context, v *View, br connector.Browser) error {
+	v.Place = AtFront
+	conn, ok := b.connector(v.Session.Environment, v.Session.EID).(connector.Fronter)
+	if !ok {
+		return nil
+	}
+	l := &live{session: &v.Session, spec: &v.Spec, body: &body{Browser: br},
+		order: &Order{EID: v.Session.EID, Environment: v.Session.Environment, Mode: v.Spec.mode(v.Session.Method)}}
+	r, err := b.request(ctx, l)
+	if err != nil {
+		return err
+	}
+	ask := conn.Front(r)
+	v.Front = &ask
+	return nil
+}
+
+func (s *Spec) mode(method string) string {
+	for _, m := range s.Methods {
+		if m.Name == method {
+			return m.Mode
+		}
+	}
+	return ""
+}
+
+// step fills in where the running order stands.
+func (b *Broker) step(ctx context.Context, v *View, br connector.Browser) error {
+	o, err := b.c.Store.Order(ctx, v.Session.Order)
+	if err != nil {
+		return err
+	}
+	bd, err := o.body()
+	if err != nil {
+		return err
+	}
+	b.orders.show(o.ID, v.Session.ID, b.now())
+	v.Place = AtStep
+	if v.Step, err = bd.step(); err != nil {
+		return err
+	}
+	if o.Ended {
+		if f, ok := v.Step.(connector.Fail); ok {
+			err := b.front(ctx, v, br) // the form to try again with
+			v.Place, v.Failed = AtRetry, f.Reason
+			return err
+		}
+	}
+	if v.Step == nil { // begun, and its first answer is not there yet
+		v.Step = connector.Wait{Hint: "wait.working"}
+		return nil
+	}
+	if _, waits := v.Step.(connector.Wait); !waits {
+		return nil
+	}
+	if w, ok := b.connector(o.Environment, o.EID).(connector.Viewer); ok {
+		now, err := w.View(bd.State, b.now())
+		if err != nil {
+			return err
+		}
+		v.Step = now
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package broker
+
+import (
+	"cmp"
+	"errors"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/eid"
+)
+
+// A Broker runs sessions on one node. Its zero value is not usable.
+type Broker struct {
+	c       Config
+	limits  Limits
+	orders  orders
+	calls   chan struct{} // one token for each upstream call at a time
+	ticking chan struct{} // one token for each tick at a time
+	beaten  beat
+	inbox   chan struct{} // a hint that the inbox has something
+}
+
+// New checks the configuration and makes a Broker. Run starts its work; the
+// other methods may be called before.
+func New(c Config) (*Broker, error) {
+	switch {
+	case c.Store == nil, c.Settings == nil, c.NewID == nil, c.Log == nil:
+		return nil, errors.New("new broker: Store, Settings, NewID and Log are required")
+	case len(c.HandleKey) < 32:
+		return nil, errors.New("new broker: HandleKey must have at least 32 bytes")
+	case c.Epoch == "":
+		return nil, errors.New("new broker: Epoch is required")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	l := c.Limits
+	l.Unopened = cmp.Or(l.Unopened, 30*time.Minute)
+	l.Idle = cmp.Or(l.Idle, 15*time.Minute)
+	l.Extend = cmp.Or(l.Extend, 10*time.Minute)
+	l.Before = cmp.Or(l.Before, 3*time.Hour)
+	l.After = cmp.Or(l.After, 30*time.Minute)
+	l.Keep = cmp.Or(l.Keep, 24*time.Hour)
+	l.Beat = cmp.Or(l.Beat, 3*time.Second)
+	l.Dead = cmp.Or(l.Dead, 8*time.Second)
+	l.Calls = cmp.Or(l.Calls, 256)
+	l.EffectFor = cmp.Or(l.EffectFor, 3*time.Second)
+	b := &Broker{c: c, limits: l, calls: make(chan struct{}, l.Calls), ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1)}
+	b.orders.init()
+	return b, nil
+}
+
+func (b *Broker) now() time.Time { return b.c.Now() }
+
+func (b *Broker) observe(o Observation) {
+	if b.c.Observe != nil {
+		b.c.Observe(o)
+	}
+}
+
+// connector finds who speaks to an eID; nil when it is not configured.
+func (b *Broker) connector(env eid.Environment, e eid.EID) connector.Connector {
+	return b.c.Connectors[env][e]
+}
+
+// Has says whether an eID is configured in an environment.
+func (b *Broker) Has(env eid.Environment, e eid.EID) bool { return b.connector(env, e) != nil }
+
+// Hinted tells the broker that its inbox may have something.
+func (b *Broker) Hinted() {
+	select {
+	case b.inbox <- struct{}{}:
+	default:
+	}
+}

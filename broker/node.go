@@ -1,0 +1,292 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/eid"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Leases between nodes are about processes that live or do not, so they use
+// the real clock and not the injected one, which a sandbox moves about.
+
+// A beat remembers when this node last proved that it lives.
+type beat struct{ at atomic.Pointer[time.Time] }
+
+func (b *beat) set(t time.Time) { b.at.Store(&t) }
+
+// fresh says whether others must still take this node for alive. A node that
+// could not beat stops acting a second before anybody takes over.
+func (b *beat) fresh(dead time.Duration) bool {
+	at := b.at.Load()
+	return at == nil || time.Since(*at) < min(dead, takeAfter)-time.Second
+}
+
+// Run does the node's own work until ctx ends: beats, ticks, messages from
+// other nodes, orders of dead nodes, expiry and erasure.
+func (b *Broker) Run(ctx context.Context) error {
+	if err := b.beat(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.every(ctx, b.limits.Beat, b.beat) })
+	g.Go(func() error { return b.ticks(ctx) })
+	g.Go(func() error { return b.messages(ctx) })
+	g.Go(func() error { return b.every(ctx, time.Second, b.adopt) })
+	g.Go(func() error { return b.dues(ctx) })
+	err := g.Wait()
+	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return errors.Join(err, b.c.Store.Leave(leave, b.c.Epoch))
+}
+
+// every does a piece of work at once and then at an interval of real time.
+// Its errors are logged, not fatal: storage may be away for a while.
+func (b *Broker) every(ctx context.Context, d time.Duration, work func(context.Context) error) error {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		if err := work(ctx); err != nil && ctx.Err() == nil {
+			b.c.Log.WarnContext(ctx, "background work failed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+func (b *Broker) beat(ctx context.Context) error {
+	now := time.Now()
+	if err := b.c.Store.Beat(ctx, b.c.Epoch, now); err != nil {
+		return err
+	}
+	b.beaten.set(now)
+	return nil
+}
+
+// ticks gives each order its tick when its time has come.
+func (b *Broker) ticks(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		id, wait := b.orders.next(b.now())
+		if id == "" {
+			if !b.pause(ctx, wait, b.orders.kick) {
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case b.ticking <- struct{}{}:
+		}
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			defer func() { <-b.ticking }()
+			if err := b.take(ctx, id, act{event: connector.Tick{}}); err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
+				b.c.Log.WarnContext(ctx, "tick failed", "error", err)
+			}
+		}()
+	}
+}
+
+// pause waits for a while, for a jump of the clock, or for a kick. It is
+// false when ctx has ended.
+func (b *Broker) pause(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
+	var jumped <-chan struct{}
+	if b.c.Jumped != nil {
+		jumped = b.c.Jumped()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-jumped:
+	case <-kick:
+	}
+	return true
+}
+
+// messages handles what other nodes have put into our inbox.
+func (b *Broker) messages(ctx context.Context) error {
+	for {
+		batch, err := b.c.Store.Inbox(ctx, b.c.Epoch, 100)
+		if err != nil && ctx.Err() == nil {
+			b.c.Log.WarnContext(ctx, "inbox not readable", "error", err)
+		}
+		var wg sync.WaitGroup
+		for _, m := range batch {
+			wg.Go(func() { b.message(ctx, m) })
+		}
+		wg.Wait()
+		if len(batch) == 100 {
+			continue
+		}
+		t := time.NewTimer(time.Second)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-b.inbox:
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+func (b *Broker) message(ctx context.Context, m Message) {
+	var env envelope
+	err := json.Unmarshal(m.Event, &env)
+	switch {
+	case err != nil:
+	case env.Drop:
+		if err = b.drop(ctx, m.Order); err == nil {
+			err = b.taken(ctx, m)
+		}
+	default:
+		var e connector.Event
+		if e, err = connector.UnmarshalEvent(env.Event); err == nil {
+			err = b.take(ctx, m.Order, act{event: e, message: &m, token: env.Token})
+		}
+	}
+	if err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
+		b.c.Log.WarnContext(ctx, "message not handled", "order", m.Order, "error", err)
+	}
+}
+
+func (b *Broker) taken(ctx context.Context, m Message) error {
+	o, err := b.c.Store.Order(ctx, m.Order)
+	if err != nil {
+		return err
+	}
+	return b.c.Store.Apply(ctx, &Change{ID: o.Session, Took: []int64{m.ID}})
+}
+
+// adopt takes over the orders of nodes that are dead.
+func (b *Broker) adopt(ctx context.Context) error {
+	for {
+		batch, err := b.c.Store.Orphans(ctx, time.Now().Add(-b.limits.Dead), 100)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		adopted := 0
+		for _, o := range batch {
+			switch err := b.takeOver(ctx, o); {
+			case err == nil:
+				adopted++
+			case !errors.Is(err, errFenced):
+				return err
+			}
+		}
+		if adopted == 0 {
+			return nil
+		}
+	}
+}
+
+// takeOver makes an order ours and goes on where its owner stopped: a pending
+// event is delivered once more, a persisted once-only answer is verified.
+func (b *Broker) takeOver(ctx context.Context, o *Order) error {
+	mine := *o
+	mine.Owner = b.c.Epoch
+	err := b.c.Store.Apply(ctx, &Change{ID: o.Session, Order: &mine, Notes: []Note{{b.now(), "step", "taken over"}}})
+	if errors.Is(err, ErrConflict) {
+		return errFenced
+	}
+	if err != nil {
+		return err
+	}
+	b.c.Log.InfoContext(ctx, "order taken over", "order", o.ID, "eid", o.EID)
+	b.orders.schedule(o.ID, b.now()) // the first tick finds out what was pending
+	return nil
+}
+
+// dues expires and erases sessions whose time has come.
+func (b *Broker) dues(ctx context.Context) error {
+	for {
+		batch, err := b.c.Store.Due(ctx, b.now(), 100)
+		if err != nil && ctx.Err() == nil {
+			b.c.Log.WarnContext(ctx, "due sessions not readable", "error", err)
+		}
+		g := errgroup.Group{}
+		g.SetLimit(16)
+		for _, s := range batch {
+			g.Go(func() error {
+				if err := b.due(ctx, s); err != nil && !errors.Is(err, ErrConflict) && ctx.Err() == nil {
+					b.c.Log.WarnContext(ctx, "due session not handled", "session", s, "error", err)
+				}
+				return nil
+			})
+		}
+		_ = g.Wait() // the functions log their own errors
+		if len(batch) == 100 {
+			continue
+		}
+		if !b.pause(ctx, time.Second, nil) {
+			return nil
+		}
+	}
+}
+
+func (b *Broker) due(ctx context.Context, s *Session) error {
+	switch s.State {
+	case Finished, Failed:
+		return b.erase(ctx, s)
+	case Erased:
+		return nil
+	}
+	return b.expire(ctx, s)
+}
+
+// erase destroys the session's key and what was sealed with it; a bare record
+// stays.
+func (b *Broker) erase(ctx context.Context, s *Session) error {
+	if err := s.move(erase); err != nil {
+		return err
+	}
+	s.Due = time.Time{}
+	now := b.now()
+	err := b.c.Store.Apply(ctx, &Change{ID: s.ID, Session: s, Erase: true,
+		Notes: []Note{{now, "state", string(Erased)}},
+		Audit: []Audit{{now, "node", "session.erase", "ok"}}})
+	if err == nil {
+		b.observe(Observation{Kind: "erased", Session: s})
+	}
+	return err
+}
+
+// expire lets the connector collect once more, then ends the session.
+func (b *Broker) expire(ctx context.Context, s *Session) error {
+	const grace = 5 * time.Second
+	if s.Order != "" {
+		claim := *s
+		claim.Due = b.now().Add(2 * grace) // ours for as long as this takes
+		if err := b.c.Store.Apply(ctx, &Change{ID: s.ID, Session: &claim}); err != nil {
+			return err
+		}
+		last, cancel := context.WithTimeout(ctx, grace)
+		err := b.send(last, s.Order, connector.Expired{}, grace)
+		cancel()
+		if err != nil {
+			b.c.Log.InfoContext(ctx, "last collect", "session", s, "error", err)
+		}
+	}
+	err := b.stop(ctx, s.ID, nil, connector.Fail{Reason: eid.Expired}, "node")
+	if errors.Is(err, ErrMove) {
+		return nil // it has ended by itself
+	}
+	return err
+}

@@ -1,0 +1,223 @@
+package broker
+
+import (
+	"container/heap"
+	"encoding/json"
+	"net/url"
+	"sync"
+	"time"
+
+	"eidgate/connector"
+)
+
+// body is what an order's owner needs to go on; it is sealed in storage.
+type body struct {
+	State   []byte            `json:"state,omitempty"`
+	Step    json.RawMessage   `json:"step,omitempty"`
+	Pending *pending          `json:"pending,omitempty"` // persisted, its effect not yet committed
+	Input   url.Values        `json:"input,omitempty"`
+	Browser connector.Browser `json:"browser"`
+	Framed  bool              `json:"framed,omitempty"`
+	Kept    bool              `json:"kept,omitempty"`  // evidence of this order is stored already
+	Tries   int               `json:"tries,omitempty"` // of the pending event
+	Last    string            `json:"last,omitempty"`  // token of the last message that was handled
+	Reply   *connector.Reply  `json:"reply,omitempty"` // to that message
+}
+
+// A pending event is one whose call may or may not have been made.
+type pending struct {
+	Begin bool            `json:"begin,omitempty"`
+	Event json.RawMessage `json:"event,omitempty"`
+}
+
+func (o *Order) body() (*body, error) {
+	var bd body
+	if err := json.Unmarshal(o.Body, &bd); err != nil {
+		return nil, errUnreadable
+	}
+	return &bd, nil
+}
+
+func (bd *body) bytes() []byte {
+	raw, err := json.Marshal(bd)
+	if err != nil { // no field can fail
+		panic(err)
+	}
+	return raw
+}
+
+func (bd *body) step() (connector.Step, error) {
+	if len(bd.Step) == 0 {
+		return nil, nil
+	}
+	return connector.UnmarshalStep(bd.Step)
+}
+
+// live is an order that this node owns and that polls: everything that a tick
+// needs, so that a tick without news touches no storage.
+type live struct {
+	order   *Order
+	session *Session
+	spec    *Spec
+	body    *body
+}
+
+// orders is what a node knows of the orders that it owns: one lock and one
+// timer each.
+type orders struct {
+	mu    sync.Mutex
+	locks map[string]*orderLock
+	live  map[string]*live
+	seen  map[string]time.Time // session → when its page was last shown
+	due   dueHeap
+	at    map[string]*dueItem
+	kick  chan struct{} // the earliest due time has changed
+}
+
+func (os *orders) init() {
+	os.locks = map[string]*orderLock{}
+	os.live = map[string]*live{}
+	os.seen = map[string]time.Time{}
+	os.at = map[string]*dueItem{}
+	os.kick = make(chan struct{}, 1)
+}
+
+type orderLock struct {
+	sync.Mutex
+	users int
+}
+
+// lock serialises the calls for one order on this node.
+func (os *orders) lock(id string) (unlock func()) {
+	os.mu.Lock()
+	l := os.locks[id]
+	if l == nil {
+		l = &orderLock{}
+		os.locks[id] = l
+	}
+	l.users++
+	os.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		os.mu.Lock()
+		if l.users--; l.users == 0 {
+			delete(os.locks, id)
+		}
+		os.mu.Unlock()
+	}
+}
+
+func (os *orders) get(id string) *live {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	return os.live[id]
+}
+
+func (os *orders) keep(l *live) {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	os.live[l.order.ID] = l
+}
+
+// forget drops an order that has ended or is owned elsewhere.
+func (os *orders) forget(id string) {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	if l := os.live[id]; l != nil {
+		delete(os.seen, l.session.ID)
+	}
+	delete(os.live, id)
+	if it := os.at[id]; it != nil {
+		heap.Remove(&os.due, it.index)
+		delete(os.at, id)
+	}
+}
+
+// schedule sets the time of an order's next tick.
+func (os *orders) schedule(id string, at time.Time) {
+	os.mu.Lock()
+	it := os.at[id]
+	switch {
+	case at.IsZero():
+		if it != nil {
+			heap.Remove(&os.due, it.index)
+			delete(os.at, id)
+		}
+	case it != nil:
+		it.at = at
+		heap.Fix(&os.due, it.index)
+	default:
+		it = &dueItem{id: id, at: at}
+		os.at[id] = it
+		heap.Push(&os.due, it)
+	}
+	first := len(os.due) > 0 && os.due[0].id == id
+	os.mu.Unlock()
+	if first {
+		select {
+		case os.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// next takes an order whose tick has come, or says how long to wait.
+func (os *orders) next(now time.Time) (id string, wait time.Duration) {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	if len(os.due) == 0 {
+		return "", time.Minute
+	}
+	it := os.due[0]
+	if d := it.at.Sub(now); d > 0 {
+		return "", d
+	}
+	heap.Pop(&os.due)
+	delete(os.at, it.id)
+	return it.id, 0
+}
+
+// show remembers that a page of the session was shown just now.
+func (os *orders) show(order, session string, at time.Time) {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	if os.live[order] != nil {
+		os.seen[session] = at
+	}
+}
+
+func (os *orders) shown(session string) time.Time {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	return os.seen[session]
+}
+
+type dueItem struct {
+	id    string
+	at    time.Time
+	index int
+}
+
+// dueHeap is a heap of timers; container/heap is its only caller.
+type dueHeap []*dueItem
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *dueHeap) Push(x any) {
+	it := x.(*dueItem)
+	it.index = len(*h)
+	*h = append(*h, it)
+}
+
+func (h *dueHeap) Pop() any {
+	old := *h
+	it := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return it
+}

@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/eid"
+)
+
+// takeAfter is how long a request trusts a silent owner before it takes the
+// order over; the node itself stops acting before that (beat.fresh).
+const takeAfter = 5 * time.Second
+
+// send brings an event to the order's owner: us, or another node through its
+// inbox, or us after all when that node is dead. It waits up to wait for the
+// effect of what it sent away.
+func (b *Broker) send(ctx context.Context, order string, e connector.Event, wait time.Duration) error {
+	for range 5 {
+		o, err := b.c.Store.Order(ctx, order)
+		if err != nil {
+			return err
+		}
+		if o.Ended {
+			return nil
+		}
+		if o.Owner != b.c.Epoch {
+			beat, err := b.c.Store.Alive(ctx, o.Owner)
+			if err != nil {
+				return err
+			}
+			if time.Since(beat) < takeAfter {
+				_, err := b.forward(ctx, o, e, wait)
+				return err
+			}
+			if err := b.takeOver(ctx, o); err != nil && !errors.Is(err, errFenced) {
+				return err
+			}
+		}
+		if err := b.take(ctx, order, act{event: e}); !errors.Is(err, errFenced) {
+			return err
+		}
+	}
+	return errFenced
+}
+
+// forward puts an event into the owner's inbox and waits for its effect.
+func (b *Broker) forward(ctx context.Context, o *Order, e connector.Event, wait time.Duration) (*connector.Reply, error) {
+	raw, err := connector.MarshalEvent(e)
+	if err != nil {
+		return nil, err
+	}
+	token := b.c.NewID()
+	if err := b.post(ctx, o, envelope{Token: token, Event: raw}); err != nil {
+		return nil, err
+	}
+	end := time.NewTimer(wait)
+	defer end.Stop()
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-end.C:
+			return nil, nil // the page shows Wait and asks again
+		case <-time.After(pause):
+		}
+		now, err := b.c.Store.Order(ctx, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		bd, err := now.body()
+		if err != nil {
+			return nil, err
+		}
+		if now.Ended || bd.Last == token && bd.Pending == nil {
+			return bd.Reply, nil
+		}
+	}
+}
+
+func (b *Broker) post(ctx context.Context, o *Order, env envelope) error {
+	raw, err := json.Marshal(env)
+	if err != nil {
+		return err
+	}
+	if err := b.c.Store.Apply(ctx, &Change{ID: o.Session, Put: []Message{{Order: o.ID, Event: raw}}}); err != nil {
+		return fmt.Errorf("put into inbox: %w", err)
+	}
+	if b.c.Hint != nil {
+		b.c.Hint(o.Owner)
+	}
+	return nil
+}
+
+// Returned gives the browser that comes back from an upstream to its order. A
+// browser that does not hold the session is told so, and the answer it
+// brought is left unused: the session is parked, not ended.
+func (b *Broker) Returned(ctx context.Context, env eid.Environment, e eid.EID, in connector.Inbound, h Handle, br connector.Browser) (*View, error) {
+	o, err := b.locate(ctx, env, e, in)
+	if err != nil {
+		return nil, err
+	}
+	s, err := b.c.Store.Session(ctx, o.Session)
+	if err != nil {
+		return nil, err
+	}
+	if !b.holds(s, h) {
+		b.observe(Observation{Kind: "binding_mismatch", Session: s})
+		return b.Look(ctx, s.ID, h, br)
+	}
+	if !s.State.Ended() && s.Order == o.ID {
+		if err := b.send(ctx, o.ID, connector.Returned{In: in}, b.limits.EffectFor); err != nil {
+			return nil, err
+		}
+	}
+	return b.Look(ctx, s.ID, h, br)
+}
+
+// Called gives an upstream's own call to its order and returns the answer.
+func (b *Broker) Called(ctx context.Context, env eid.Environment, e eid.EID, in connector.Inbound) (*connector.Reply, error) {
+	o, err := b.locate(ctx, env, e, in)
+	if err != nil {
+		return nil, err
+	}
+	if o.Owner != b.c.Epoch {
+		if beat, err := b.c.Store.Alive(ctx, o.Owner); err == nil && time.Since(beat) < takeAfter {
+			return b.forward(ctx, o, connector.Called{In: in}, b.limits.EffectFor)
+		}
+	}
+	if err := b.send(ctx, o.ID, connector.Called{In: in}, b.limits.EffectFor); err != nil {
+		return nil, err
+	}
+	if o, err = b.c.Store.Order(ctx, o.ID); err != nil {
+		return nil, err
+	}
+	bd, err := o.body()
+	if err != nil {
+		return nil, err
+	}
+	return bd.Reply, nil
+}
+
+// locate finds the order that an inbound request names; ErrNotFound.
+func (b *Broker) locate(ctx context.Context, env eid.Environment, e eid.EID, in connector.Inbound) (*Order, error) {
+	loc, ok := b.connector(env, e).(connector.Locator)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	ref, err := loc.Locate(in)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	id, err := b.c.Store.Find(ctx, e, env, ref)
+	if err != nil {
+		return nil, err
+	}
+	return b.c.Store.Order(ctx, id)
+}
