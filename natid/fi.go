@@ -22,7 +22,7 @@ func parseFI(s string, today Date) (Info, error) {
 	day, okDay := digits(s[:6], 6, "")
 	serial, okSerial := digits(s[7:10], 3, "")
 	q := s[10]
-	if !ok || !okDay || !okSerial || !('0' <= q && q <= '9' || 'A' <= q && q <= 'Y') {
+	if !ok || !okDay || !okSerial || q > 'Y' || q < '0' || '9' < q && q < 'A' {
 		return Info{}, ErrFormat
 	}
 	d, m, y := num(day[:2]), num(day[2:4]), base+num(day[4:])
