@@ -14,7 +14,7 @@ setup: ## install the programs that the tests need, where that is possible
 	@scripts/setup
 
 format: ## fail on files that gofmt would change
-	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 
 vet: ## run go vet
 	go vet ./...
@@ -26,7 +26,7 @@ lint: ## run the linters of .golangci.yml (the first time builds them, for minut
 	$(GOLANGCI) run ./...
 
 test: setup format vet staticcheck ## run every test, with the race detector, on SQLite and PostgreSQL
-	EIDGATE_REQUIRE_TOOLS=1 go test -race -count=1 -timeout=15m $(TESTFLAGS) ./...
+	EIDGATE_REQUIRE_TOOLS=1 CGO_ENABLED=1 go test -race -count=1 -timeout=15m $(TESTFLAGS) ./...
 
 check: test lint ## everything: test and lint
 
