@@ -1,0 +1,74 @@
+package strictyaml_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"eidgate/internal/strictyaml"
+)
+
+type sample struct {
+	Server struct {
+		URL    string   `yaml:"public_url"`
+		Listen []string `yaml:"listen"`
+	} `yaml:"server"`
+	Webhooks *struct {
+		Max int `yaml:"max"`
+	} `yaml:"webhooks"`
+	Keep time.Duration     `yaml:"keep"`
+	On   bool              `yaml:"on"`
+	Any  map[string]string `yaml:"any"`
+}
+
+func lines(d *strictyaml.Document) []string {
+	var out []string
+	for _, p := range d.Sorted() {
+		out = append(out, p.String())
+	}
+	return out
+}
+
+func TestDecode(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		in   string
+		want []string
+	}{
+		"fine":  {"server:\n  public_url: https://x\n  listen: [a, b]\nkeep: 15m\nany: {a: b}\n", nil},
+		"empty": {"", nil},
+		"all": {"server:\n  public_ur: x\n  listen: 3\nwebhoks: {}\nkeep: soon\non: perhaps\nwebhooks: {max: many}\n", []string{
+			`2:3  server.public_ur: unknown key. Did you mean "public_url"?`,
+			`3:11  server.listen: must be a list`,
+			`4:1  webhoks: unknown key. Did you mean "webhooks"?`,
+			`5:7  keep: "soon" is not a time; write it like 90s, 15m or 24h`,
+			`6:5  on: "perhaps" is not true or false`,
+			`7:17  webhooks.max: "many" is not a whole number`,
+		}},
+		"far":    {"zzzzzz: 1\n", []string{`1:1  zzzzzz: unknown key; known here: any, keep, on, server, webhooks`}},
+		"twice":  {"on: true\non: false\n", []string{`2:1  on: stands here a second time`}},
+		"a tab":  {"server:\n\tpublic_url: x\n", []string{`2:1  not readable as YAML: found character that cannot start any token`}},
+		"scalar": {"server: x\n", []string{`1:9  server: must have keys below it`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var s sample
+			if diff := cmp.Diff(c.want, lines(strictyaml.Decode([]byte(c.in), &s))); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestReportFindsTheNearestPlace(t *testing.T) {
+	t.Parallel()
+	var s sample
+	d := strictyaml.Decode([]byte("on: true\nserver:\n  listen: []\n"), &s)
+	d.Report("server.public_url", "is required")
+	d.Warn("on", "is dangerous")
+	want := []string{"1:1  on: is dangerous  [warning]", "2:1  server.public_url: is required"}
+	if diff := cmp.Diff(want, lines(d)); diff != "" {
+		t.Error(diff)
+	}
+}
