@@ -53,6 +53,7 @@ type Limits struct {
 	Dead      time.Duration // without a beat; default 8 s
 	Calls     int           // upstream calls at once; default 256
 	EffectFor time.Duration // how long a request waits for another node; default 3 s
+	Save      time.Duration // how long a result is held while storage is away; default 20 s
 }
 
 // An Observation is something that metrics count.

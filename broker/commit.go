@@ -14,9 +14,9 @@ import (
 
 // commit makes a result true: order, session, timeline, audit and outbox in
 // one change. A result is held until storage takes it, the fence is lost, or
-// saveTime has passed: it may be one that the upstream gives only once.
+// Limits.Save has passed: it may be one that the upstream gives only once.
 func (b *Broker) commit(ctx context.Context, l *live, res connector.Result) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.limits.Save)
 	defer cancel()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, next, err := b.change(ctx, l, res)

@@ -45,6 +45,7 @@ func New(c Config) (*Broker, error) {
 	l.Dead = cmp.Or(l.Dead, 8*time.Second)
 	l.Calls = cmp.Or(l.Calls, 256)
 	l.EffectFor = cmp.Or(l.EffectFor, 3*time.Second)
+	l.Save = cmp.Or(l.Save, 20*time.Second)
 	b := &Broker{c: c, limits: l, calls: make(chan struct{}, l.Calls), ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1)}
 	b.orders.init()
 	return b, nil

@@ -22,7 +22,6 @@ const (
 	maxAgain = 8                // Again steps in a row; more is a connector's loop
 	maxTries = 5                // of one event whose outcome is unknown
 	callTime = 10 * time.Second // default deadline of one upstream call
-	saveTime = 20 * time.Second // how long a result is held while storage is away
 )
 
 // An act is one event on its way into an order.

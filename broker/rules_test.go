@@ -1,0 +1,422 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/connector"
+	"eidgate/connector/connectortest"
+	"eidgate/eid"
+)
+
+// to pushes a session until its step is of the wanted kind.
+func (w *world) to(n *node, id, step string) *broker.View {
+	w.t.Helper()
+	for range 20 {
+		v, err := n.Look(w.t.Context(), id, ada, connector.Browser{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if v.Place == broker.AtStep && connector.StepName(v.Step) == step {
+			return v
+		}
+		if _, err := push(w.t.Context(), n, id); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.t.Fatalf("never reached %s", step)
+	return nil
+}
+
+func (w *world) session(id string) *broker.Session {
+	w.t.Helper()
+	s, err := w.store.Session(context.Background(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// until waits for something that background work brings about.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); pause() {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("never happened: %s", what)
+}
+
+func TestTwoBrowsers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	eve := broker.Handle{Cookie: "eve's browser"}
+	w.to(n, s.ID, "redirect")
+
+	v, err := n.Look(t.Context(), s.ID, eve, connector.Browser{})
+	if err != nil || v.Place != broker.AtElsewhere || v.Step != nil {
+		t.Fatalf("Look by another browser = %+v, %v", v, err)
+	}
+	for name, act := range map[string]func() (*broker.View, error){
+		"act": func() (*broker.View, error) {
+			return n.Act(t.Context(), s.ID, eve, connector.Browser{}, connector.Shown{})
+		},
+		"open":     func() (*broker.View, error) { return n.Open(t.Context(), s.ID, eve, connector.Browser{}, nil, false) },
+		"cancel":   func() (*broker.View, error) { return n.Cancel(t.Context(), s.ID, eve) },
+		"extend":   func() (*broker.View, error) { return n.Extend(t.Context(), s.ID, eve) },
+		"language": func() (*broker.View, error) { return n.Speak(t.Context(), s.ID, eve, "sv") },
+		"returned": func() (*broker.View, error) {
+			return n.Returned(t.Context(), eid.Test, "story", connectortest.Inbound(w.session(s.ID).Order), eve, connector.Browser{})
+		},
+	} {
+		if v, err := act(); err != nil || v.Place != broker.AtElsewhere {
+			t.Errorf("%s by another browser = %+v, %v; want elsewhere", name, v, err)
+		}
+	}
+	if w.story.Calls("returned") != 0 {
+		t.Error("another browser's return reached the connector")
+	}
+	if got := w.finish(s.ID, func() *node { return n }); got.State != broker.Finished {
+		t.Errorf("after a wrong browser the session is %s, want finished: it is parked, not killed", got.State)
+	}
+	if v, _ := n.Look(t.Context(), s.ID, eve, connector.Browser{}); v.Place != broker.AtElsewhere {
+		t.Errorf("the end shows another browser %s, want elsewhere", v.Place)
+	}
+}
+
+func TestTokenBindsWeakly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	if _, err := n.Open(t.Context(), s.ID, broker.Handle{Token: "from the address"}, connector.Browser{}, nil, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.session(s.ID).Level; got != eid.Weak {
+		t.Errorf("level = %s, want weak", got)
+	}
+}
+
+func TestDoubleClickStartsOneOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if _, err := n.Open(context.Background(), s.ID, ada, connector.Browser{}, nil, false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := w.story.Calls("begin"); got != 1 {
+		t.Errorf("%d orders begun, want 1", got)
+	}
+}
+
+func TestDuplicateAndLateEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	w.to(n, s.ID, "redirect")
+	order := w.session(s.ID).Order
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if _, err := n.Returned(context.Background(), eid.Test, "story", connectortest.Inbound(order), ada, connector.Browser{}); err != nil {
+				t.Error(err)
+			}
+			if _, err := n.Act(context.Background(), s.ID, ada, connector.Browser{}, connector.Submitted{Values: url.Values{"go": {"1"}}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	done := w.finish(s.ID, func() *node { return n })
+	if done.State != broker.Finished {
+		t.Fatalf("state = %s %s", done.State, done.Reason)
+	}
+	before := w.session(s.ID).Version
+	if _, err := n.Act(t.Context(), s.ID, ada, connector.Browser{}, connector.Submitted{Values: url.Values{"fail": {"declined"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Called(t.Context(), eid.Test, "story", connectortest.Inbound(order)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Cancel(t.Context(), s.ID, ada); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.session(s.ID); got.Version != before || got.State != broker.Finished {
+		t.Errorf("a late event changed the session: %+v", got)
+	}
+}
+
+func TestTwoOwners(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.node(w.store)
+	s := w.create(first)
+	w.to(first, s.ID, "redirect")
+
+	// The first node's call hangs; it is taken for dead, and the second goes on.
+	hang, entered := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.story.Hook = func(at string) error {
+		if at == "returned" {
+			block := false
+			once.Do(func() { block = true })
+			if block {
+				close(entered)
+				<-hang
+			}
+		}
+		return nil
+	}
+	late := make(chan error, 1)
+	go func() {
+		_, err := first.Returned(context.Background(), eid.Test, "story", connectortest.Inbound(w.session(s.ID).Order), ada, connector.Browser{})
+		late <- err
+	}()
+	<-entered
+	w.bury(first)
+	second := w.node(w.store)
+	done := w.finish(s.ID, func() *node { return second })
+	if done.State != broker.Finished {
+		t.Fatalf("state = %s %s", done.State, done.Reason)
+	}
+	version := done.Version
+	close(hang)
+	<-late // whatever it says, it must not have changed anything
+	if got := w.session(s.ID); got.Version != version || got.State != broker.Finished {
+		t.Errorf("the old owner's late result changed the session: %+v", got)
+	}
+}
+
+func TestCancelOnAnotherNodeThanThePoller(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	poller, other := w.node(w.store), w.node(w.store)
+	s := w.create(poller)
+	w.to(poller, s.ID, "wait")
+	v, err := other.Cancel(t.Context(), s.ID, ada)
+	if err != nil || v.Place != broker.AtEnd || v.Failed != eid.Cancelled {
+		t.Fatalf("Cancel = %+v, %v", v, err)
+	}
+	order := w.session(s.ID).Order
+	until(t, "the poller tells the upstream", func() bool { return w.story.Cancelled(order) == 1 })
+	if got := w.session(s.ID); got.State != broker.Failed || got.Reason != eid.Cancelled {
+		t.Errorf("session = %s %s", got.State, got.Reason)
+	}
+}
+
+func TestEventOnAnotherNodeThanTheOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	owner, other := w.node(w.store), w.node(w.store)
+	s := w.create(owner)
+	w.to(owner, s.ID, "redirect")
+	if got := w.finish(s.ID, func() *node { return other }); got.State != broker.Finished {
+		t.Errorf("state = %s %s", got.State, got.Reason)
+	}
+}
+
+func TestRetryWithinTheSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	w.to(n, s.ID, "ask")
+	v, err := n.Act(t.Context(), s.ID, ada, connector.Browser{}, connector.Submitted{Values: url.Values{"fail": {"declined"}, "retry": {"1"}}})
+	if err != nil || v.Place != broker.AtRetry || v.Failed != eid.Declined {
+		t.Fatalf("after a failure that may be tried again: %+v, %v", v, err)
+	}
+	if got := w.finish(s.ID, func() *node { return n }); got.State != broker.Finished {
+		t.Errorf("state = %s %s", got.State, got.Reason)
+	}
+	if w.story.Calls("begin") != 2 {
+		t.Errorf("%d orders, want 2", w.story.Calls("begin"))
+	}
+}
+
+func TestPinnedPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s, err := n.Create(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify,
+		Spec: broker.Spec{Methods: []broker.Method{{Name: "story", EID: "story"}}, Pinned: "199001032391", Page: "/s/"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := w.finish(s.ID, func() *node { return n })
+	if got.State != broker.Failed || got.Reason != eid.WrongPerson {
+		t.Errorf("session = %s %s, want failed wrong_person", got.State, got.Reason)
+	}
+	if id, _, err := n.Result(t.Context(), got); id != nil || err != nil {
+		t.Errorf("Result = %v, %v; want nothing", id, err)
+	}
+}
+
+func TestUnknownOutcomes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err    error
+		state  broker.State
+		reason eid.Reason
+		begins int
+	}{
+		"may be repeated":     {&connector.Unknown{Reason: eid.Unavailable, Repeat: true, Err: errors.New("reset")}, broker.Finished, "", 2},
+		"may not be repeated": {&connector.Unknown{Reason: eid.OutcomeUnknown, Err: errors.New("reset")}, broker.Failed, eid.OutcomeUnknown, 1},
+		"not typed":           {errors.New("bug"), broker.Failed, eid.Internal, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var once sync.Once
+			w.story.Hook = func(at string) (err error) {
+				if at == "begin" {
+					once.Do(func() { err = c.err })
+				}
+				return err
+			}
+			n := w.node(w.store)
+			s := w.finish(w.create(n).ID, func() *node { return n })
+			if s.State != c.state || s.Reason != c.reason || w.story.Calls("begin") != c.begins {
+				t.Errorf("session = %s %s after %d calls, want %s %s after %d", s.State, s.Reason, w.story.Calls("begin"), c.state, c.reason, c.begins)
+			}
+		})
+	}
+}
+
+func TestPanicOfAConnector(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.story.Hook = func(string) error { panic("boom") }
+	n := w.node(w.store)
+	s := w.finish(w.create(n).ID, func() *node { return n })
+	if s.State != broker.Failed || s.Reason != eid.Internal {
+		t.Errorf("session = %s %s", s.State, s.Reason)
+	}
+}
+
+// A clock that tests set; it wakes the broker when it jumps.
+type clock struct {
+	mu   sync.Mutex
+	at   time.Time
+	jump chan struct{}
+}
+
+func newClock() *clock {
+	return &clock{at: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), jump: make(chan struct{})}
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) Jumped() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.jump
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+	close(c.jump)
+	c.jump = make(chan struct{})
+}
+
+func (c *clock) use(cfg *broker.Config) { cfg.Now, cfg.Jumped = c.Now, c.Jumped }
+
+func TestExpiryExtensionErasure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ck := newClock()
+	w.story.Now = ck.Now
+	n := w.node(w.store, ck.use)
+
+	unopened := w.create(n)
+	running := w.create(n)
+	w.to(n, running.ID, "redirect")
+	ck.advance(14 * time.Minute)
+	for i := range 10 { // at least ten times ten minutes
+		if v, err := n.Extend(t.Context(), running.ID, ada); err != nil || !v.CanLonger && i < 9 {
+			t.Fatalf("extension %d: %+v, %v", i+1, v, err)
+		}
+		ck.advance(9 * time.Minute)
+	}
+	until(t, "the unopened session expires", func() bool { return w.session(unopened.ID).State == broker.Failed })
+	if got := w.session(unopened.ID).Reason; got != eid.Expired {
+		t.Errorf("unopened: reason %s", got)
+	}
+	if got := w.session(running.ID); got.State != broker.Started {
+		t.Fatalf("extended session is %s %s", got.State, got.Reason)
+	}
+	ck.advance(3 * time.Hour)
+	until(t, "the running session expires", func() bool { return w.session(running.ID).State == broker.Failed })
+	if w.story.Calls("expired") != 1 {
+		t.Errorf("the connector was told %d times that time is over, want 1", w.story.Calls("expired"))
+	}
+	ck.advance(24*time.Hour + time.Minute)
+	until(t, "both are erased", func() bool {
+		return w.session(running.ID).State == broker.Erased && w.session(unopened.ID).State == broker.Erased
+	})
+	if _, err := n.Session(t.Context(), caller().Account.ID, eid.Test, running.ID); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("Session of an erased one = %v, want ErrNotFound", err)
+	}
+	if _, err := w.store.Data(t.Context(), running.ID, broker.DataSpec); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("Data of an erased one = %v, want ErrNotFound", err)
+	}
+	notes, err := w.store.Notes(t.Context(), running.ID)
+	if err != nil || !slices.ContainsFunc(notes, func(n broker.Note) bool { return n.Text == "failed expired" }) {
+		t.Errorf("Notes = %v, %v; the timeline stays", notes, err)
+	}
+}
+
+func TestForeignSessionsAreNotFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	for name, q := range map[string]struct {
+		account string
+		env     eid.Environment
+		id      string
+	}{
+		"unknown":           {s.Account, eid.Test, "11111111-1111-4111-8111-111111111111"},
+		"another account":   {"33333333-0000-4000-8000-000000000001", eid.Test, s.ID},
+		"other environment": {s.Account, eid.Live, s.ID},
+		"no id":             {s.Account, eid.Test, "x"},
+	} {
+		if _, err := n.Session(t.Context(), q.account, q.env, q.id); !errors.Is(err, broker.ErrNotFound) {
+			t.Errorf("%s: %v, want ErrNotFound", name, err)
+		}
+	}
+}
+
+func TestNoteIsTrueOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	for i, want := range []bool{true, false, false} {
+		if got, err := n.Note(t.Context(), s.ID, "collected"); got != want || err != nil {
+			t.Errorf("Note %d = %v, %v; want %v", i+1, got, err, want)
+		}
+	}
+}
