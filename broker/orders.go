@@ -134,7 +134,9 @@ func (os *orders) forget(id string) {
 	}
 }
 
-// schedule sets the time of an order's next tick.
+// schedule makes an order's next tick come no later than at; zero takes the
+// tick away. A tick that is nearer stays, so that events cannot put a poll off
+// for ever.
 func (os *orders) schedule(id string, at time.Time) {
 	os.mu.Lock()
 	it := os.at[id]
@@ -144,6 +146,7 @@ func (os *orders) schedule(id string, at time.Time) {
 			heap.Remove(&os.due, it.index)
 			delete(os.at, id)
 		}
+	case it != nil && !at.Before(it.at):
 	case it != nil:
 		it.at = at
 		heap.Fix(&os.due, it.index)

@@ -74,7 +74,7 @@ func TestMoveTable(t *testing.T) {
 func TestRef(t *testing.T) {
 	t.Parallel()
 	s := Session{ID: "9f2c41d8-55aa-4b2e-8c11-0123456789ab"}
-	if got, want := s.Ref(), "MXQ4-3P4P"; got != want {
+	if got, want := s.Ref(), "MWQ6-5Q4P"; got != want {
 		t.Errorf("Ref(%s) = %s, want %s", s.ID, got, want)
 	}
 }

@@ -1,0 +1,205 @@
+package broker_test
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/connector"
+	"eidgate/eid"
+)
+
+// memory is the Store contract in its plainest form, for tests of the engine:
+// maps under one lock. The real stores run these tests too, in test/engine.
+type memory struct {
+	mu       sync.Mutex
+	sessions map[string]broker.Session
+	orders   map[string]broker.Order
+	data     map[string]map[string][]byte
+	notes    map[string][]broker.Note
+	refs     map[string]string
+	bySes    map[string][]connector.Ref
+	inbox    []broker.Message
+	last     int64
+	beats    map[string]time.Time
+	outbox   []broker.Delivery
+}
+
+func newStore(*testing.T) broker.Store {
+	return &memory{sessions: map[string]broker.Session{}, orders: map[string]broker.Order{},
+		data: map[string]map[string][]byte{}, notes: map[string][]broker.Note{}, refs: map[string]string{},
+		bySes: map[string][]connector.Ref{}, beats: map[string]time.Time{}}
+}
+
+func (m *memory) Apply(_ context.Context, c *broker.Change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := c.Session; s != nil && m.sessions[s.ID].Version != s.Version {
+		return broker.ErrConflict
+	}
+	if o := c.Order; o != nil && m.orders[o.ID].Fence != o.Fence {
+		return broker.ErrConflict
+	}
+	for _, d := range c.Data {
+		if old, ok := m.data[c.ID][d.Kind]; ok && string(old) != string(d.Value) {
+			return broker.ErrConflict
+		}
+	}
+	if c.Session != nil {
+		c.Session.Version++
+		m.sessions[c.ID] = *c.Session
+	}
+	if o := c.Order; o != nil {
+		o.Fence++
+		m.orders[o.ID] = *o
+		for _, r := range c.Refs {
+			m.refs[string(o.EID)+string(o.Environment)+string(r)] = o.ID
+			m.bySes[c.ID] = append(m.bySes[c.ID], r)
+		}
+	}
+	for _, d := range c.Data {
+		if m.data[c.ID] == nil {
+			m.data[c.ID] = map[string][]byte{}
+		}
+		m.data[c.ID][d.Kind] = d.Value
+	}
+	m.notes[c.ID] = append(m.notes[c.ID], c.Notes...)
+	m.outbox = append(m.outbox, c.Outbox...)
+	for _, p := range c.Put {
+		m.last++
+		p.ID = m.last
+		m.inbox = append(m.inbox, p)
+	}
+	m.inbox = slices.DeleteFunc(m.inbox, func(x broker.Message) bool { return slices.Contains(c.Took, x.ID) })
+	if c.Erase {
+		delete(m.data, c.ID)
+	}
+	return nil
+}
+
+func (m *memory) Session(_ context.Context, id string) (*broker.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sessions[id]
+	if !ok {
+		return nil, broker.ErrNotFound
+	}
+	return &s, nil
+}
+
+func (m *memory) Order(_ context.Context, id string) (*broker.Order, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o, ok := m.orders[id]
+	if !ok {
+		return nil, broker.ErrNotFound
+	}
+	return &o, nil
+}
+
+func (m *memory) Data(_ context.Context, session, kind string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.data[session][kind]
+	if !ok {
+		return nil, broker.ErrNotFound
+	}
+	return d, nil
+}
+
+func (m *memory) Evidence(_ context.Context, session string) ([]eid.Evidence, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []eid.Evidence
+	for kind, raw := range m.data[session] {
+		var e eid.Evidence
+		if strings.HasPrefix(kind, broker.DataEvidence) && json.Unmarshal(raw, &e) == nil {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b eid.Evidence) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (m *memory) Notes(_ context.Context, session string) ([]broker.Note, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.notes[session]), nil
+}
+
+func (m *memory) Find(_ context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id, ok := m.refs[string(e)+string(env)+string(ref)]
+	if !ok {
+		return "", broker.ErrNotFound
+	}
+	return id, nil
+}
+
+func (m *memory) Refs(_ context.Context, session string) ([]connector.Ref, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.bySes[session]), nil
+}
+
+func (m *memory) Due(_ context.Context, now time.Time, limit int) ([]*broker.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*broker.Session
+	for _, s := range m.sessions {
+		if !s.Due.IsZero() && !s.Due.After(now) && len(out) < limit {
+			out = append(out, &s)
+		}
+	}
+	return out, nil
+}
+
+func (m *memory) Orphans(_ context.Context, since time.Time, limit int) ([]*broker.Order, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*broker.Order
+	for _, o := range m.orders {
+		if !o.Ended && m.beats[o.Owner].Before(since) && len(out) < limit {
+			out = append(out, &o)
+		}
+	}
+	return out, nil
+}
+
+func (m *memory) Inbox(_ context.Context, owner string, limit int) ([]broker.Message, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []broker.Message
+	for _, msg := range m.inbox {
+		if m.orders[msg.Order].Owner == owner && len(out) < limit {
+			out = append(out, msg)
+		}
+	}
+	return out, nil
+}
+
+func (m *memory) Beat(_ context.Context, epoch string, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.beats[epoch] = now
+	return nil
+}
+
+func (m *memory) Alive(_ context.Context, epoch string) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.beats[epoch], nil
+}
+
+func (m *memory) Leave(_ context.Context, epoch string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.beats, epoch)
+	return nil
+}
