@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,10 +164,24 @@ func TestDuplicateAndLateEvents(t *testing.T) {
 	}
 }
 
+// A silent store loses the beats of its node: the others take it for dead.
+type silent struct {
+	broker.Store
+	on atomic.Bool
+}
+
+func (s *silent) Beat(ctx context.Context, epoch string, now time.Time) error {
+	if s.on.Load() {
+		return nil
+	}
+	return s.Store.Beat(ctx, epoch, now)
+}
+
 func TestTwoOwners(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	first := w.node(w.store)
+	mute := &silent{Store: w.store}
+	first := w.node(mute)
 	s := w.create(first)
 	w.to(first, s.ID, "redirect")
 
@@ -190,6 +205,7 @@ func TestTwoOwners(t *testing.T) {
 		late <- err
 	}()
 	<-entered
+	mute.on.Store(true)
 	w.bury(first)
 	second := w.node(w.store)
 	done := w.finish(s.ID, func() *node { return second })
