@@ -133,6 +133,9 @@ func (b *Broker) Open(ctx context.Context, id string, h Handle, br connector.Bro
 			return b.Look(ctx, id, h, br)
 		}
 	}
+	if err := b.join(ctx); err != nil {
+		return nil, err
+	}
 	l, err := b.beginning(s, spec, br, input, framed)
 	if err != nil {
 		return nil, err

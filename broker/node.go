@@ -175,9 +175,18 @@ func (b *Broker) taken(ctx context.Context, m Message) error {
 	return b.c.Store.Apply(ctx, &Change{ID: o.Session, Took: []int64{m.ID}})
 }
 
+// join registers the node before it owns anything: an order of a node that
+// nobody knows is taken for an orphan.
+func (b *Broker) join(ctx context.Context) error {
+	if b.beaten.at.Load() != nil {
+		return nil
+	}
+	return b.beat(ctx)
+}
+
 // adopt takes over the orders of nodes that are dead.
 func (b *Broker) adopt(ctx context.Context) error {
-	for {
+	for b.beaten.fresh(b.limits.Dead) {
 		batch, err := b.c.Store.Orphans(ctx, time.Now().Add(-b.limits.Dead), 100)
 		if err != nil || len(batch) == 0 {
 			return err
@@ -195,11 +204,15 @@ func (b *Broker) adopt(ctx context.Context) error {
 			return nil
 		}
 	}
+	return nil
 }
 
 // takeOver makes an order ours and goes on where its owner stopped: a pending
 // event is delivered once more, a persisted once-only answer is verified.
 func (b *Broker) takeOver(ctx context.Context, o *Order) error {
+	if err := b.join(ctx); err != nil {
+		return err
+	}
 	mine := *o
 	mine.Owner = b.c.Epoch
 	err := b.c.Store.Apply(ctx, &Change{ID: o.Session, Order: &mine, Notes: []Note{{b.now(), "step", "taken over"}}})

@@ -187,6 +187,8 @@ func TestTwoOwners(t *testing.T) {
 
 	// The first node's call hangs; it is taken for dead, and the second goes on.
 	hang, entered := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(hang) })
+	t.Cleanup(release)
 	var once sync.Once
 	w.story.Hook = func(at string) error {
 		if at == "returned" {
@@ -213,7 +215,7 @@ func TestTwoOwners(t *testing.T) {
 		t.Fatalf("state = %s %s", done.State, done.Reason)
 	}
 	version := done.Version
-	close(hang)
+	release()
 	<-late // whatever it says, it must not have changed anything
 	if got := w.session(s.ID); got.Version != version || got.State != broker.Finished {
 		t.Errorf("the old owner's late result changed the session: %+v", got)
