@@ -1,0 +1,185 @@
+package bankidse
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"eidgate/connector"
+	"eidgate/eid"
+	"eidgate/protocol/bankidse"
+)
+
+// Settings are what an account's agreement with BankID comes to.
+type Settings struct {
+	Base           string `json:"base"`            // "https://appapi2.bankid.com/rp/v6.0"
+	Certificate    string `json:"certificate"`     // PEM: the RP certificate, most specific first
+	Key            string `json:"key"`             // PEM: PKCS#8
+	TLSRoots       string `json:"tls_roots"`       // PEM: of the API's server certificate
+	SignatureRoots string `json:"signature_roots"` // PEM: of the users' certificates
+	Launch         string `json:"launch"`          // base of the link that opens the app; "" for BankID's own
+	StoreOnly      bool   `json:"store_only"`      // keep signatures without verifying them
+	AddressCheck   string `json:"address_check"`   // off, log, require-same-prefix or require-equal
+}
+
+// A client is built from one version of the settings.
+type client struct {
+	set   Settings
+	api   *bankidse.Client
+	roots *x509.CertPool
+	name  string // of the RP certificate's subject, as the signature has it
+	close func()
+}
+
+// launch is the link that opens the app, up to the token.
+func (c *client) launch(p bankidse.Platform) string {
+	if c.set.Launch != "" {
+		return c.set.Launch
+	}
+	return strings.TrimSuffix(bankidse.LaunchURL(p, ""), "null")
+}
+
+// clients keeps what has been built, by the settings' key. The oldest go
+// first; which one is the oldest does not matter much.
+type clients struct {
+	mu    sync.Mutex
+	limit int
+	byKey map[string]*client
+	order []string
+}
+
+func newClients(limit int) *clients { return &clients{limit: limit, byKey: map[string]*client{}} }
+
+func (cs *clients) get(set connector.Settings) (*client, error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.byKey[set.Key]; c != nil {
+		return c, nil
+	}
+	c, err := build(set.Data)
+	if err != nil {
+		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
+	}
+	if len(cs.order) == cs.limit {
+		cs.byKey[cs.order[0]].close()
+		delete(cs.byKey, cs.order[0])
+		cs.order = cs.order[1:]
+	}
+	cs.byKey[set.Key] = c
+	cs.order = append(cs.order, set.Key)
+	return c, nil
+}
+
+func build(raw json.RawMessage) (*client, error) {
+	var s Settings
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, errors.New("settings of BankID are not readable")
+	}
+	cert, err := tls.X509KeyPair([]byte(s.Certificate), []byte(s.Key))
+	if err != nil {
+		return nil, errors.New("the RP certificate and its key do not fit")
+	}
+	trust, sign := x509.NewCertPool(), x509.NewCertPool()
+	if !trust.AppendCertsFromPEM([]byte(s.TLSRoots)) || !sign.AppendCertsFromPEM([]byte(s.SignatureRoots)) {
+		return nil, errors.New("settings of BankID hold no roots")
+	}
+	name, err := bankidse.RPName(cert.Leaf)
+	if err != nil {
+		return nil, fmt.Errorf("name of the RP certificate: %w", err)
+	}
+	t := bankidse.Transport(cert, trust)
+	return &client{set: s, roots: sign, name: name, close: t.CloseIdleConnections,
+		api: &bankidse.Client{Base: s.Base, HTTP: &http.Client{Transport: t}}}, nil
+}
+
+// order starts an identification or a signature.
+func (c *Connector) order(ctx context.Context, cl *client, r *connector.Request, s *state) (bankidse.Order, error) {
+	sent, err := c.texts(ctx, r)
+	if err != nil {
+		return bankidse.Order{}, err
+	}
+	common := bankidse.StartRequest{EndUserIP: endUser(r), UserVisibleData: sent.visible,
+		UserNonVisibleData: sent.hidden, UserVisibleDataFormat: sent.format, ReturnURL: returnURL(r, s),
+		ReturnRisk: !r.Headless, Web: web(r), Requirement: requirement(r, s)}
+	if r.Purpose == eid.Sign {
+		return cl.api.Sign(ctx, bankidse.SignRequest(common))
+	}
+	return cl.api.Auth(ctx, bankidse.AuthRequest(common))
+}
+
+// endUser is the address of the person's device.
+func endUser(r *connector.Request) string {
+	if ip := r.Params["end_user_ip"]; ip != "" {
+		return ip
+	}
+	if r.Browser.Addr.IsValid() {
+		return r.Browser.Addr.WithZone("").String()
+	}
+	return "127.0.0.1"
+}
+
+func requirement(r *connector.Request, s *state) *bankidse.Requirement {
+	if s.Pinned == "" && r.Params["pin_code"] == "" {
+		return nil
+	}
+	return &bankidse.Requirement{PersonalNumber: s.Pinned, PinCode: r.Params["pin_code"] == "true"}
+}
+
+// web tells BankID about the browser, which lowers its idea of the risk.
+func web(r *connector.Request) *bankidse.Web {
+	if r.Headless || r.Browser.Agent == "" {
+		return nil
+	}
+	w := &bankidse.Web{UserAgent: r.Browser.Agent, DeviceIdentifier: r.Browser.ID}
+	if host := strings.ToLower(r.Browser.Host); len(host) >= 3 && len(host) <= 253 &&
+		strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789.-") == "" {
+		w.ReferringDomain = host
+	}
+	return w
+}
+
+// returns says what brings a browser of an iPhone back to the front; the
+// tokens are those of its user agent, first match wins (§12.1). These schemes
+// come from integrators and not from BankID: docs/divergences.md.
+var returns = []struct{ token, url string }{
+	{"CriOS", "googlechromes://"}, {"FxiOS", "firefox://"}, {"EdgiOS", "null"}, {"OPT/", "null"}, {"OPiOS", "null"},
+	{"Instagram", "instagram://"}, {"FBAN", "fb://"}, {"FBAV", "fb://"}, {"DuckDuckGo", "null"},
+	{"Safari", ""}, // its own address
+}
+
+// returnURL is where the app sends the person after an order on the same
+// device. Android and computers show the browser again by themselves.
+func returnURL(r *connector.Request, s *state) string {
+	if r.Headless || s.Device != onSame {
+		return ""
+	}
+	if r.Browser.Device != connector.IOS {
+		return "null"
+	}
+	for _, b := range returns {
+		if strings.Contains(r.Browser.Agent, b.token) {
+			if b.url != "" {
+				return b.url
+			}
+			return r.ReturnURL + "#nonce=" + s.Nonce
+		}
+	}
+	return "null"
+}
+
+// input says what the answer must prove.
+func (c *Connector) input(cl *client, r *connector.Request, s *state, done *bankidse.Completion, sent texts) bankidse.VerifyInput {
+	op := bankidse.Identification
+	if r.Purpose == eid.Sign {
+		op = bankidse.Signing
+	}
+	return bankidse.VerifyInput{Signature: done.Signature, OCSP: done.OCSPResponse, Roots: cl.roots,
+		Operation: op, Visible: sent.visible, NonVisible: sent.hidden, Format: sent.format, RPName: cl.name,
+		Sent: true, PersonalNumber: done.User.PersonalNumber, Start: s.Began, End: c.now()}
+}

@@ -1,0 +1,75 @@
+package bankidse
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/protocol/bankidse"
+)
+
+// A state is what an order must remember between two calls.
+type state struct {
+	Ref      string          `json:"ref"`
+	Token    string          `json:"token"` // autoStartToken
+	QRToken  string          `json:"qr_token"`
+	QRSecret string          `json:"qr_secret"`
+	Began    time.Time       `json:"began"`             // when the answer to the start arrived: t = 0 of the code
+	Device   string          `json:"device"`            // onSame or onOther: what the page puts in front
+	System   string          `json:"system"`            // the browser's kind of device, for texts and links
+	Hint     string          `json:"hint,omitempty"`    // last hint code
+	Scanned  bool            `json:"scanned,omitempty"` // an app has the order; the code is of no use any more
+	Renewals int             `json:"renewals,omitempty"`
+	Rests    bool            `json:"rests,omitempty"` // no order runs until the person asks for a new code
+	Nonce    string          `json:"nonce"`           // comes back in the fragment of the return address
+	Returned bool            `json:"returned,omitempty"`
+	Pinned   string          `json:"pinned,omitempty"`   // 12 digits: only this person
+	Failures int             `json:"failures,omitempty"` // collects in a row that brought no answer
+	Launch   string          `json:"launch"`             // base of the link that opens the app
+	Answer   json.RawMessage `json:"answer,omitempty"`   // the once-only result, not yet verified
+}
+
+const (
+	onSame  = "same"
+	onOther = "other"
+)
+
+func readState(raw []byte) (*state, error) {
+	var s state
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, errors.New("bankidse: stored state is not readable")
+	}
+	return &s, nil
+}
+
+// bytes writes the state; no field of it can fail.
+func (s *state) bytes() []byte {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+// wait is the page at an instant.
+func (s *state) wait(now time.Time) connector.Wait {
+	w := connector.Wait{Hint: message(s), Code: s.Hint, Rests: s.Rests}
+	if s.Rests {
+		return w
+	}
+	w.Token = s.Token
+	w.Until = s.Began.Add(orderLife)
+	if s.Scanned {
+		return w
+	}
+	w.Launch = s.Launch + s.Token
+	if s.Device == onOther {
+		o := bankidse.Order{QRStartToken: s.QRToken, QRStartSecret: s.QRSecret}
+		w.QR = o.QR(now.Sub(s.Began))
+	}
+	return w
+}
+
+// orderLife is how long BankID keeps an order open (docs/protocols/bankidse.md §8).
+const orderLife = 180 * time.Second
