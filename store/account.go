@@ -1,0 +1,170 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/internal/seal"
+	"eidgate/relying"
+)
+
+// stale is how old an answer about accounts and keys may be.
+const stale = 10 * time.Second
+
+// accounts caches callers by the hash of their key.
+type accounts struct {
+	mu      sync.Mutex
+	callers map[[32]byte]cached
+	byID    map[string]cached
+}
+
+type cached struct {
+	caller relying.Caller
+	at     time.Time // real time: revocation must not wait for a sandbox clock
+}
+
+func (a *accounts) init() {
+	a.callers, a.byID = map[[32]byte]cached{}, map[string]cached{}
+}
+
+func (a *accounts) clear() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.callers)
+	clear(a.byID)
+}
+
+// hash finds a key by its text, of which no copy need be kept.
+func hash(text string) [32]byte {
+	return sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(text))))
+}
+
+// Caller implements relying.Directory.
+func (s *Store) Caller(ctx context.Context, key string) (relying.Caller, error) {
+	h := hash(key)
+	s.accounts.mu.Lock()
+	got, ok := s.accounts.callers[h]
+	s.accounts.mu.Unlock()
+	if ok && time.Since(got.at) < stale {
+		return got.caller, nil
+	}
+	var c relying.Caller
+	var created, revoked int64
+	err := s.get(ctx, []any{&c.Key.ID, &c.Key.Account, &c.Key.Environment, &created, &revoked},
+		`SELECT id, account, environment, created, revoked FROM api_key WHERE hash = $1`, h[:])
+	if errors.Is(err, broker.ErrNotFound) || err == nil && revoked != 0 {
+		return c, relying.ErrUnknown
+	}
+	if err != nil {
+		return c, fmt.Errorf("read key: %w", err)
+	}
+	c.Key.Created = moment(created)
+	if c.Account, err = s.Account(ctx, c.Key.Account); err != nil {
+		return c, err
+	}
+	s.accounts.mu.Lock()
+	defer s.accounts.mu.Unlock()
+	if len(s.accounts.callers) > 10_000 {
+		clear(s.accounts.callers)
+	}
+	s.accounts.callers[h] = cached{c, time.Now()}
+	return c, nil
+}
+
+// Account implements relying.Directory.
+func (s *Store) Account(ctx context.Context, id string) (*relying.Account, error) {
+	s.accounts.mu.Lock()
+	got, ok := s.accounts.byID[id]
+	s.accounts.mu.Unlock()
+	if ok && time.Since(got.at) < stale {
+		return got.caller.Account, nil
+	}
+	var doc string
+	var secret []byte
+	err := s.get(ctx, []any{&doc, &secret}, `SELECT doc, secret FROM account WHERE id = $1`, id)
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil, relying.ErrUnknown
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read account: %w", err)
+	}
+	a := &relying.Account{}
+	if err := json.Unmarshal([]byte(doc), a); err != nil {
+		return nil, fmt.Errorf("read account: %w", err)
+	}
+	if len(secret) > 0 {
+		raw, err := s.master.Open(seal.Place("account", id, "secret"), secret)
+		if err != nil {
+			return nil, fmt.Errorf("read account: %w", err)
+		}
+		a.WebhookSecret = relying.Secret(raw)
+	}
+	s.accounts.mu.Lock()
+	defer s.accounts.mu.Unlock()
+	if len(s.accounts.byID) > 10_000 {
+		clear(s.accounts.byID)
+	}
+	s.accounts.byID[id] = cached{relying.Caller{Account: a}, time.Now()}
+	return a, nil
+}
+
+// PutAccount writes an account, or writes it anew.
+func (s *Store) PutAccount(ctx context.Context, a *relying.Account) error {
+	doc, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	var secret []byte
+	if a.WebhookSecret != "" {
+		secret = s.master.Seal(seal.Place("account", a.ID, "secret"), []byte(a.WebhookSecret))
+	}
+	defer s.accounts.clear()
+	return s.do(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `INSERT INTO account (id, doc, secret, updated) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, secret = excluded.secret, updated = excluded.updated`,
+			a.ID, string(doc), secret, s.now().UnixMicro())
+		return err
+	})
+}
+
+// PutKey writes a key. With keep a sealed copy of its text is kept, for the
+// webhook signature of the ZignSec API.
+func (s *Store) PutKey(ctx context.Context, k relying.Key, text string, keep bool) error {
+	text = strings.ToLower(strings.TrimSpace(text))
+	h := hash(text)
+	var sealed []byte
+	if keep {
+		sealed = s.master.Seal(seal.Place("api_key", k.ID, "sealed"), []byte(text))
+	}
+	defer s.accounts.clear()
+	return s.do(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `INSERT INTO api_key (id, account, environment, hash, sealed, created, revoked)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (id) DO UPDATE SET account = excluded.account, environment = excluded.environment, hash = excluded.hash,
+				sealed = excluded.sealed, revoked = excluded.revoked`,
+			k.ID, k.Account, string(k.Environment), h[:], sealed, micros(k.Created), micros(k.Revoked))
+		return err
+	})
+}
+
+// KeyText is a key's text, for signing; relying.ErrUnknown when no copy is
+// kept.
+func (s *Store) KeyText(ctx context.Context, id string) (string, error) {
+	var copyOf []byte
+	err := s.get(ctx, []any{&copyOf}, `SELECT sealed FROM api_key WHERE id = $1 AND sealed IS NOT NULL`, id)
+	if errors.Is(err, broker.ErrNotFound) {
+		return "", relying.ErrUnknown
+	}
+	if err != nil {
+		return "", err
+	}
+	text, err := s.master.Open(seal.Place("api_key", id, "sealed"), copyOf)
+	return string(text), err
+}

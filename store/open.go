@@ -1,0 +1,278 @@
+// Package store keeps everything in SQLite or PostgreSQL, with one SQL text
+// for both: parameters are $1, $2, times are microseconds UTC in BIGINT, 0 is
+// no time. What is personal or secret is sealed before it is written
+// (internal/seal); docs/storage.md lists the tables.
+//
+// SQLite has one writer, which commits up to 128 changes at once: the cost of
+// a commit is a disk flush, and the flush is shared. A change that no longer
+// fits is rolled back alone. PostgreSQL has a transaction for each change.
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"eidgate/internal/seal"
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// Config says where the data are and which key opens them.
+type Config struct {
+	URL    string // "memory", "sqlite:FILE" or "postgres://…"
+	Master []byte // 32 bytes
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// A Store is open until Close. It is safe for concurrent use.
+type Store struct {
+	now     func() time.Time
+	log     *slog.Logger
+	master  *seal.Key
+	keys    *seal.Cache
+	dialect dialect
+	read    *sql.DB
+	write   *sql.DB
+	stmts   stmts
+	writer  *writer // SQLite only
+	lock    *os.File
+
+	accounts accounts
+}
+
+// dialect is what must differ between the two databases.
+type dialect struct {
+	name  string
+	skip  string // takes rows that nobody else has taken
+	goose goose.Dialect
+}
+
+var (
+	sqlite   = dialect{"sqlite", "", goose.DialectSQLite3}
+	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", goose.DialectPostgres}
+)
+
+// Open connects; it changes nothing. See Migrate.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	master, err := seal.NewKey(c.Master)
+	if err != nil {
+		return nil, fmt.Errorf("open store: master key: %w", err)
+	}
+	s := &Store{now: c.Now, log: c.Log, master: master, keys: seal.NewCache(8192)}
+	s.accounts.init()
+	switch {
+	case c.URL == "memory":
+		err = s.openSQLite("file:/"+random()+"?vfs=memdb", "&_pragma=journal_mode(MEMORY)&_pragma=synchronous(OFF)")
+	case strings.HasPrefix(c.URL, "sqlite:"):
+		err = s.openFile(strings.TrimPrefix(c.URL, "sqlite:"))
+	case strings.HasPrefix(c.URL, "postgres://"), strings.HasPrefix(c.URL, "postgresql://"):
+		s.dialect = postgres
+		if s.write, err = sql.Open("pgx", c.URL); err == nil {
+			s.write.SetMaxOpenConns(16)
+			s.write.SetMaxIdleConns(16)
+			s.read = s.write
+		}
+	default:
+		err = errors.New("the address must be memory, sqlite:FILE or postgres://…")
+	}
+	if err == nil {
+		err = s.read.PingContext(ctx)
+	}
+	if err != nil {
+		_ = s.Close() // the first error is the one to tell
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s.stmts.db = s.read
+	if s.dialect.name == "sqlite" {
+		s.writer = newWriter(s.write)
+	}
+	return s, nil
+}
+
+func random() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// openFile takes the file for this process alone: two SQLite writers in two
+// processes would each believe to be the only node.
+func (s *Store) openFile(path string) error {
+	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // named by the operator
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
+		_ = f.Close() // nothing was written
+		return fmt.Errorf("%s is in use by another eidgate process", path)
+	}
+	s.lock = f
+	return s.openSQLite("file:"+path+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+}
+
+func (s *Store) openSQLite(name, pragmas string) (err error) {
+	s.dialect = sqlite
+	const common = "&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)"
+	if s.write, err = sql.Open("sqlite", name+pragmas+common+"&_txlock=immediate"); err != nil {
+		return err
+	}
+	s.write.SetMaxOpenConns(1)
+	if s.read, err = sql.Open("sqlite", name+pragmas+common); err != nil {
+		return err
+	}
+	s.read.SetMaxOpenConns(4)
+	s.read.SetMaxIdleConns(4)
+	return nil
+}
+
+// Close waits for what is being written.
+func (s *Store) Close() error {
+	var errs []error
+	if s.writer != nil {
+		s.writer.stop()
+	}
+	for _, db := range []*sql.DB{s.read, s.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.read.PingContext(ctx) }
+
+// migrations are the files of schema/, each in a transaction of its own.
+func (s *Store) migrations() (*goose.Provider, error) {
+	files, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var all []*goose.Migration
+	for _, f := range files {
+		text, err := schema.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		number, _, _ := strings.Cut(strings.TrimPrefix(f, "schema/"), "_")
+		version, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s: %w", f, err)
+		}
+		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+			for _, q := range strings.Split(string(text), ";\n") {
+				if strings.TrimSpace(q) == "" {
+					continue
+				}
+				if _, err := tx.ExecContext(ctx, q); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}, nil))
+	}
+	return goose.NewProvider(s.dialect.goose, s.write, nil, goose.WithGoMigrations(all...), goose.WithDisableGlobalRegistry(true))
+}
+
+// Migrate applies all changes of the schema.
+func (s *Store) Migrate(ctx context.Context) error {
+	p, err := s.migrations()
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	if s.writer != nil {
+		s.writer.release()
+		defer s.writer.acquire()
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// Pending counts changes of the schema that are not applied.
+func (s *Store) Pending(ctx context.Context) (int, error) {
+	p, err := s.migrations()
+	if err != nil {
+		return 0, err
+	}
+	if s.writer != nil {
+		s.writer.release()
+		defer s.writer.acquire()
+	}
+	st, err := p.Status(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("migration status: %w", err)
+	}
+	n := 0
+	for _, m := range st {
+		if m.State == goose.StatePending {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// stmts keeps prepared statements of the read side.
+type stmts struct {
+	db *sql.DB
+	m  sync.Map // text → *sql.Stmt
+}
+
+func (c *stmts) get(ctx context.Context, text string) (*sql.Stmt, error) {
+	if st, ok := c.m.Load(text); ok {
+		return st.(*sql.Stmt), nil
+	}
+	st, err := c.db.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if old, loaded := c.m.LoadOrStore(text, st); loaded {
+		_ = st.Close() // somebody was quicker
+		return old.(*sql.Stmt), nil
+	}
+	return st, nil
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func moment(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,325 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/connector"
+	"eidgate/eid"
+	"eidgate/internal/seal"
+)
+
+// query reads rows on the read side.
+func (s *Store) query(ctx context.Context, each func(*sql.Rows) error, q string, args ...any) error {
+	st, err := s.stmts.get(ctx, q)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// get reads one row; broker.ErrNotFound if there is none.
+func (s *Store) get(ctx context.Context, into []any, q string, args ...any) error {
+	st, err := s.stmts.get(ctx, q)
+	if err != nil {
+		return err
+	}
+	err = st.QueryRowContext(ctx, args...).Scan(into...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return broker.ErrNotFound
+	}
+	return err
+}
+
+const sessionColumns = `id, version, account, key_id, config, api, environment, state, reason, code, purpose, method, eid, stage,
+	order_id, handle, level, extensions, language, created, confirmed, ended, due`
+
+// scanSession reads sessionColumns.
+func scanSession(scan func(...any) error) (*broker.Session, error) {
+	var n broker.Session
+	var created, confirmed, ended, due int64
+	err := scan(&n.ID, &n.Version, &n.Account, &n.Key, &n.Config, &n.API, &n.Environment, &n.State, &n.Reason, &n.Code, &n.Purpose,
+		&n.Method, &n.EID, &n.Stage, &n.Order, &n.Handle, &n.Level, &n.Extensions, &n.Language, &created, &confirmed, &ended, &due)
+	n.Created, n.Confirmed, n.Ended, n.Due = moment(created), moment(confirmed), moment(ended), moment(due)
+	if len(n.Handle) == 0 {
+		n.Handle = nil
+	}
+	return &n, err
+}
+
+// Session implements broker.Store.
+func (s *Store) Session(ctx context.Context, id string) (*broker.Session, error) {
+	st, err := s.stmts.get(ctx, `SELECT `+sessionColumns+` FROM session WHERE id = $1`)
+	if err != nil {
+		return nil, err
+	}
+	n, err := scanSession(st.QueryRowContext(ctx, id).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, broker.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read session: %w", err)
+	}
+	return n, nil
+}
+
+// openKey is key on the read side, and keeps what it has opened.
+func (s *Store) openKey(ctx context.Context, session string) (*seal.Key, error) {
+	if k := s.keys.Get(session); k != nil {
+		return k, nil
+	}
+	var wrapped []byte
+	if err := s.get(ctx, []any{&wrapped}, `SELECT wrapped FROM session_key WHERE session = $1`, session); err != nil {
+		return nil, err
+	}
+	k, err := s.master.Unwrap(seal.Place("session_key", session, "wrapped"), wrapped)
+	if err == nil {
+		s.keys.Put(session, k)
+	}
+	return k, err
+}
+
+const orderColumns = `id, session, eid, environment, mode, stage, owner, fence, ended, due, body`
+
+func (s *Store) scanOrder(ctx context.Context, scan func(...any) error) (*broker.Order, error) {
+	var o broker.Order
+	var ended, due int64
+	var body []byte
+	if err := scan(&o.ID, &o.Session, &o.EID, &o.Environment, &o.Mode, &o.Stage, &o.Owner, &o.Fence, &ended, &due, &body); err != nil {
+		return nil, err
+	}
+	o.Ended, o.Due = ended != 0, moment(due)
+	if len(body) == 0 {
+		return &o, nil
+	}
+	k, err := s.openKey(ctx, o.Session)
+	if errors.Is(err, broker.ErrNotFound) {
+		return &o, nil // erased
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.Body, err = k.Open(seal.Place("eid_order", o.ID, "body"), body)
+	return &o, err
+}
+
+// Order implements broker.Store.
+func (s *Store) Order(ctx context.Context, id string) (*broker.Order, error) {
+	st, err := s.stmts.get(ctx, `SELECT `+orderColumns+` FROM eid_order WHERE id = $1`)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.scanOrder(ctx, st.QueryRowContext(ctx, id).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, broker.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read order: %w", err)
+	}
+	return o, nil
+}
+
+// Data implements broker.Store.
+func (s *Store) Data(ctx context.Context, session, kind string) ([]byte, error) {
+	var value []byte
+	if err := s.get(ctx, []any{&value}, `SELECT value FROM session_data WHERE session = $1 AND kind = $2`, session, kind); err != nil {
+		return nil, err
+	}
+	k, err := s.openKey(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	return k.Open(seal.Place("session_data", session, kind), value)
+}
+
+// Evidence implements broker.Store.
+func (s *Store) Evidence(ctx context.Context, session string) ([]eid.Evidence, error) {
+	type row struct {
+		kind  string
+		value []byte
+	}
+	var all []row
+	err := s.query(ctx, func(r *sql.Rows) error {
+		var x row
+		err := r.Scan(&x.kind, &x.value)
+		all = append(all, x)
+		return err
+	}, `SELECT kind, value FROM session_data WHERE session = $1 AND kind >= $2 AND kind < $3 ORDER BY kind`,
+		session, broker.DataEvidence, strings.TrimSuffix(broker.DataEvidence, "/")+"0")
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	k, err := s.openKey(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	var out []eid.Evidence
+	for _, x := range all {
+		raw, err := k.Open(seal.Place("session_data", session, x.kind), x.value)
+		if err != nil {
+			return nil, err
+		}
+		var e eid.Evidence
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return nil, errors.New("read evidence: stored value is not readable")
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// Notes implements broker.Store.
+func (s *Store) Notes(ctx context.Context, session string) ([]broker.Note, error) {
+	var out []broker.Note
+	err := s.query(ctx, func(r *sql.Rows) error {
+		var n broker.Note
+		var at int64
+		err := r.Scan(&at, &n.Kind, &n.Text)
+		n.At = moment(at)
+		out = append(out, n)
+		return err
+	}, `SELECT at, kind, text FROM event WHERE session = $1 ORDER BY n`, session)
+	return out, err
+}
+
+// Find implements broker.Store.
+func (s *Store) Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (order string, err error) {
+	err = s.get(ctx, []any{&order}, `SELECT order_id FROM order_ref WHERE eid = $1 AND environment = $2 AND ref = $3`,
+		string(e), string(env), string(ref))
+	return order, err
+}
+
+// Refs implements broker.Store.
+func (s *Store) Refs(ctx context.Context, session string) ([]connector.Ref, error) {
+	var out []connector.Ref
+	err := s.query(ctx, func(r *sql.Rows) error {
+		var ref connector.Ref
+		err := r.Scan(&ref)
+		out = append(out, ref)
+		return err
+	}, `SELECT ref FROM order_ref WHERE session = $1 ORDER BY at`, session)
+	return out, err
+}
+
+// Due implements broker.Store.
+func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]*broker.Session, error) {
+	return s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE due > 0 AND due <= $1 ORDER BY due LIMIT $2`, now.UnixMicro(), limit)
+}
+
+func (s *Store) sessions(ctx context.Context, q string, args ...any) ([]*broker.Session, error) {
+	var out []*broker.Session
+	err := s.query(ctx, func(r *sql.Rows) error {
+		n, err := scanSession(r.Scan)
+		out = append(out, n)
+		return err
+	}, q, args...)
+	return out, err
+}
+
+// List shows the latest sessions; empty filters match all.
+func (s *Store) List(ctx context.Context, account, state string, limit int) ([]*broker.Session, error) {
+	return s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE ($1 = '' OR account = $1) AND ($2 = '' OR state = $2)
+		ORDER BY created DESC LIMIT $3`, account, state, limit)
+}
+
+// Orphans implements broker.Store.
+func (s *Store) Orphans(ctx context.Context, since time.Time, limit int) ([]*broker.Order, error) {
+	var ids []string
+	err := s.query(ctx, func(r *sql.Rows) error {
+		var id string
+		err := r.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, `SELECT id FROM eid_order WHERE ended = 0 AND owner IN (
+			SELECT DISTINCT o.owner FROM eid_order o LEFT JOIN node n ON n.epoch = o.owner
+			WHERE o.ended = 0 AND (n.beat IS NULL OR n.beat < $1)) LIMIT $2`, since.UnixMicro(), limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []*broker.Order
+	for _, id := range ids {
+		o, err := s.Order(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// Inbox implements broker.Store.
+func (s *Store) Inbox(ctx context.Context, owner string, limit int) ([]broker.Message, error) {
+	type row struct {
+		broker.Message
+		session string
+	}
+	var all []row
+	err := s.query(ctx, func(r *sql.Rows) error {
+		var x row
+		err := r.Scan(&x.ID, &x.Order, &x.session, &x.Event)
+		all = append(all, x)
+		return err
+	}, `SELECT i.id, i.order_id, i.session, i.event FROM inbox i JOIN eid_order o ON o.id = i.order_id
+		WHERE o.owner = $1 ORDER BY i.id LIMIT $2`, owner, limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []broker.Message
+	for _, x := range all {
+		k, err := s.openKey(ctx, x.session)
+		if errors.Is(err, broker.ErrNotFound) {
+			continue // erased meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if x.Event, err = k.Open(seal.Place("inbox", x.session, "event"), x.Event); err != nil {
+			return nil, err
+		}
+		out = append(out, x.Message)
+	}
+	return out, nil
+}
+
+// Beat implements broker.Store.
+func (s *Store) Beat(ctx context.Context, epoch string, now time.Time) error {
+	return s.do(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `INSERT INTO node (epoch, beat) VALUES ($1, $2) ON CONFLICT (epoch) DO UPDATE SET beat = excluded.beat`,
+			epoch, now.UnixMicro())
+		return err
+	})
+}
+
+// Alive implements broker.Store.
+func (s *Store) Alive(ctx context.Context, epoch string) (time.Time, error) {
+	var at int64
+	err := s.get(ctx, []any{&at}, `SELECT beat FROM node WHERE epoch = $1`, epoch)
+	if errors.Is(err, broker.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	return moment(at), err
+}
+
+// Leave implements broker.Store.
+func (s *Store) Leave(ctx context.Context, epoch string) error {
+	return s.do(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `DELETE FROM node WHERE epoch = $1`, epoch)
+		return err
+	})
+}

@@ -1,0 +1,417 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"eidgate/broker"
+	"eidgate/connector"
+	"eidgate/eid"
+	"eidgate/internal/pgtest"
+	"eidgate/relying"
+	"eidgate/store"
+)
+
+// engines runs a test on each database.
+func engines(t *testing.T, f func(t *testing.T, s *store.Store)) {
+	t.Helper()
+	for name, url := range map[string]func(t *testing.T) string{
+		"memory":   func(*testing.T) string { return "memory" },
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "eidgate.db") },
+		"postgres": func(t *testing.T) string { return pgtest.Database(t, pgtest.Options{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, open(t, url(t)))
+		})
+	}
+}
+
+func open(t *testing.T, url string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{URL: url, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if n, err := s.Pending(t.Context()); err != nil || n == 0 {
+		t.Fatalf("Pending on a new database = %d, %v", n, err)
+	}
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Pending(t.Context()); err != nil || n != 0 {
+		t.Fatalf("Pending after Migrate = %d, %v", n, err)
+	}
+	return s
+}
+
+func session() *broker.Session {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	return &broker.Session{ID: uuid.NewString(), Account: "acc", Key: "key", API: "api", Environment: eid.Test, State: broker.Created,
+		Purpose: eid.Identify, Method: "m", EID: "story", Level: eid.None, Language: "en", Created: now, Due: now.Add(time.Hour)}
+}
+
+func create(t *testing.T, s *store.Store) *broker.Session {
+	t.Helper()
+	n := session()
+	if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n, Data: []broker.Data{{Kind: broker.DataSpec, Value: []byte(`{"party":"x"}`)}},
+		Notes: []broker.Note{{At: n.Created, Kind: "state", Text: "created"}}}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestSessionRoundTrip(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		n := create(t, s)
+		got, err := s.Session(t.Context(), n.ID)
+		if err != nil || fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", *n) {
+			t.Errorf("Session = %+v, %v\nwant      %+v", got, err, n)
+		}
+		n.State, n.Order, n.Handle = broker.Started, uuid.NewString(), []byte{1, 2}
+		o := &broker.Order{ID: n.Order, Session: n.ID, EID: "story", Environment: eid.Test, Owner: "node", Body: []byte(`{"a":1}`), Due: n.Due}
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n, Order: o, Refs: []connector.Ref{"r1"}}); err != nil {
+			t.Fatal(err)
+		}
+		if id, err := s.Find(t.Context(), "story", eid.Test, "r1"); err != nil || id != o.ID {
+			t.Errorf("Find = %s, %v", id, err)
+		}
+		if _, err := s.Find(t.Context(), "story", eid.Live, "r1"); !errors.Is(err, broker.ErrNotFound) {
+			t.Errorf("Find in another environment = %v", err)
+		}
+		if refs, err := s.Refs(t.Context(), n.ID); err != nil || len(refs) != 1 {
+			t.Errorf("Refs = %v, %v", refs, err)
+		}
+		got2, err := s.Order(t.Context(), o.ID)
+		if err != nil || string(got2.Body) != `{"a":1}` || got2.Fence != 1 || !got2.Due.Equal(o.Due) {
+			t.Errorf("Order = %+v, %v", got2, err)
+		}
+	})
+}
+
+func TestGuards(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		n := create(t, s)
+		var wins, conflicts atomic.Int64
+		var wg sync.WaitGroup
+		for range 50 {
+			mine := *n
+			mine.State = broker.Failed
+			wg.Go(func() {
+				switch err := s.Apply(context.Background(), &broker.Change{ID: n.ID, Session: &mine}); {
+				case err == nil:
+					wins.Add(1)
+				case errors.Is(err, broker.ErrConflict):
+					conflicts.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if wins.Load() != 1 || conflicts.Load() != 49 {
+			t.Errorf("%d changes won and %d conflicted, want 1 and 49", wins.Load(), conflicts.Load())
+		}
+		again := *n
+		again.Version = 0
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: &again}); !errors.Is(err, broker.ErrConflict) {
+			t.Errorf("inserting a session twice = %v", err)
+		}
+		if got, err := s.Session(t.Context(), n.ID); err != nil || got.Version != 2 {
+			t.Errorf("Version = %+v, %v; want 2", got, err)
+		}
+	})
+}
+
+// TestGroup has many writers at once, of which every third cannot succeed:
+// its neighbours in the same commit must.
+func TestGroup(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		var wg sync.WaitGroup
+		ids := make([]string, 120)
+		for i := range ids {
+			n := session()
+			ids[i] = n.ID
+			if i%3 == 0 {
+				n.Version = 7
+			}
+			wg.Go(func() {
+				err := s.Apply(context.Background(), &broker.Change{ID: n.ID, Session: n, Notes: []broker.Note{{At: time.Now(), Kind: "k", Text: "t"}}})
+				if (err != nil) != (i%3 == 0) {
+					t.Errorf("change %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		for i, id := range ids {
+			_, err := s.Session(t.Context(), id)
+			notes, nerr := s.Notes(t.Context(), id)
+			if (err != nil) != (i%3 == 0) || nerr != nil || (len(notes) == 0) != (i%3 == 0) {
+				t.Errorf("session %d: %v, %d notes, %v", i, err, len(notes), nerr)
+			}
+		}
+	})
+}
+
+func TestWriteOnce(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		n := create(t, s)
+		put := func(v string) error {
+			return s.Apply(t.Context(), &broker.Change{ID: n.ID, Data: []broker.Data{{Kind: "mark", Value: []byte(v)}}})
+		}
+		if err := put("a"); err != nil {
+			t.Fatal(err)
+		}
+		if err := put("a"); err != nil {
+			t.Errorf("the same bytes again: %v", err)
+		}
+		if err := put("b"); !errors.Is(err, broker.ErrConflict) {
+			t.Errorf("other bytes: %v, want ErrConflict", err)
+		}
+		if got, err := s.Data(t.Context(), n.ID, "mark"); err != nil || string(got) != "a" {
+			t.Errorf("Data = %q, %v", got, err)
+		}
+	})
+}
+
+func TestOrphansAndInbox(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		n := create(t, s)
+		o := &broker.Order{ID: uuid.NewString(), Session: n.ID, EID: "story", Environment: eid.Test, Owner: "dead", Body: []byte("{}")}
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o}); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		if got, err := s.Orphans(t.Context(), now, 10); err != nil || len(got) != 1 {
+			t.Errorf("orphans of an unknown node: %v, %v", got, err)
+		}
+		if err := s.Beat(t.Context(), "dead", now); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Orphans(t.Context(), now.Add(-time.Second), 10); err != nil || len(got) != 0 {
+			t.Errorf("orphans of a living node: %v, %v", got, err)
+		}
+		if got, err := s.Orphans(t.Context(), now.Add(time.Second), 10); err != nil || len(got) != 1 {
+			t.Errorf("orphans of a dead node: %v, %v", got, err)
+		}
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Put: []broker.Message{{Order: o.ID, Event: []byte("hello")}}}); err != nil {
+			t.Fatal(err)
+		}
+		box, err := s.Inbox(t.Context(), "dead", 10)
+		if err != nil || len(box) != 1 || string(box[0].Event) != "hello" {
+			t.Fatalf("Inbox = %v, %v", box, err)
+		}
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Took: []int64{box[0].ID}}); err != nil {
+			t.Fatal(err)
+		}
+		if box, err := s.Inbox(t.Context(), "dead", 10); err != nil || len(box) != 0 {
+			t.Errorf("Inbox after it was taken = %v, %v", box, err)
+		}
+		if err := s.Leave(t.Context(), "dead"); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := s.Alive(t.Context(), "dead"); err != nil || !at.IsZero() {
+			t.Errorf("Alive after Leave = %v, %v", at, err)
+		}
+	})
+}
+
+func TestClaims(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		n := create(t, s)
+		now := time.Now()
+		var out []broker.Delivery
+		for i := range 40 {
+			out = append(out, broker.Delivery{ID: fmt.Sprintf("msg_%d_%s", i, n.ID), Session: n.ID, Account: "acc", Environment: eid.Test,
+				Kind: "webhook", Type: "session.finished", Profile: "standard", URL: "https://rp.example/hook", Body: []byte("body"), Due: now})
+		}
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Outbox: out}); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		seen := map[string]int{}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 20 {
+					got, err := s.ClaimDeliveries(context.Background(), now.Add(time.Second), time.Minute, 5)
+					if err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					for _, c := range got {
+						seen[c.ID]++
+						if c.URL != "https://rp.example/hook" || string(c.Body) != "body" || c.Attempt != 1 {
+							t.Errorf("claimed = %+v", c)
+						}
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		for _, d := range out {
+			if seen[d.ID] != 1 {
+				t.Errorf("delivery %s claimed %d times, want 1", d.ID, seen[d.ID])
+			}
+		}
+		late, err := s.ClaimDeliveries(t.Context(), now.Add(2*time.Minute), time.Minute, 1)
+		if err != nil || len(late) != 1 || late[0].Attempt != 2 {
+			t.Fatalf("after the lease: %+v, %v", late, err)
+		}
+		old := broker.Attempt{ID: late[0].ID, Attempt: 1, State: "delivered", At: now}
+		if err := s.FinishDeliveries(t.Context(), []broker.Attempt{old}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Deliveries(t.Context(), n.ID); err != nil || len(got) != 0 {
+			t.Errorf("a worker that came back late has written %v, %v", got, err)
+		}
+		if err := s.FinishDeliveries(t.Context(), []broker.Attempt{{ID: late[0].ID, Attempt: 2, State: "delivered", At: now, Status: 204}}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Deliveries(t.Context(), n.ID); err != nil || len(got) != 1 || got[0].Status != 204 {
+			t.Errorf("Deliveries = %v, %v", got, err)
+		}
+	})
+}
+
+func TestAccountsAndKeys(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		a := &relying.Account{ID: uuid.NewString(), Name: "Shop", WebhookSecret: "whsec_x", Hosts: []string{"shop.example"}}
+		if err := s.PutAccount(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		k := relying.Key{ID: uuid.NewString(), Account: a.ID, Environment: eid.Live, Created: time.Now()}
+		text := "0F0E0D0C-0000-4000-8000-000000000001"
+		if err := s.PutKey(t.Context(), k, text, true); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Caller(t.Context(), strings.ToLower(text))
+		if err != nil || got.Account.Name != "Shop" || got.Account.WebhookSecret != "whsec_x" || got.Key.Environment != eid.Live {
+			t.Fatalf("Caller = %+v, %v", got, err)
+		}
+		for _, wrong := range []string{"", text[:35], text + "0", uuid.NewString()} {
+			if _, err := s.Caller(t.Context(), wrong); !errors.Is(err, relying.ErrUnknown) {
+				t.Errorf("Caller(%q) = %v, want ErrUnknown", wrong, err)
+			}
+		}
+		if got, err := s.KeyText(t.Context(), k.ID); err != nil || got != strings.ToLower(text) {
+			t.Errorf("KeyText = %q, %v", got, err)
+		}
+		k.Revoked = time.Now()
+		if err := s.PutKey(t.Context(), k, text, false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Caller(t.Context(), text); !errors.Is(err, relying.ErrUnknown) {
+			t.Errorf("a revoked key: %v", err)
+		}
+		if _, err := s.KeyText(t.Context(), k.ID); !errors.Is(err, relying.ErrUnknown) {
+			t.Errorf("the copy of a key that needs none: %v", err)
+		}
+	})
+}
+
+func TestErase(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		n := create(t, s)
+		o := &broker.Order{ID: uuid.NewString(), Session: n.ID, EID: "story", Environment: eid.Test, Owner: "x", Body: []byte("{}")}
+		d := broker.Delivery{ID: "msg_" + n.ID, Session: n.ID, URL: "https://rp.example", Body: []byte("pending body"), Due: time.Now()}
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o, Outbox: []broker.Delivery{d}}); err != nil {
+			t.Fatal(err)
+		}
+		n.State = broker.Erased
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n, Erase: true}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Data(t.Context(), n.ID, broker.DataSpec); !errors.Is(err, broker.ErrNotFound) {
+			t.Errorf("Data = %v", err)
+		}
+		if got, err := s.Order(t.Context(), o.ID); err != nil || len(got.Body) != 0 || !got.Ended {
+			t.Errorf("Order = %+v, %v", got, err)
+		}
+		if got, err := s.Session(t.Context(), n.ID); err != nil || got.State != broker.Erased {
+			t.Errorf("the bare record: %+v, %v", got, err)
+		}
+		got, err := s.ClaimDeliveries(t.Context(), time.Now().Add(time.Second), time.Minute, 10)
+		if err != nil || len(got) != 1 || string(got[0].Body) != "pending body" {
+			t.Errorf("a pending notification outlives the session: %+v, %v", got, err)
+		}
+	})
+}
+
+// TestDumpShowsNothing writes a canary into everything that is sealed and
+// looks for it in the files of the database.
+func TestDumpShowsNothing(t *testing.T) {
+	t.Parallel()
+	const canary = "CANARY-199001012385"
+	dir := t.TempDir()
+	s := open(t, "sqlite:"+filepath.Join(dir, "eidgate.db"))
+	n := create(t, s)
+	o := &broker.Order{ID: uuid.NewString(), Session: n.ID, EID: "story", Environment: eid.Test, Owner: "x", Body: []byte(canary)}
+	err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o,
+		Data:   []broker.Data{{Kind: broker.DataIdentity, Value: []byte(canary)}, {Kind: broker.DataEvidence + "e", Value: []byte(canary)}},
+		Outbox: []broker.Delivery{{ID: "msg_1", Session: n.ID, URL: "https://rp.example/" + canary, Body: []byte(canary), Due: time.Now()}},
+		Put:    []broker.Message{{Order: o.ID, Event: []byte(canary)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutAccount(t.Context(), &relying.Account{ID: "a", Name: "n", WebhookSecret: canary}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutKey(t.Context(), relying.Key{ID: "k", Account: "a"}, canary, true); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) < 2 {
+		t.Fatalf("files of the database: %v, %v", files, err)
+	}
+	found := false
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(bytes.ToUpper(raw), []byte(canary)) {
+			t.Errorf("%s shows the canary", filepath.Base(f))
+		}
+		found = found || bytes.Contains(raw, []byte(n.ID))
+	}
+	if !found {
+		t.Error("not even the session's id was found: the test looks at the wrong files")
+	}
+}
+
+func TestOneProcessPerFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "eidgate.db")
+	open(t, "sqlite:"+path)
+	_, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + path, Master: make([]byte, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "in use by another eidgate process") {
+		t.Errorf("opening it twice: %v", err)
+	}
+}
