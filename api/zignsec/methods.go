@@ -1,0 +1,82 @@
+package zignsec
+
+import (
+	"strings"
+
+	"eidgate/broker"
+	"eidgate/eid"
+)
+
+// A method is a selector of the v2 API (§4.1).
+type method struct {
+	name    string // as it is echoed
+	eid     eid.EID
+	mode    string
+	purpose eid.Purpose
+	country string // whose chooser lists it; "" for none
+	number  string // country of its personalnumber
+}
+
+// methods are all selectors that have a meaning. One whose eID has no
+// connector here, or none for the account, answers MISSING_CONFIG.
+var methods = []method{
+	{"sbid-another", eid.BankIDSE, "other", eid.Identify, "se", "SE"},
+	{"sbid", eid.BankIDSE, "same", eid.Identify, "", "SE"},
+	{"sbid-sign", eid.BankIDSE, "other", eid.Sign, "", "SE"},
+	{"nbid_oidc", eid.BankIDNO, "", eid.Identify, "no", "NO"},
+	{"nbid", eid.BankIDNO, "web", eid.Identify, "", "NO"},
+	{"nbid_mobile", eid.BankIDNO, "mobile", eid.Identify, "", "NO"},
+	{"nemid", eid.NemID, "", eid.Identify, "dk", "DK"},
+	{"mitid", eid.MitID, "", eid.Identify, "dk", "DK"},
+	{"idin_age", eid.IDINAge, "", eid.Age, "", ""},
+	{"idin", eid.IDIN, "", eid.Identify, "nl", ""},
+	{"itsme", eid.Itsme, "", eid.Identify, "be", ""},
+	{"fbid", "", "", eid.Identify, "", "FI"},
+	{"smartid/auth", "", "", eid.Identify, "", ""},
+	{"smartid/sign", "", "", eid.Sign, "", ""},
+}
+
+// countries are the ISO 3166-1 codes that a country selector may name; those
+// without a method answer MISSING_CONFIG, other letters INVALID_COUNTRYCODE.
+const countries = " ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bl bm bn bo bq br bs bt bv bw by bz " +
+	"ca cc cd cf cg ch ci ck cl cm cn co cr cu cv cw cx cy cz de dj dk dm do dz ec ee eg eh er es et fi fj fk fm fo fr ga gb gd ge gf gg gh gi gl gm gn gp gq gr gs gt gu gw gy " +
+	"hk hm hn hr ht hu id ie il im in io iq ir is it je jm jo jp ke kg kh ki km kn kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc md me mf mg mh mk ml mm mn mo mp mq mr ms mt mu mv mw mx my mz " +
+	"na nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm pn pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg sh si sj sk sl sm sn so sr ss st sv sx sy sz " +
+	"tc td tf tg th tj tk tl tm tn to tr tt tv tw tz ua ug um us uy uz va vc ve vg vi vn vu wf ws ye yt za zm zw "
+
+// choose finds what a selector stands for: one method, or a country's several.
+func (a *API) choose(selector string, c caller) ([]method, error) {
+	s := strings.ReplaceAll(strings.ToLower(selector), "_", "-")
+	for _, m := range methods {
+		if strings.ReplaceAll(m.name, "_", "-") == s {
+			if m.eid == "" || !c.Account.Allows(m.eid) || !a.c.Has(c.Key.Environment, m.eid) {
+				return nil, bad("MISSING_CONFIG", "The account has no configuration for "+m.name+".")
+			}
+			return []method{m}, nil
+		}
+	}
+	if strings.HasPrefix(s, "bli-") || strings.HasPrefix(s, "iv-") {
+		return nil, bad("MISSING_CONFIG", "Bank login is not served here.")
+	}
+	if len(s) != 2 {
+		return nil, bad("INVALID_REQUEST", "Unknown method. Known: sbid, sbid-another, sbid-sign, or a country such as se.")
+	}
+	if !strings.Contains(countries, " "+s+" ") {
+		return nil, bad("INVALID_COUNTRYCODE", "There is no country of that code.")
+	}
+	var out []method
+	for _, m := range methods {
+		if m.country == s && m.eid != "" && c.Account.Allows(m.eid) && a.c.Has(c.Key.Environment, m.eid) {
+			out = append(out, m)
+		}
+	}
+	if len(out) == 0 {
+		return nil, bad("MISSING_CONFIG", "The account has no method for this country.")
+	}
+	return out, nil
+}
+
+// spec is a method as the broker knows it.
+func (m method) spec(p map[string]string) broker.Method {
+	return broker.Method{Name: m.name, EID: m.eid, Mode: m.mode, Params: p}
+}

@@ -1,0 +1,150 @@
+package zignsec
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/eid"
+)
+
+// An envelope is the v2 result, in the order in which it is documented (§8.1).
+type envelope struct {
+	ID       string      `json:"id"`
+	Errors   []wireError `json:"errors"`
+	Identity *identity   `json:"identity,omitempty"`
+	BankIDSE *bankIDSE   `json:"BankIDSE,omitempty"`
+	Lookup   string      `json:"LookupPersonAddressStatus,omitempty"`
+	Method   string      `json:"method,omitempty"`
+	Custom   string      `json:"custom,omitempty"`
+	Binding  eid.Binding `json:"binding,omitempty"` // ours: how surely the browser is the one that began
+	Sandbox  bool        `json:"sandbox,omitempty"` // ours: nobody was identified
+	Result   *resultNode `json:"result,omitempty"`
+}
+
+type resultNode struct {
+	Identity struct {
+		State string `json:"state"`
+	} `json:"identity"`
+}
+
+// identity has the fields of §8.2. Unset strings are "", unset numbers are
+// absent.
+type identity struct {
+	CountryCode         string `json:"CountryCode"`
+	FirstName           string `json:"FirstName"`
+	LastName            string `json:"LastName"`
+	FullName            string `json:"FullName"`
+	PersonalNumber      string `json:"PersonalNumber"`
+	DateOfBirth         string `json:"DateOfBirth"`
+	Age                 *int   `json:"Age,omitempty"`
+	IDProviderName      string `json:"IdProviderName"`
+	IdentificationDate  string `json:"IdentificationDate"`
+	IDProviderRequestID string `json:"IdProviderRequestId"`
+	IDProviderPersonID  string `json:"IdProviderPersonId"`
+	CustomerPersonID    string `json:"CustomerPersonId"`
+}
+
+type bankIDSE struct {
+	Signature    string `json:"signature"`
+	OCSPResponse string `json:"ocspResponse"`
+}
+
+// providers are the names that results carry (§8.7).
+var providers = map[eid.EID]string{eid.BankIDSE: "BankIDSE", eid.BankIDNO: "BankIDNO", eid.NemID: "NemId", eid.MitID: "MitID",
+	eid.IDIN: "iDin", eid.IDINAge: "iDin", eid.Itsme: "ItsMe"}
+
+// result answers the reading of a session, as often as it is asked (§8).
+func (a *API) result(w http.ResponseWriter, r *http.Request, c caller, id string) error {
+	if !a.rate.allow(id, time.Now()) {
+		return errRate
+	}
+	s, err := a.c.Broker.Session(r.Context(), c.Account.ID, c.Key.Environment, id)
+	if err != nil {
+		return err
+	}
+	if s.API != Name {
+		return broker.ErrNotFound
+	}
+	spec, err := a.c.Broker.Spec(r.Context(), s)
+	if err != nil {
+		return err
+	}
+	who, evidence, err := a.c.Broker.Result(r.Context(), s)
+	if err != nil {
+		return err
+	}
+	body, err := render(s, spec, who, evidence)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_, _ = w.Write(body) // the client has gone
+	return nil
+}
+
+// render is the body that a read answers and a notification carries. Pure.
+func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []eid.Evidence) ([]byte, error) {
+	var pay payload
+	if err := json.Unmarshal(spec.Payload, &pay); err != nil {
+		return nil, err
+	}
+	e := envelope{ID: s.ID, Errors: []wireError{}, Method: s.Method, Sandbox: s.Environment == eid.Test}
+	state := "PENDING"
+	switch s.State {
+	case broker.Finished:
+		state = "FINISHED"
+		e.Binding = s.Level
+		if who != nil {
+			e.Identity = fill(who, pay.LocalDate)
+		}
+		e.BankIDSE = node(evidence)
+		if pay.Lookup {
+			e.Lookup = "ERROR" // no register is connected
+		}
+	case broker.Failed:
+		state = "ERROR"
+		e.Errors = []wireError{failures[s.Reason]}
+	}
+	if pay.EchoCustom {
+		e.Custom = pay.Custom
+	}
+	if s.State != broker.Finished || !pay.DropState {
+		e.Result = &resultNode{}
+		e.Result.Identity.State = state
+	}
+	return marshal(e)
+}
+
+// dateForm has seven digits of a second, as the API has it (§8.2).
+const dateForm = "2006-01-02T15:04:05.0000000Z07:00"
+
+func fill(who *eid.Identity, local bool) *identity {
+	at := who.At.UTC()
+	if local {
+		if zone, err := time.LoadLocation("Europe/Stockholm"); err == nil {
+			at = at.In(zone)
+		}
+	}
+	return &identity{CountryCode: who.Country, FirstName: who.Given, LastName: who.Family, FullName: who.Name,
+		PersonalNumber: string(who.Number), DateOfBirth: who.Birth, Age: who.Age, IDProviderName: providers[who.EID],
+		IdentificationDate: at.Format(dateForm), IDProviderRequestID: who.Request}
+}
+
+func node(evidence []eid.Evidence) *bankIDSE {
+	var n bankIDSE
+	for _, e := range evidence {
+		switch e.Name {
+		case "bankidse.signature":
+			n.Signature = string(bytes.TrimSpace(e.Data))
+		case "bankidse.ocsp":
+			n.OCSPResponse = string(bytes.TrimSpace(e.Data))
+		}
+	}
+	if n == (bankIDSE{}) {
+		return nil
+	}
+	return &n
+}

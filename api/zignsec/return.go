@@ -1,0 +1,117 @@
+package zignsec
+
+import (
+	"encoding/json"
+	"net/url"
+
+	"eidgate/broker"
+	"eidgate/eid"
+)
+
+// A Return is how the browser leaves at the end (§7.2–7.4).
+type Return struct {
+	URL     string // "" stays on our page
+	Message []byte // JSON object for the framing page
+	AsText  bool   // post it as text
+	Origins []string
+}
+
+type message struct {
+	Command   string `json:"command"`
+	ErrorCode string `json:"errorcode"`
+	Error     string `json:"error"`
+	Token     string `json:"token"`
+}
+
+// Leave says where a session that has ended sends the browser.
+func Leave(s *broker.Session, spec *broker.Spec) (Return, error) {
+	var pay payload
+	if err := json.Unmarshal(spec.Payload, &pay); err != nil {
+		return Return{}, err
+	}
+	m := message{Command: "zignsec_postback", Token: s.ID}
+	to := pay.Target
+	if s.State == broker.Failed {
+		f := failures[s.Reason]
+		m.ErrorCode, m.Error = f.Code, f.Description
+		if pay.TargetError != "" {
+			to = pay.TargetError
+		}
+	}
+	out := Return{AsText: pay.MessageText, Origins: spec.Frames}
+	var err error
+	if out.Message, err = marshal(m); err != nil || to == "" {
+		return out, err
+	}
+	u, err := url.Parse(to)
+	if err != nil {
+		return out, err
+	}
+	relay := pay.RelayState
+	if relay == "" {
+		relay = s.ID
+	}
+	extra := "relaystate=" + url.QueryEscape(relay) + "&service=eIDBasic"
+	if s.State == broker.Failed && pay.Details {
+		extra += "&errorcode=" + url.QueryEscape(m.ErrorCode) + "&error=" + url.QueryEscape(m.Error)
+	}
+	if u.RawQuery != "" { // the party's own query stays as it is, byte for byte
+		u.RawQuery += "&"
+	}
+	u.RawQuery += extra
+	out.URL = u.String()
+	return out, nil
+}
+
+// Outbox is what is to be told when a session has ended (§10). Pure.
+func Outbox(f *broker.Final) []broker.Delivery {
+	var pay payload
+	if json.Unmarshal(f.Spec.Payload, &pay) != nil {
+		return nil
+	}
+	body, err := render(f.Session, f.Spec, f.Identity, f.Evidence)
+	if err != nil {
+		return nil
+	}
+	kind := "session." + map[broker.State]string{broker.Finished: "finished", broker.Failed: eid.Reasons[f.Session.Reason].Outcome}[f.Session.State]
+	base := broker.Delivery{Session: f.Session.ID, Account: f.Session.Account, Environment: f.Session.Environment, Type: kind, Due: f.Now}
+	var out []broker.Delivery
+	if pay.Webhook != "" {
+		d := base
+		d.ID, d.Kind, d.URL, d.Body, d.UpperHex = "msg_"+plain(f.NewID()), "webhook", pay.Webhook, body, pay.UpperHex
+		if pay.HMAC {
+			d.Key = f.Session.Key
+		}
+		d.Profile = "zignsec-20"
+		if pay.Attempts == 3 {
+			d.Profile = "zignsec-3"
+		}
+		out = append(out, d)
+	}
+	if pay.Email != "" {
+		text := "Session " + f.Session.ID + " (" + string(f.Session.Environment) + ") has ended: " + string(f.Session.State) +
+			".\nRead the result with GET /v2/eid/" + f.Session.ID + " and your key.\n"
+		m := broker.MailBody{Subject: "eID result " + f.Session.ID, Text: text}
+		if pay.EmailFull {
+			m.Attachment = body
+		}
+		raw, err := json.Marshal(m)
+		if err == nil {
+			d := base
+			d.ID, d.Kind, d.URL, d.Body, d.Profile = "msg_"+plain(f.NewID()), "email", pay.Email, raw, "email"
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// plain is a UUID without its hyphens: message ids have none.
+func plain(id string) string {
+	b := make([]byte, 0, 32)
+	for i := range len(id) {
+		if id[i] != '-' {
+			b = append(b, id[i])
+		}
+	}
+	return string(b)
+}
