@@ -1,0 +1,276 @@
+// Package hosted shows the pages that a person sees while a session runs.
+// Every page is whole without scripts; what a page does is a form that posts,
+// and every post answers with 303 to the page. A page works for whoever opens
+// it until the first post, which binds the session to that browser.
+package hosted
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/connector"
+	"eidgate/internal/qr"
+	"eidgate/web"
+)
+
+// A Broker is what the pages need of one.
+type Broker interface {
+	Look(ctx context.Context, id string, h broker.Handle, br connector.Browser) (*broker.View, error)
+	Choose(ctx context.Context, id string, h broker.Handle, br connector.Browser, method string) (*broker.View, error)
+	Open(ctx context.Context, id string, h broker.Handle, br connector.Browser, input url.Values, framed bool) (*broker.View, error)
+	Act(ctx context.Context, id string, h broker.Handle, br connector.Browser, e connector.Event) (*broker.View, error)
+	Cancel(ctx context.Context, id string, h broker.Handle) (*broker.View, error)
+	Extend(ctx context.Context, id string, h broker.Handle) (*broker.View, error)
+	Speak(ctx context.Context, id string, h broker.Handle, language string) (*broker.View, error)
+	Texts(ctx context.Context, id string) (*connector.Texts, error)
+}
+
+// A Return is how a session's API sends the browser away at the end.
+type Return struct {
+	URL     string // "" stays on the page
+	Message []byte // JSON for a framing page
+	AsText  bool
+	Origins []string
+}
+
+// Config is what the pages need; all fields but Phone are required.
+type Config struct {
+	Broker Broker
+	Leave  func(*broker.Session, *broker.Spec) (Return, error)
+	Static *web.Static
+	Words  *web.Words
+	Client func(*http.Request) netip.Addr
+	Secure bool   // the public address is https
+	Phone  string // sandbox: address of the virtual phone
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// Pages answers everything below a session's page.
+type Pages struct {
+	c      Config
+	tmpl   *template.Template
+	cookie string
+	cross  *http.CrossOriginProtection
+}
+
+// New reads the templates.
+func New(c Config) (*Pages, error) {
+	t, err := web.Templates(nil, "hosted.html")
+	if err != nil {
+		return nil, err
+	}
+	name := "eidgate_b"
+	if c.Secure {
+		name = "__Host-eidgate_b"
+	}
+	return &Pages{c: c, tmpl: t, cookie: name, cross: http.NewCrossOriginProtection()}, nil
+}
+
+// maxForm bounds what a form may post.
+const maxForm = 64 << 10
+
+// Serve answers a request for a session's page. rest is what follows the
+// page's own address: "" for the page, or one action.
+func (p *Pages) Serve(w http.ResponseWriter, r *http.Request, id, rest string) {
+	w.Header().Set("Cache-Control", "no-store")
+	var err error
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		err = p.get(w, r, id, rest)
+	case r.Method == http.MethodPost:
+		err = p.post(w, r, id, rest)
+	default:
+		http.Error(w, "Method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, broker.ErrNotFound):
+		p.notFound(w, r)
+	default:
+		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
+		http.Error(w, "This page did not work just now. Try again in a moment.", http.StatusInternalServerError)
+	}
+}
+
+// handle is what the browser shows: its cookie, or the token in the address.
+func (p *Pages) handle(r *http.Request) broker.Handle {
+	h := broker.Handle{Token: r.URL.Query().Get("w")}
+	if c, err := r.Cookie(p.cookie); err == nil && len(c.Value) >= 22 && len(c.Value) <= 64 {
+		h.Cookie = c.Value
+	}
+	if len(h.Token) < 22 || len(h.Token) > 64 {
+		h.Token = ""
+	}
+	return h
+}
+
+func secret() string {
+	var b [24]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// greet gives a browser that has no cookie one. A framed page gets one that is
+// kept apart for each framing site.
+func (p *Pages) greet(w http.ResponseWriter, r *http.Request, h broker.Handle) {
+	if h.Cookie != "" {
+		return
+	}
+	c := &http.Cookie{Name: p.cookie, Value: secret(), Path: "/", HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode,
+		MaxAge: int((365 * 24 * time.Hour).Seconds())}
+	if p.c.Secure && framed(r) {
+		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
+	}
+	http.SetCookie(w, c)
+}
+
+func framed(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Dest") == "iframe" || r.URL.Query().Has("w")
+}
+
+// browser is what is known of the person's browser.
+func (p *Pages) browser(r *http.Request, h broker.Handle, host string) connector.Browser {
+	ua := r.UserAgent()
+	b := connector.Browser{Addr: p.c.Client(r), Agent: ua[:min(len(ua), 512)], Host: host}
+	switch {
+	case strings.Contains(ua, "iPhone"), strings.Contains(ua, "iPad"), strings.Contains(ua, "iPod"):
+		b.Device = connector.IOS
+	case strings.Contains(ua, "Android"):
+		b.Device = connector.Android
+	case strings.Contains(ua, "Windows"), strings.Contains(ua, "Macintosh"), strings.Contains(ua, "X11"), strings.Contains(ua, "CrOS"):
+		b.Device = connector.Desktop
+	}
+	if h.Cookie != "" {
+		b.ID = fingerprint(h.Cookie)
+	}
+	return b
+}
+
+// get shows the page or one of its parts; it changes nothing.
+func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) error {
+	h := p.handle(r)
+	v, err := p.c.Broker.Look(r.Context(), id, h, p.browser(r, h, ""))
+	if err != nil {
+		return err
+	}
+	switch rest {
+	case "":
+		p.greet(w, r, h)
+		return p.page(w, r, v)
+	case "status":
+		return p.status(w, r, v)
+	case "qr.svg":
+		return p.code(w, r, v)
+	case "frame":
+		return p.frame(w, r, v)
+	}
+	return broker.ErrNotFound
+}
+
+// post does what a form asks and shows the page again.
+func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) error {
+	if err := p.cross.Check(r); err != nil {
+		http.Error(w, "This form was sent from another site.", http.StatusForbidden)
+		return nil
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "This form cannot be read.", http.StatusBadRequest)
+		return nil
+	}
+	h := p.handle(r)
+	token := ""
+	if h.Cookie == "" && h.Token == "" { // cookies are blocked: the address carries the handle from now on
+		token = secret()
+		h.Token = token
+	}
+	first, err := p.c.Broker.Look(r.Context(), id, h, connector.Browser{})
+	if err != nil {
+		return err
+	}
+	br := p.browser(r, h, first.Spec.Host)
+	ctx := r.Context()
+	switch rest {
+	case "start":
+		_, err = p.c.Broker.Open(ctx, id, h, br, r.PostForm, framed(r))
+	case "choose":
+		_, err = p.c.Broker.Choose(ctx, id, h, br, r.PostForm.Get("method"))
+	case "submit", "returned":
+		_, err = p.c.Broker.Act(ctx, id, h, br, connector.Submitted{Values: r.PostForm})
+	case "cancel":
+		_, err = p.c.Broker.Cancel(ctx, id, h)
+	case "extend":
+		_, err = p.c.Broker.Extend(ctx, id, h)
+	case "language":
+		if lang := r.PostForm.Get("language"); p.c.Words.Choose("", lang) == lang {
+			_, err = p.c.Broker.Speak(ctx, id, h, lang)
+		}
+	default:
+		return broker.ErrNotFound
+	}
+	if err != nil && !errors.Is(err, broker.ErrMove) {
+		return err
+	}
+	to := "."
+	switch q := r.URL.Query(); {
+	case first.Place == broker.AtElsewhere, token == "" && q.Get("w") == "":
+		to = "./"
+	case token != "":
+		to = "./?w=" + token
+	default:
+		to = "./?w=" + url.QueryEscape(q.Get("w"))
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// code is the frame of this second.
+func (p *Pages) code(w http.ResponseWriter, r *http.Request, v *broker.View) error {
+	wait, ok := v.Step.(connector.Wait)
+	if !ok || wait.QR == "" {
+		w.WriteHeader(http.StatusGone)
+		return nil
+	}
+	svg, err := qr.SVG(wait.QR, p.c.Words.Say(p.language(r, v), "qr.alt"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_, err = w.Write(svg)
+	return err
+}
+
+// frame shows the code to browsers without scripts, anew each second.
+func (p *Pages) frame(w http.ResponseWriter, r *http.Request, v *broker.View) error {
+	web.Headers(w.Header(), web.Policy{Frames: append([]string{"'self'"}, v.Spec.Frames...)})
+	q := query(r)
+	_, err := w.Write([]byte(`<!DOCTYPE html><html lang="en"><head><title>QR</title><meta http-equiv="refresh" content="1"></head><body><img src="qr.svg` +
+		template.HTMLEscapeString(q) + `" alt="` + template.HTMLEscapeString(p.c.Words.Say(p.language(r, v), "qr.alt")) + `" width="230" height="230"></body></html>`))
+	return err
+}
+
+// query keeps the handle of a page without cookies in every address.
+func query(r *http.Request) string {
+	if t := r.URL.Query().Get("w"); t != "" {
+		return "?w=" + url.QueryEscape(t)
+	}
+	return ""
+}
+
+func (p *Pages) language(r *http.Request, v *broker.View) string {
+	return p.c.Words.Choose(r.Header.Get("Accept-Language"), v.Session.Language)
+}

@@ -1,0 +1,199 @@
+// Package web has what all pages share: words in every language, static files
+// under addresses made of their content, and the headers of a page.
+package web
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/language"
+)
+
+//go:embed static locale templates
+var files embed.FS
+
+// Static serves the files of static/, each under the hash of its content, so
+// that browsers may keep them for ever.
+type Static struct {
+	byPath map[string]asset
+	byName map[string]string
+}
+
+type asset struct {
+	body []byte
+	kind string
+}
+
+// NewStatic reads the embedded files.
+func NewStatic() (*Static, error) {
+	s := &Static{map[string]asset{}, map[string]string{}}
+	list, err := files.ReadDir("static")
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range list {
+		body, err := files.ReadFile("static/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		ext := path.Ext(f.Name())
+		sum := sha256.Sum256(body)
+		p := "/static/" + strings.TrimSuffix(f.Name(), ext) + "." + hex.EncodeToString(sum[:6]) + ext
+		s.byPath[p] = asset{body, mime.TypeByExtension(ext)}
+		s.byName[f.Name()] = p
+	}
+	return s, nil
+}
+
+// Path is the address of a file; "" if there is none.
+func (s *Static) Path(name string) string { return s.byName[name] }
+
+// ServeHTTP serves files by their address.
+func (s *Static) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a, ok := s.byPath[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", a.kind)
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	_, _ = w.Write(a.body) // the client has gone
+}
+
+// Autostart serves the script that framing pages load by its fixed name.
+func (s *Static) Autostart(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	w.Header().Set("Cache-Control", "public, max-age=3600")
+	_, _ = w.Write(s.byPath[s.byName["zignsecautostart.js"]].body) // the client has gone
+}
+
+// Words are the sentences of every language that is complete.
+type Words struct {
+	all   map[string]map[string]string
+	order []string
+	match language.Matcher
+}
+
+// alias maps codes that people use for a language and that matching would
+// take for another one.
+var alias = map[string]string{"se": "sv", "dk": "da", "no": "nb", "nn": "nb", "kl": "da"}
+
+// NewWords reads the embedded languages.
+func NewWords() (*Words, error) {
+	w := &Words{all: map[string]map[string]string{}}
+	list, err := files.ReadDir("locale")
+	if err != nil {
+		return nil, err
+	}
+	var tags []language.Tag
+	for _, f := range list {
+		raw, err := files.ReadFile("locale/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		var m map[string]string
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return nil, fmt.Errorf("words of %s: %w", f.Name(), err)
+		}
+		name := strings.TrimSuffix(f.Name(), ".json")
+		w.all[name] = m
+		w.order = append(w.order, name)
+	}
+	slices.SortFunc(w.order, func(a, b string) int { // English first: it is what nothing matches
+		if (a == "en") != (b == "en") {
+			return map[bool]int{true: -1, false: 1}[a == "en"]
+		}
+		return strings.Compare(a, b)
+	})
+	for _, n := range w.order {
+		tags = append(tags, language.Make(n))
+	}
+	w.match = language.NewMatcher(tags)
+	return w, nil
+}
+
+// Languages lists what there is.
+func (w *Words) Languages() []string { return w.order }
+
+// Choose picks a language: the first of asked that we have, else what the
+// browser accepts, else English.
+func (w *Words) Choose(accept string, asked ...string) string {
+	for _, a := range asked {
+		a = strings.ToLower(a)
+		if to, ok := alias[a]; ok {
+			a = to
+		}
+		if w.all[a] != nil {
+			return a
+		}
+	}
+	tags, _, err := language.ParseAcceptLanguage(accept[:min(len(accept), 200)])
+	if err != nil || len(tags) == 0 {
+		return "en"
+	}
+	_, i, conf := w.match.Match(tags...)
+	if conf == language.No {
+		return "en"
+	}
+	return w.order[i]
+}
+
+// Say is a sentence with its places filled in; English where a language lacks
+// it, the key itself where all do.
+func (w *Words) Say(lang, key string, places ...string) string {
+	text, ok := w.all[lang][key]
+	if !ok {
+		if text, ok = w.all["en"][key]; !ok {
+			return key
+		}
+	}
+	for i := 0; i+1 < len(places); i += 2 {
+		text = strings.ReplaceAll(text, "{"+places[i]+"}", places[i+1])
+	}
+	return text
+}
+
+// Templates reads the templates that a package of pages names.
+func Templates(funcs template.FuncMap, names ...string) (*template.Template, error) {
+	t := template.New("").Funcs(funcs)
+	for i, n := range names {
+		names[i] = "templates/" + n
+	}
+	return t.ParseFS(files, names...)
+}
+
+// A Policy says what a page may do and who may show it.
+type Policy struct {
+	Frames []string // origins that may frame it; none by default
+	Forms  []string // origins that its forms may lead to, besides ours
+}
+
+// Headers sets the headers of a page.
+func Headers(h http.Header, p Policy) {
+	frames := "'none'"
+	if len(p.Frames) > 0 {
+		frames = strings.Join(p.Frames, " ")
+	} else {
+		h.Set("X-Frame-Options", "DENY")
+	}
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "+
+		"frame-src 'self'; base-uri 'none'; form-action "+strings.Join(append([]string{"'self'"}, p.Forms...), " ")+"; frame-ancestors "+frames)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	if len(p.Frames) == 0 {
+		h.Set("Cross-Origin-Opener-Policy", "same-origin-allow-popups")
+	}
+}
