@@ -1,0 +1,88 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail"
+
+	"eidgate/broker"
+)
+
+// mail hands a mail over.
+func (w *Worker) mail(ctx context.Context, c broker.Claimed) outcome {
+	if w.c.Mailer == nil {
+		return outcome{final: true, reason: "no_relay"}
+	}
+	var m broker.MailBody
+	if json.Unmarshal(c.Body, &m) != nil {
+		return outcome{final: true, reason: "invalid"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := w.c.Mailer.Send(ctx, c.ID, c.URL, m)
+	return outcome{ok: err == nil, final: errors.Is(err, ErrFinal), reason: map[bool]string{true: "", false: "relay"}[err == nil]}
+}
+
+// A Relay is the mail server that mail is submitted to, over TLS only.
+type Relay struct {
+	Host, User, Password, From string
+	Port                       int // 465 or 587
+}
+
+// Send implements Mailer.
+func (r *Relay) Send(ctx context.Context, id, to string, m broker.MailBody) error {
+	msg, err := message(r.From, id, to, m)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFinal, err)
+	}
+	opts := []mail.Option{mail.WithPort(r.Port), mail.WithTimeout(20 * time.Second), mail.WithTLSPolicy(mail.TLSMandatory)}
+	if r.Port == 465 {
+		opts = append(opts, mail.WithSSL())
+	}
+	if r.User != "" {
+		opts = append(opts, mail.WithSMTPAuth(mail.SMTPAuthPlain), mail.WithUsername(r.User), mail.WithPassword(r.Password))
+	}
+	client, err := mail.NewClient(r.Host, opts...)
+	if err != nil {
+		return fmt.Errorf("mail relay: %w", err)
+	}
+	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
+		var se *mail.SendError
+		if errors.As(err, &se) && !se.IsTemp() {
+			return fmt.Errorf("%w: relay refuses", ErrFinal)
+		}
+		return errors.New("mail relay did not take the mail")
+	}
+	return nil
+}
+
+// message puts a mail together; the library writes the headers.
+func message(from, id, to string, m broker.MailBody) (*mail.Msg, error) {
+	if len(to) > 254 || strings.ContainsAny(to+m.Subject, "\r\n") {
+		return nil, errors.New("address or subject cannot be used")
+	}
+	msg := mail.NewMsg()
+	if err := msg.From(from); err != nil {
+		return nil, errors.New("sender address cannot be used")
+	}
+	if err := msg.To(to); err != nil {
+		return nil, errors.New("address cannot be used")
+	}
+	_, domain, _ := strings.Cut(from, "@")
+	msg.SetMessageIDWithValue(id + "@" + domain)
+	msg.SetDate()
+	msg.SetGenHeader("Auto-Submitted", "auto-generated")
+	msg.Subject(m.Subject)
+	msg.SetBodyString(mail.TypeTextPlain, m.Text)
+	if len(m.Attachment) > 0 {
+		if err := msg.AttachReader("result.json", strings.NewReader(string(m.Attachment)), mail.WithFileContentType("application/json")); err != nil {
+			return nil, errors.New("attachment cannot be used")
+		}
+	}
+	return msg, nil
+}
