@@ -224,3 +224,13 @@ func (h *dueHeap) Pop() any {
 	*h = old[:len(old)-1]
 	return it
 }
+
+// hurry brings a scheduled tick forward; an order without one stays without.
+func (os *orders) hurry(id string, at time.Time) {
+	os.mu.Lock()
+	_, ok := os.at[id]
+	os.mu.Unlock()
+	if ok {
+		os.schedule(id, at)
+	}
+}

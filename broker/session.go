@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -43,7 +44,6 @@ type Session struct {
 // 40 bits of the id, so that a prefix search finds the session; it is no
 // secret and opens nothing.
 func (s *Session) Ref() string {
-	const alphabet = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ" // no 0 O 1 I
 	hex := strings.ReplaceAll(s.ID, "-", "")
 	var bits uint64
 	for i := 0; i < 10 && i < len(hex); i++ {
@@ -51,12 +51,32 @@ func (s *Session) Ref() string {
 	}
 	out := make([]byte, 0, 9)
 	for i := 7; i >= 0; i-- {
-		out = append(out, alphabet[bits>>(5*i)&31])
+		out = append(out, refAlphabet[bits>>(5*i)&31])
 		if i == 4 {
 			out = append(out, '-')
 		}
 	}
 	return string(out)
+}
+
+const refAlphabet = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ" // no 0 O 1 I
+
+// RefPrefix is how the id of a reference's session begins.
+func RefPrefix(ref string) (prefix string, ok bool) {
+	ref = strings.ReplaceAll(strings.ToUpper(ref), "-", "")
+	if len(ref) != 8 {
+		return "", false
+	}
+	var bits uint64
+	for i := range len(ref) {
+		n := strings.IndexByte(refAlphabet, ref[i])
+		if n < 0 {
+			return "", false
+		}
+		bits = bits<<5 | uint64(n) //nolint:gosec // below 32
+	}
+	hex := fmt.Sprintf("%010x", bits)
+	return hex[:8] + "-" + hex[8:], true
 }
 
 // LogValue shows what a log may know of a session.

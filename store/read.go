@@ -323,3 +323,17 @@ func (s *Store) Leave(ctx context.Context, epoch string) error {
 		return err
 	})
 }
+
+// ByRef finds a session by its reference, which is made of the first 40 bits
+// of the id.
+func (s *Store) ByRef(ctx context.Context, ref string) (*broker.Session, error) {
+	prefix, ok := broker.RefPrefix(ref)
+	if !ok {
+		return nil, broker.ErrNotFound
+	}
+	all, err := s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE id >= $1 AND id < $2 LIMIT 1`, prefix, prefix+"~")
+	if err != nil || len(all) == 0 {
+		return nil, errors.Join(err, broker.ErrNotFound)
+	}
+	return all[0], nil
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime/debug"
+	"text/tabwriter"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/server"
+)
+
+type sessionCmd struct {
+	List sessionList `cmd:"" help:"The latest sessions. No personal data."`
+	Show sessionShow `cmd:"" help:"One session's timeline. No personal data."`
+}
+
+type sessionList struct {
+	configFlag
+	Account string `help:"Only of this account."`
+	State   string `help:"Only in this state."`
+	Limit   int    `default:"20" help:"How many."`
+	JSON    bool   `name:"json" help:"As JSON."`
+}
+
+func (c *sessionList) Run(ctx context.Context, io streams) error {
+	cfg, err := c.load(io, false)
+	if err != nil {
+		return err
+	}
+	rows, err := server.Sessions(ctx, cfg, c.Account, c.State, c.Limit)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(io.out).Encode(rows)
+	}
+	w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "time\tref\taccount\teid\tstate\treason")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Created.Format(time.DateTime), r.Ref, r.Account, r.EID, r.State, r.Reason)
+	}
+	return w.Flush()
+}
+
+type sessionShow struct {
+	configFlag
+	ID   string `arg:"" help:"A session's id or its reference."`
+	JSON bool   `name:"json" help:"As JSON."`
+}
+
+func (c *sessionShow) Run(ctx context.Context, io streams) error {
+	cfg, err := c.load(io, false)
+	if err != nil {
+		return err
+	}
+	row, notes, err := server.SessionShow(ctx, cfg, c.ID)
+	if errors.Is(err, broker.ErrNotFound) {
+		return failed(exitNotFound, nil, "no session %s", c.ID)
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(io.out).Encode(map[string]any{"session": row, "timeline": notes})
+	}
+	fmt.Fprintf(io.out, "%s  %s  %s  %s %s\n", row.Ref, row.Account, row.EID, row.State, row.Reason)
+	for _, n := range notes {
+		fmt.Fprintf(io.out, "  %s  %-9s %s\n", n.At.UTC().Format("15:04:05.000"), n.Kind, n.Text)
+	}
+	return nil
+}
+
+type triggerCmd struct {
+	Outcome string `arg:"" help:"approve, cancel, expire, decline or fail:CODE."`
+	EID     string `name:"eid" help:"Only for this eID."`
+	Person  string `help:"Key of the test person."`
+	Next    bool   `help:"Decide the next login (the default)."`
+	Session string `help:"Or this session, which is run to its end."`
+	Control string `default:"http://localhost:8703" help:"The sandbox's control listener."`
+}
+
+func (c *triggerCmd) Run(ctx context.Context, io streams) error {
+	path, body := "/sandbox/v1/queue", map[string]any{"outcome": c.Outcome, "times": 1, "match": map[string]string{"eid": c.EID}}
+	if c.Session != "" {
+		path, body = "/sandbox/v1/sessions/"+url.PathEscape(c.Session)+"/decide", map[string]any{"outcome": c.Outcome}
+	}
+	if c.Person != "" {
+		body["person"] = c.Person
+	}
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Control+path, bytes.NewReader(raw))
+	if err != nil {
+		return failed(exitUsage, nil, "%v", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return failed(exitUnreachable, []string{"is eidgate dev running?"}, "the sandbox does not answer: %v", err)
+	}
+	defer res.Body.Close()
+	answer, err := readAll(res.Body)
+	switch {
+	case err != nil:
+		return err
+	case res.StatusCode == http.StatusNotFound:
+		return failed(exitNotFound, nil, "%s", answer)
+	case res.StatusCode >= 300:
+		return failed(exitRefused, nil, "%s: %s", res.Status, answer)
+	}
+	_, err = io.out.Write(append(bytes.TrimSpace(answer), '\n'))
+	return err
+}
+
+func readAll(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, 1<<20)) }
+
+type verifyCmd struct {
+	Signature verifySignature `cmd:"" help:"A BankID signature and its OCSP answer."`
+}
+
+type verifySignature struct {
+	File  string `arg:"" help:"The signature: XML, its base64 text, or a ZignSec result with a BankIDSE node."`
+	OCSP  string `name:"ocsp" help:"The OCSP answer: DER or base64. Part of a result file already."`
+	Roots string `default:"live" help:"live, test, or a PEM file with the root."`
+	JSON  bool   `name:"json" help:"As JSON."`
+}
+
+func (c *verifySignature) Run(_ context.Context, io streams) error {
+	v, err := server.VerifySignature(c.File, c.OCSP, c.Roots)
+	var unmet *server.Unmet
+	switch {
+	case errors.As(err, &unmet):
+		return failed(exitUnmet, nil, "not valid: %v", err)
+	case errors.Is(err, os.ErrNotExist):
+		return failed(exitNotFound, nil, "%v", err)
+	case err != nil:
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(io.out).Encode(v)
+	}
+	w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
+	for _, f := range v.Fields {
+		fmt.Fprintf(w, "%s\t%s\n", f.Name, f.Value)
+	}
+	return w.Flush()
+}
+
+type versionCmd struct {
+	JSON bool `name:"json" help:"With commit, Go version and modules."`
+}
+
+func (c *versionCmd) Run(io streams) error {
+	if !c.JSON {
+		_, err := fmt.Fprintln(io.out, "eidgate "+version())
+		return err
+	}
+	out := map[string]any{"version": version()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		out["go"] = info.GoVersion
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				out["commit"] = s.Value
+			}
+		}
+		mods := map[string]string{}
+		for _, m := range info.Deps {
+			mods[m.Path] = m.Version
+		}
+		out["modules"] = mods
+	}
+	return json.NewEncoder(io.out).Encode(out)
+}
+
+// version is what the build says; a plain "go run" has none.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "0.1.0-dev"
+}

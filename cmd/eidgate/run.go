@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/term"
+
+	"eidgate/server"
+)
+
+type devCmd struct {
+	Host        string   `default:"127.0.0.1" help:"Address to listen on."`
+	Port        int      `default:"8700" help:"First of ten ports; 0 picks free ones."`
+	URL         string   `help:"The public address, if it is not that of the first port."`
+	AlsoKnownAs []string `help:"Other host names that the sandbox answers to."`
+	Data        string   `help:"Directory that keeps the data; without it they are gone when you stop."`
+	Store       string   `default:"memory" help:"memory, sqlite:FILE or postgres://…"`
+	Seed        int64    `help:"Seed of injected faults."`
+	Auto        string   `enum:"approve,ask," default:"" help:"approve: logins succeed by themselves; ask: wait for the phone. Default ask on a terminal, else approve."`
+	Clock       string   `enum:"real,frozen" default:"real" help:"frozen: time moves only through the control API."`
+	ReadyFile   string   `help:"Written when a login would work."`
+	EnvFile     string   `help:"Written with EIDGATE_URL and EIDGATE_KEY, for your program."`
+	JSON        bool     `name:"json" help:"One JSON object a line on standard output."`
+	Quiet       bool     `help:"No screen."`
+	Color       string   `enum:"auto,never,always" default:"auto" help:"Colours."`
+}
+
+func (c *devCmd) Run(ctx context.Context, io streams) error {
+	terminal := isTerminal(io.err)
+	auto := c.Auto
+	if auto == "" {
+		auto = "ask"
+		if c.JSON || os.Getenv("CI") != "" || !terminal {
+			auto = "approve"
+		}
+	}
+	color := c.Color == "always" || c.Color == "auto" && terminal && os.Getenv("NO_COLOR") == ""
+	return server.Dev(ctx, server.DevOptions{Host: c.Host, Port: c.Port, URL: c.URL, KnownAs: c.AlsoKnownAs,
+		Data: c.Data, Store: c.Store, Seed: c.Seed, Auto: auto, Frozen: c.Clock == "frozen",
+		ReadyFile: c.ReadyFile, EnvFile: c.EnvFile, JSON: c.JSON, Quiet: c.Quiet, Color: color,
+		Version: version(), Stdout: io.out, Stderr: io.err})
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits
+}
+
+type configFlag struct {
+	Config string `default:"eidgate.yaml" env:"EIDGATE_CONFIG" help:"The configuration file."`
+}
+
+type serveCmd struct{ configFlag }
+
+func (c *serveCmd) Run(ctx context.Context, io streams) error {
+	cfg, err := c.load(io, false)
+	if err != nil {
+		return err
+	}
+	return server.Serve(ctx, cfg, server.ServeOptions{Version: version(), Stdout: io.out, Stderr: io.err})
+}
+
+// load reads the configuration and prints what is wrong with it.
+func (c *configFlag) load(io streams, all bool) (*server.Config, error) {
+	cfg, problems, err := server.ReadConfig(c.Config)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, failed(exitConfig, []string{"name it:  eidgate serve --config FILE", "or see docs/configuration.md"}, "%s does not exist", c.Config)
+		}
+		return nil, &failure{exitConfig, err, nil}
+	}
+	errs, warnings := 0, 0
+	for _, p := range problems {
+		if p.Warning {
+			warnings++
+			if !all {
+				continue
+			}
+		} else {
+			errs++
+		}
+		fmt.Fprintf(io.err, "%s:%s\n", filepath.Base(c.Config), p)
+	}
+	if errs > 0 {
+		return nil, failed(exitConfig, nil, "%s, %s. Nothing was started.", count(errs, "error"), count(warnings, "warning"))
+	}
+	if all {
+		fmt.Fprintf(io.out, "%s: no error, %s.\n", filepath.Base(c.Config), count(warnings, "warning"))
+	}
+	return cfg, nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+type checkCmd struct{ configFlag }
+
+func (c *checkCmd) Run(_ context.Context, io streams) error {
+	_, err := c.load(io, true)
+	return err
+}
+
+type migrateCmd struct {
+	Status migrateStatus `cmd:"" help:"What has been applied and what has not."`
+	Up     migrateUp     `cmd:"" help:"Apply all changes."`
+}
+
+type migrateStatus struct{ configFlag }
+
+func (c *migrateStatus) Run(ctx context.Context, io streams) error {
+	cfg, err := c.load(io, false)
+	if err != nil {
+		return err
+	}
+	return server.MigrateStatus(ctx, cfg, io.out)
+}
+
+type migrateUp struct{ configFlag }
+
+func (c *migrateUp) Run(ctx context.Context, io streams) error {
+	cfg, err := c.load(io, false)
+	if err != nil {
+		return err
+	}
+	return server.MigrateUp(ctx, cfg, io.out)
+}
+
+type waitCmd struct {
+	ReadyFile string        `help:"The file that eidgate dev --ready-file writes."`
+	URL       string        `help:"Or the address of the operations listener."`
+	Timeout   time.Duration `default:"30s" help:"How long."`
+}
+
+func (c *waitCmd) Run(ctx context.Context) error {
+	if (c.ReadyFile == "") == (c.URL == "") {
+		return failed(exitUsage, nil, "name either --ready-file or --url")
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	for {
+		ready := c.ReadyFile != "" && fileIsReady(c.ReadyFile) || c.URL != "" && answers(ctx, c.URL) == nil
+		if ready {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return failed(exitTimeout, nil, "not ready after %s", c.Timeout)
+			}
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func fileIsReady(path string) bool {
+	raw, err := os.ReadFile(path) //nolint:gosec // named by the user
+	if err != nil {
+		return false
+	}
+	var f struct{ Event string }
+	return json.Unmarshal(raw, &f) == nil && f.Event == "ready"
+}
+
+// answers asks /readyz of an operations listener.
+func answers(ctx context.Context, base string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s", res.Status)
+	}
+	return nil
+}
+
+type healthcheckCmd struct {
+	URL string `default:"http://127.0.0.1:8709" help:"The operations listener."`
+}
+
+func (c *healthcheckCmd) Run(ctx context.Context) error {
+	if err := answers(ctx, c.URL); err != nil {
+		return failed(exitUnreachable, nil, "%v", err)
+	}
+	return nil
+}
+
+type sandboxCmd struct {
+	Host      string `default:"127.0.0.1" help:"Address to listen on."`
+	Port      int    `default:"8702" help:"First of four ports; 0 picks free ones."`
+	Auto      string `enum:"approve,ask" default:"approve" help:"approve: logins succeed by themselves."`
+	Data      string `required:"" help:"Directory that gets certificates and roots for eidgate.yaml."`
+	ReadyFile string `help:"Written when the simulators answer."`
+	Name      string `default:"Demo shop" help:"What the RP certificate says."`
+}
+
+func (c *sandboxCmd) Run(ctx context.Context, io streams) error {
+	return server.Sandbox(ctx, server.SandboxOptions{Host: c.Host, Port: c.Port, Auto: c.Auto, Data: c.Data,
+		ReadyFile: c.ReadyFile, Name: c.Name, Version: version(), Stderr: io.err})
+}

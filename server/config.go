@@ -1,0 +1,362 @@
+package server
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"eidgate/eid"
+	"eidgate/internal/strictyaml"
+)
+
+// Config is the file that "eidgate serve" runs from. A key that is not here
+// is an error. Secrets are paths to files that only the server may read.
+type Config struct {
+	Server   ServerConfig    `yaml:"server"`
+	Store    StoreConfig     `yaml:"store"`
+	Keys     KeysConfig      `yaml:"keys"`
+	EIDs     EIDsConfig      `yaml:"eids"`      // what live keys use
+	TestEIDs EIDsConfig      `yaml:"test_eids"` // what test keys use: the issuers' test systems, or "eidgate sandbox"
+	Accounts []AccountConfig `yaml:"accounts"`  // the relying parties; what stands here is written into the store at start
+	Mail     *MailConfig     `yaml:"mail"`      // needed for webhook_email
+	Sessions SessionsConfig  `yaml:"sessions"`
+	Log      LogConfig       `yaml:"log"`
+	Webhooks WebhooksConfig  `yaml:"webhooks"`
+}
+
+// ServerConfig says where the server listens and what it is called.
+type ServerConfig struct {
+	PublicURL      string         `yaml:"public_url"` // the one name that this server answers to; https, no path. Required
+	Listen         ListenConfig   `yaml:"listen"`
+	TLS            TLSConfig      `yaml:"tls"`
+	TrustedProxies []string       `yaml:"trusted_proxies"` // networks whose X-Forwarded-For counts; default none
+	ShutdownDelay  *time.Duration `yaml:"shutdown_delay"`  // how long /readyz says no before the drain; 0s to 1m, default 5s
+}
+
+// ListenConfig has one address each.
+type ListenConfig struct {
+	Public string `yaml:"public"` // default ":8443"
+	Ops    string `yaml:"ops"`    // health and metrics, never public; default "127.0.0.1:8709"
+}
+
+// TLSConfig is the public listener's certificate. Without it the listener
+// speaks http, for a proxy that ends TLS.
+type TLSConfig struct {
+	Certificate string `yaml:"certificate"` // PEM file with the chain
+	Key         string `yaml:"key"`         // PEM file
+}
+
+// StoreConfig is where sessions are kept.
+type StoreConfig struct {
+	URL     string `yaml:"url"`      // sqlite:FILE, or postgres://… without a password in it
+	URLFile string `yaml:"url_file"` // file with the address, when it holds a password. One of the two is required
+}
+
+// KeysConfig is the root of all secrets.
+type KeysConfig struct {
+	MasterFile string `yaml:"master_file"` // 32 random bytes as 64 hex digits; openssl rand -hex 32. Required
+}
+
+// EIDsConfig has one entry for each eID that is configured.
+type EIDsConfig struct {
+	BankIDSE *BankIDSEConfig `yaml:"bankid_se"`
+}
+
+// BankIDSEConfig is an agreement about Swedish BankID.
+type BankIDSEConfig struct {
+	Certificate    string `yaml:"certificate"`     // the RP certificate: PKCS#12, or PEM with its key. Required
+	Key            string `yaml:"key"`             // PEM key, if it is not in the certificate's file
+	PasswordFile   string `yaml:"password_file"`   // of a PKCS#12 file
+	URL            string `yaml:"url"`             // only in test_eids: another address of the RP API
+	TLSRoots       string `yaml:"tls_roots"`       // only in test_eids: PEM roots of that address
+	SignatureRoots string `yaml:"signature_roots"` // only in test_eids: PEM roots of its users' certificates
+	LaunchURL      string `yaml:"launch_url"`      // only in test_eids: where the app is opened instead of app.bankid.com
+	StoreOnly      bool   `yaml:"store_only"`      // keep signatures without verifying them; default false
+	AddressCheck   string `yaml:"address_check"`   // off, log, require-same-prefix or require-equal; default log
+}
+
+// AccountConfig is one relying party.
+type AccountConfig struct {
+	ID                string         `yaml:"id"`                  // UUID, stays the same for ever. Required
+	Name              string         `yaml:"name"`                // what people read. Required
+	Language          string         `yaml:"language"`            // two letters; default en
+	Keys              []KeyConfig    `yaml:"keys"`                // 1 to 5 for each environment
+	Hosts             []string       `yaml:"hosts"`               // hosts that people may be sent back to. Required for live keys
+	Frames            []string       `yaml:"frames"`              // origins that may frame our pages
+	AllowedIPs        string         `yaml:"allowed_ips"`         // addresses, networks and ranges of the party's servers, separated by semicolons
+	EIDs              []string       `yaml:"eids"`                // default all that are configured
+	WebhookTest       string         `yaml:"webhook_test"`        // default address of notifications, test keys
+	WebhookLive       string         `yaml:"webhook_live"`        // the same for live keys
+	WebhookSecretFile string         `yaml:"webhook_secret_file"` // whsec_…; signs Standard Webhooks headers. Required with notifications
+	WebhookEmail      string         `yaml:"webhook_email"`       // thin or full; default thin for live keys, full for test keys
+	Keep              time.Duration  `yaml:"keep"`                // how long personal data stays after the end; 5m to 720h, default sessions.keep
+	Switches          SwitchesConfig `yaml:"switches"`
+}
+
+// KeyConfig is one API key.
+type KeyConfig struct {
+	Environment string `yaml:"environment"` // test or live. Required
+	File        string `yaml:"file"`        // a UUID in a file. Required
+}
+
+// SwitchesConfig makes the ZignSec API behave as an older or newer client
+// expects; see docs/apis/zignsec.md.
+type SwitchesConfig struct {
+	DropStateOnSuccess      bool `yaml:"drop_state_on_success"`
+	LegacyErrorStatus       bool `yaml:"legacy_error_status"`
+	PostMessageJSON         bool `yaml:"post_message_json"`
+	TargetErrorDetails      bool `yaml:"target_error_details"`
+	HMACHexUpper            bool `yaml:"hmac_hex_upper"`
+	IdentificationDateLocal bool `yaml:"identification_date_local"`
+	WildcardFrameOrigin     bool `yaml:"wildcard_frame_origin"`
+	AskPersonalNumber       bool `yaml:"ask_personal_number"`
+	EchoCustom              bool `yaml:"echo_custom"`
+	WebhookMaxAttempts      int  `yaml:"webhook_max_attempts"` // 20 or 3; default 20
+}
+
+// MailConfig is the relay that mail is submitted to.
+type MailConfig struct {
+	Host         string `yaml:"host"` // Required
+	Port         int    `yaml:"port"` // 465 (TLS from the start) or 587 (STARTTLS, required); default 587
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"`
+	From         string `yaml:"from"` // Required
+}
+
+// SessionsConfig has the clocks of a session.
+type SessionsConfig struct {
+	Idle time.Duration `yaml:"idle"` // without an act of the person; 1m to 1h, default 15m
+	Keep time.Duration `yaml:"keep"` // personal data after the end; 5m to 720h, default 24h
+}
+
+// LogConfig says what is logged, to standard output.
+type LogConfig struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error; default info
+	Format string `yaml:"format"` // json or text; default json
+}
+
+// WebhooksConfig is about where notifications may go.
+type WebhooksConfig struct {
+	AllowedNetworks []string `yaml:"allowed_networks"` // private networks that they may reach all the same; default none
+}
+
+var uuidText = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// ReadConfig reads and checks a file. The problems are all there are; without
+// errors among them the configuration can be run.
+func ReadConfig(path string) (*Config, []strictyaml.Problem, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
+	}
+	var c Config
+	doc := strictyaml.Decode(raw, &c)
+	if len(doc.Problems) == 1 && strings.HasPrefix(doc.Problems[0].Text, "not readable as YAML") {
+		return nil, doc.Problems, nil
+	}
+	k := checker{doc: doc, now: time.Now()}
+	k.config(&c)
+	return &c, doc.Sorted(), nil
+}
+
+// A checker reports what is wrong with the values of a configuration.
+type checker struct {
+	doc *strictyaml.Document
+	now time.Time
+}
+
+func (k *checker) config(c *Config) {
+	k.server(&c.Server)
+	k.store(&c.Store)
+	k.secret("keys.master_file", c.Keys.MasterFile, true)
+	if c.Keys.MasterFile != "" {
+		if _, err := readMaster(c.Keys.MasterFile); err != nil && !os.IsNotExist(err) && !os.IsPermission(err) {
+			k.doc.Report("keys.master_file", "%v", err)
+		}
+	}
+	k.eids("eids", &c.EIDs, eid.Live)
+	k.eids("test_eids", &c.TestEIDs, eid.Test)
+	if len(c.Accounts) == 0 {
+		k.doc.Warn("accounts", "there is none, so nobody can use this server")
+	}
+	seen := map[string]string{}
+	for i := range c.Accounts {
+		k.account(fmt.Sprintf("accounts.%d", i), &c.Accounts[i], c, seen)
+	}
+	k.rest(c)
+}
+
+func (k *checker) server(s *ServerConfig) {
+	u, err := url.Parse(s.PublicURL)
+	switch {
+	case s.PublicURL == "":
+		k.doc.Report("server.public_url", "is required, for example https://eid.example.com")
+	case err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		k.doc.Report("server.public_url", "%q must be a scheme and a host and nothing else, for example https://eid.example.com", s.PublicURL)
+	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+		k.doc.Report("server.public_url", "must be https")
+	}
+	if (s.TLS.Certificate == "") != (s.TLS.Key == "") {
+		k.doc.Report("server.tls", "needs both certificate and key, or neither behind a proxy")
+	}
+	if s.TLS.Certificate != "" {
+		k.file("server.tls.certificate", s.TLS.Certificate)
+		k.secret("server.tls.key", s.TLS.Key, true)
+	}
+	for i, p := range s.TrustedProxies {
+		k.network(fmt.Sprintf("server.trusted_proxies.%d", i), p)
+	}
+	if s.ShutdownDelay != nil && (*s.ShutdownDelay < 0 || *s.ShutdownDelay > time.Minute) {
+		k.doc.Report("server.shutdown_delay", "must be between 0s and 1m")
+	}
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func (k *checker) store(s *StoreConfig) {
+	switch {
+	case (s.URL == "") == (s.URLFile == ""):
+		k.doc.Report("store", "needs either url or url_file")
+	case s.URLFile != "":
+		k.secret("store.url_file", s.URLFile, true)
+	case !strings.HasPrefix(s.URL, "sqlite:") && !strings.HasPrefix(s.URL, "postgres://") && !strings.HasPrefix(s.URL, "postgresql://"):
+		k.doc.Report("store.url", "must begin with sqlite: or postgres://")
+	default:
+		if u, err := url.Parse(s.URL); err == nil && u.User != nil {
+			if _, has := u.User.Password(); has {
+				k.doc.Report("store.url", "holds a password; put the address into a file and name it in url_file")
+			}
+		}
+	}
+}
+
+func (k *checker) eids(path string, e *EIDsConfig, env eid.Environment) {
+	if e.BankIDSE == nil {
+		return
+	}
+	b, at := e.BankIDSE, path+".bankid_se"
+	if b.Certificate == "" {
+		k.doc.Report(at+".certificate", "is required: the RP certificate of your agreement, as PKCS#12 or PEM")
+	} else if k.secret(at+".certificate", b.Certificate, true) {
+		k.certificate(at, b)
+	}
+	for name, value := range map[string]string{"url": b.URL, "tls_roots": b.TLSRoots, "signature_roots": b.SignatureRoots, "launch_url": b.LaunchURL} {
+		if value != "" && env == eid.Live {
+			k.doc.Report(at+"."+name, "is only for test_eids: live keys use BankID itself")
+		}
+	}
+	if (b.URL == "") != (b.TLSRoots == "") || (b.URL == "") != (b.SignatureRoots == "") {
+		k.doc.Report(at, "url, tls_roots and signature_roots belong together")
+	}
+	switch b.AddressCheck {
+	case "", "off", "log", "require-same-prefix", "require-equal":
+	default:
+		k.doc.Report(at+".address_check", "%q is none of off, log, require-same-prefix, require-equal", b.AddressCheck)
+	}
+}
+
+// certificate opens the RP certificate and warns of its end.
+func (k *checker) certificate(at string, b *BankIDSEConfig) {
+	cert, err := loadRPCertificate(b)
+	if err != nil {
+		k.doc.Report(at+".certificate", "%v", err)
+		return
+	}
+	left := cert.Leaf.NotAfter.Sub(k.now)
+	switch {
+	case left <= 0:
+		k.doc.Report(at+".certificate", "expired on %s", cert.Leaf.NotAfter.Format(time.DateOnly))
+	case left < 60*24*time.Hour:
+		k.doc.Warn(at+".certificate", "expires in %d days (%s)", int(left.Hours()/24), cert.Leaf.NotAfter.Format(time.DateOnly))
+	}
+}
+
+func (k *checker) rest(c *Config) {
+	bounds := func(path string, d, low, high time.Duration) {
+		if d != 0 && (d < low || d > high) {
+			k.doc.Report(path, "%s must be between %s and %s", d, low, high)
+		}
+	}
+	bounds("sessions.idle", c.Sessions.Idle, time.Minute, time.Hour)
+	bounds("sessions.keep", c.Sessions.Keep, 5*time.Minute, 720*time.Hour)
+	switch c.Log.Level {
+	case "", "debug", "info", "warn", "error":
+	default:
+		k.doc.Report("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
+	}
+	switch c.Log.Format {
+	case "", "json", "text":
+	default:
+		k.doc.Report("log.format", "%q is neither json nor text", c.Log.Format)
+	}
+	for i, n := range c.Webhooks.AllowedNetworks {
+		k.network(fmt.Sprintf("webhooks.allowed_networks.%d", i), n)
+	}
+	if m := c.Mail; m != nil {
+		if m.Host == "" {
+			k.doc.Report("mail.host", "is required")
+		}
+		if !strings.Contains(m.From, "@") {
+			k.doc.Report("mail.from", "must be the address that mail comes from")
+		}
+		if m.Port != 0 && m.Port != 465 && m.Port != 587 {
+			k.doc.Report("mail.port", "%d is neither 465 nor 587; mail without TLS is not supported", m.Port)
+		}
+		if m.PasswordFile != "" {
+			k.secret("mail.password_file", m.PasswordFile, true)
+		}
+	}
+}
+
+func (k *checker) network(path, text string) {
+	if _, err := netip.ParsePrefix(text); err != nil {
+		k.doc.Report(path, "%q is not a network such as 10.0.0.0/8", text)
+	}
+}
+
+// file reports whether a file is there and readable.
+func (k *checker) file(path, name string) bool {
+	f, err := os.Open(filepath.Clean(name))
+	if err != nil {
+		k.doc.Report(path, "%s cannot be read: %v", name, unwrapPath(err))
+		return false
+	}
+	_ = f.Close() // nothing was written
+	return true
+}
+
+func unwrapPath(err error) error {
+	if pe, ok := err.(*os.PathError); ok { //nolint:errorlint // only to drop the name, which the message has already
+		return pe.Err
+	}
+	return err
+}
+
+// secret is file, and nobody but the server may read it.
+func (k *checker) secret(path, name string, required bool) bool {
+	if name == "" {
+		if required {
+			k.doc.Report(path, "is required")
+		}
+		return false
+	}
+	if !k.file(path, name) {
+		return false
+	}
+	info, err := os.Stat(name)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		k.doc.Report(path, "%s can be read by others; chmod 600", name)
+	}
+	return true
+}

@@ -1,0 +1,215 @@
+// Package server wires everything together: it is the one place that sees all
+// packages, and nothing sees it but the command.
+package server
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"eidgate/api/zignsec"
+	"eidgate/broker"
+	"eidgate/connector"
+	cbankidse "eidgate/connector/bankidse"
+	"eidgate/eid"
+	"eidgate/internal/safehttp"
+	"eidgate/notify"
+	"eidgate/store"
+	"eidgate/web"
+	"eidgate/web/hosted"
+)
+
+// A core is a server without listeners: what dev and serve have in common.
+type core struct {
+	store    *store.Store
+	broker   *broker.Broker
+	worker   *notify.Worker
+	health   *health
+	metrics  *metrics
+	handler  http.Handler // the public listener's
+	settings settings
+}
+
+// settings are the eIDs' agreements by environment and eID.
+type settings map[eid.Environment]map[eid.EID]connector.Settings
+
+// parts is what dev and serve decide differently.
+type parts struct {
+	public   string
+	master   []byte
+	storeURL string
+	migrate  bool
+	settings settings
+	limits   broker.Limits
+	proxies  proxies
+	policy   func(eid.Environment) safehttp.Policy
+	mailer   notify.Mailer
+	now      func() time.Time
+	jumped   func() <-chan struct{}
+	observe  func(broker.Observation)
+	seen     func(*http.Request, int, http.Header)
+	sandbox  bool
+	also     []string
+	phone    string
+	version  string
+	log      *slog.Logger
+}
+
+func newCore(ctx context.Context, p parts) (*core, error) {
+	c := &core{metrics: newMetrics(p.version), settings: p.settings}
+	var err error
+	if c.store, err = store.Open(ctx, store.Config{URL: p.storeURL, Master: p.master, Now: p.now, Log: p.log}); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	if err := c.open(ctx, p); err != nil {
+		return nil, errors.Join(err, c.store.Close())
+	}
+	return c, nil
+}
+
+func (c *core) open(ctx context.Context, p parts) error {
+	if p.migrate {
+		if err := c.store.Migrate(ctx); err != nil {
+			return err
+		}
+	} else if n, err := c.store.Pending(ctx); err != nil || n > 0 {
+		return errors.Join(err, fmt.Errorf("%w: %d changes are not applied", ErrBehind, n))
+	}
+	clients := map[eid.Environment]*safehttp.Client{}
+	for _, env := range []eid.Environment{eid.Test, eid.Live} {
+		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Timeouts: safehttp.Timeouts{Total: 10 * time.Second}})
+	}
+	c.worker = notify.New(notify.Config{Store: c.store, Client: func(e eid.Environment) *safehttp.Client { return clients[e] },
+		Mailer: p.mailer, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
+		Count: func(kind, result string) { c.metrics.webhooks.WithLabelValues(kind, result).Inc() }})
+	handleKey, err := hkdf.Key(sha256.New, p.master, nil, "eidgate browser handles", 32)
+	if err != nil {
+		return err
+	}
+	conns := map[eid.Environment]map[eid.EID]connector.Connector{}
+	for env, all := range p.settings {
+		conns[env] = map[eid.EID]connector.Connector{}
+		for e := range all {
+			conns[env][e] = constructors[e](p.now)
+		}
+	}
+	c.broker, err = broker.New(broker.Config{Store: c.store, Connectors: conns, Settings: c.find, Public: p.public, HandleKey: handleKey,
+		Outbox: map[string]func(*broker.Final) []broker.Delivery{zignsec.Name: zignsec.Outbox},
+		Epoch:  uuid.NewString(), Now: p.now, Jumped: p.jumped, NewID: uuid.NewString, Log: p.log, Limits: p.limits, Wake: c.worker.Wake,
+		Observe: func(o broker.Observation) {
+			c.metrics.observe(o)
+			if p.observe != nil {
+				p.observe(o)
+			}
+		}})
+	if err != nil {
+		return err
+	}
+	c.health = &health{store: c.store.Ping, version: p.version, metrics: c.metrics}
+	c.handler, err = c.routes(p)
+	return err
+}
+
+// constructors make the connectors that a configuration may name.
+var constructors = map[eid.EID]func(func() time.Time) connector.Connector{
+	eid.BankIDSE: func(now func() time.Time) connector.Connector { return cbankidse.New(now) },
+}
+
+// find is what the broker asks for an account's agreement.
+func (c *core) find(_ context.Context, s *broker.Session, e eid.EID) (connector.Settings, error) {
+	set, ok := c.settings[s.Environment][e]
+	if !ok {
+		return set, fmt.Errorf("%s is not configured for %s", e, s.Environment)
+	}
+	return set, nil
+}
+
+// routes is the public listener: the API, the pages, static files.
+func (c *core) routes(p parts) (http.Handler, error) {
+	static, err := web.NewStatic()
+	if err != nil {
+		return nil, err
+	}
+	words, err := web.NewWords()
+	if err != nil {
+		return nil, err
+	}
+	secure := strings.HasPrefix(p.public, "https://")
+	pages, err := hosted.New(hosted.Config{Broker: c.broker, Static: static, Words: words, Client: p.proxies.client, Secure: secure,
+		Phone: p.phone, Now: p.now, Log: p.log, Leave: func(s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+			r, err := zignsec.Leave(s, spec)
+			return hosted.Return{URL: r.URL, Message: r.Message, AsText: r.AsText, Origins: r.Origins}, err
+		}})
+	if err != nil {
+		return nil, err
+	}
+	api := zignsec.New(zignsec.Config{Broker: c.broker, Accounts: c.store, Has: c.broker.Has, Public: p.public, Client: p.proxies.client,
+		Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string) error {
+			_, err := safehttp.CheckURL(raw, p.policy(env))
+			return err
+		}})
+	mux := http.NewServeMux()
+	mux.Handle("GET /static/", static)
+	mux.HandleFunc("GET /scripts/zignsecautostart.js", static.Autostart)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("This server answers programs and their users. There is nothing to see at this address.\n")) // the client has gone
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if id, rest, ok := hostedPath(r.URL.Path); ok {
+			pages.Serve(w, r, id, rest)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+	e := edge{listener: "public", https: secure, sandbox: p.sandbox, log: p.log, metrics: c.metrics, seen: p.seen}
+	return e.wrap(newNames(p.public, p.sandbox, p.also...).only(mux, "v2/eid", "v2/bankidse", "bankidse")), nil
+}
+
+// hostedPath takes /v2/Hosted/{id}/{selector}/{rest} apart, in any case.
+func hostedPath(path string) (id, rest string, ok bool) {
+	parts := strings.Split(strings.TrimLeft(path, "/"), "/")
+	if len(parts) < 4 || !strings.EqualFold(parts[0], "v2") || !strings.EqualFold(parts[1], "hosted") {
+		return "", "", false
+	}
+	return strings.ToLower(parts[2]), parts[len(parts)-1], true
+}
+
+// run does the background work until ctx ends.
+func (c *core) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.broker.Run(ctx) })
+	g.Go(func() error { return c.worker.Run(ctx) })
+	return g.Wait()
+}
+
+// bankIDSettings turns an agreement into what the connector reads.
+func bankIDSettings(s cbankidse.Settings) (connector.Settings, error) {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return connector.Settings{}, err
+	}
+	sum := sha256.Sum256(raw)
+	return connector.Settings{Key: fmt.Sprintf("%x", sum[:16]), Data: raw}, nil
+}
+
+// livePolicy is what addresses that relying parties give must keep to.
+func livePolicy(env eid.Environment, public string, networks []netip.Prefix) safehttp.Policy {
+	p := safehttp.Policy{Networks: networks, Ports: []uint16{443, 8443}}
+	if u, err := url.Parse(public); env == eid.Test && err == nil && isLoopback(u.Hostname()) {
+		p.Loopback, p.HTTP, p.AnyPort, p.Literals = true, true, true, true
+	}
+	return p
+}

@@ -1,0 +1,306 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"eidgate/broker"
+	cbankidse "eidgate/connector/bankidse"
+	"eidgate/eid"
+	"eidgate/internal/safehttp"
+	"eidgate/relying"
+	"eidgate/sandbox"
+	sbankidse "eidgate/sandbox/bankidse"
+	"eidgate/sandbox/control"
+)
+
+// DevOptions are the flags of "eidgate dev".
+type DevOptions struct {
+	Host, URL, Data, Store, Auto string
+	Port                         int
+	KnownAs                      []string
+	Seed                         int64
+	Frozen, JSON, Quiet, Color   bool
+	ReadyFile, EnvFile, Version  string
+	Stdout, Stderr               io.Writer
+}
+
+// The sandbox's account is the same on every computer; a live server refuses
+// its key.
+const (
+	sandboxAccount = "5a4db0c5-0000-4000-8000-00000000a001"
+	sandboxKey     = sandboxKeyPrefix + "000000000001"
+	sandboxSecret  = "whsec_c2FuZGJveC1zZWNyZXQtbm90LWZvci1saXZlLXVzZSE="
+)
+
+// simulators is the issuers' side of the sandbox.
+type simulators struct {
+	clock     *sandbox.Clock
+	people    *sandbox.People
+	decisions *sandbox.Decisions
+	recorder  *sandbox.Recorder
+	faults    *sandbox.Faults
+	bankidse  *sbankidse.Simulator
+}
+
+func newSimulators(frozen bool, auto string, seed int64) *simulators {
+	s := &simulators{clock: sandbox.NewClock(frozen), people: sandbox.NewPeople(), recorder: sandbox.NewRecorder(32 << 20), faults: sandbox.NewFaults(seed)}
+	last := sandbox.Ignore
+	if auto == "approve" {
+		last = sandbox.Approve
+	}
+	s.decisions = sandbox.NewDecisions(s.people, last)
+	s.bankidse = sbankidse.New(sbankidse.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults})
+	return s
+}
+
+// agreement is an RP certificate with everything that reaches the simulator.
+func (s *simulators) agreement(name, base, launch string) (cbankidse.Settings, error) {
+	cert, err := s.bankidse.RPCertificate(name, "5566304928")
+	if err != nil {
+		return cbankidse.Settings{}, err
+	}
+	certPEM, keyPEM, err := sbankidse.PEM(cert)
+	return cbankidse.Settings{Base: base + "/rp/v6.0", Certificate: certPEM, Key: keyPEM, TLSRoots: s.bankidse.TLSRoot(),
+		SignatureRoots: s.bankidse.SignatureRoot(), Launch: launch}, err
+}
+
+// Dev runs the sandbox with everything until ctx ends.
+func Dev(ctx context.Context, o DevOptions) error {
+	start := time.Now()
+	p := &ports{host: o.Host, first: o.Port}
+	defer p.close()
+	urls := map[string]string{}
+	at := map[string]int{"public": 0, "control": 3, "issuers_tls": 5, "ops": 9}
+	lis := map[string]int{}
+	for _, name := range []string{"public", "control", "issuers_tls", "ops"} {
+		l, err := p.listen(at[name])
+		if err != nil {
+			return err
+		}
+		lis[name] = len(p.all) - 1
+		scheme := "http"
+		if name == "issuers_tls" {
+			scheme = "https"
+		}
+		urls[name] = fmt.Sprintf("%s://localhost:%d", scheme, portOf(l))
+	}
+	if o.URL != "" {
+		urls["public"] = strings.TrimSuffix(o.URL, "/")
+	}
+	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	sims := newSimulators(o.Frozen, o.Auto, o.Seed)
+	agreement, err := sims.agreement("Demo shop", urls["issuers_tls"], urls["control"]+"/phone?autostarttoken=")
+	if err != nil {
+		return err
+	}
+	set, err := bankIDSettings(agreement)
+	if err != nil {
+		return err
+	}
+	storeURL, data, master, err := devStore(o)
+	if err != nil {
+		return err
+	}
+	term := &terminal{out: o.Stdout, err: o.Stderr, json: o.JSON, quiet: o.Quiet, color: o.Color, now: sims.clock.Now}
+	box := &mailbox{}
+	c, err := newCore(ctx, parts{public: urls["public"], master: master, storeURL: storeURL, migrate: true,
+		settings: settings{eid.Test: {eid.BankIDSE: set}}, mailer: box, now: sims.clock.Now, jumped: sims.clock.Jumped,
+		policy: func(eid.Environment) safehttp.Policy {
+			return safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true}
+		},
+		observe: func(ob broker.Observation) { term.login(ob, "Demo shop") },
+		seen: func(r *http.Request, status int, h http.Header) {
+			term.refusal(r, status, h, "docs/apis/zignsec.md, errors: "+h.Get("X-Eidgate-Error"))
+		},
+		sandbox: true, also: o.KnownAs, phone: urls["control"] + "/phone", version: o.Version, log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.store.Close() }() // what it could say is of no use any more
+	if err := devAccount(ctx, c); err != nil {
+		return err
+	}
+	sims.decisions.Lookup = c.lookup
+	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
+		Faults: sims.faults, BankIDSE: sims.bankidse, Sessions: &sessions{c, urls["public"]}, Mailbox: box})
+	if err != nil {
+		return err
+	}
+	ctl = edge{listener: "control", sandbox: true, log: log, metrics: c.metrics}.wrap(newNames(urls["public"], true, o.KnownAs...).only(ctl))
+	g, ctx := errgroup.WithContext(ctx)
+	const drain = 2 * time.Second
+	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
+	issuer.TLSConfig = sims.bankidse.TLSConfig()
+	for name, s := range map[string]*http.Server{"public": httpServer(c.handler, log), "control": httpServer(ctl, log),
+		"ops": httpServer(c.health.handler(), log), "issuers_tls": issuer} {
+		g.Go(func() error { return serve(ctx, p.all[lis[name]], s, drain, log) })
+	}
+	g.Go(func() error { return c.run(ctx) })
+	c.health.ready.Store(true)
+	r := &ready{Event: "ready", Version: o.Version, URLs: urls, Accounts: []readyAccount{{"demo", sandboxAccount, sandboxKey, sandboxSecret}}}
+	if err := r.write(o); err != nil {
+		return err
+	}
+	term.screen(r, "BankID SE", data, time.Since(start))
+	if o.JSON {
+		term.event(r)
+	}
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// devStore says where the data are, and which key opens them: a new one in
+// memory, one that stays beside the data otherwise.
+func devStore(o DevOptions) (storeURL, text string, master []byte, err error) {
+	master = make([]byte, 32)
+	copy(master, "sandbox master key, known to all")
+	switch {
+	case o.Data != "":
+		if err := os.MkdirAll(o.Data, 0o700); err != nil {
+			return "", "", nil, err
+		}
+		return "sqlite:" + filepath.Join(o.Data, "eidgate.db"), "in " + o.Data, master, nil
+	case o.Store == "" || o.Store == "memory":
+		return "memory", "in memory, gone when you stop; --data DIR keeps it", master, nil
+	}
+	kind, _, _ := strings.Cut(o.Store, ":")
+	return o.Store, "in " + kind, master, nil
+}
+
+func devAccount(ctx context.Context, c *core) error {
+	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecret: sandboxSecret}
+	if err := c.store.PutAccount(ctx, a); err != nil {
+		return err
+	}
+	return c.store.PutKey(ctx, relying.Key{ID: "5a4db0c5-0000-4000-8000-00000000b001", Account: a.ID, Environment: eid.Test, Created: time.Now()}, sandboxKey, true)
+}
+
+// write tells programs where everything is. The files appear whole or not at
+// all.
+func (r *ready) write(o DevOptions) error {
+	if o.ReadyFile != "" {
+		raw, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		if err := writeWhole(o.ReadyFile, raw); err != nil {
+			return err
+		}
+	}
+	if o.EnvFile != "" {
+		return writeWhole(o.EnvFile, []byte("EIDGATE_URL="+r.URLs["public"]+"\nEIDGATE_KEY="+r.Accounts[0].Key+"\n"))
+	}
+	return nil
+}
+
+func writeWhole(path string, raw []byte) error {
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// lookup tells the simulators which session an upstream's order belongs to.
+func (c *core) lookup(ref string) (session, account, marker string, ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	s, spec, err := c.broker.Upstream(ctx, eid.Test, eid.BankIDSE, ref)
+	if err != nil {
+		return "", "", "", false
+	}
+	return s.ID, s.Account, spec.Marker, true
+}
+
+// sessions is what the control API knows of the broker.
+type sessions struct {
+	c      *core
+	public string
+}
+
+// session reads a session; only simulated ones can be decided.
+func (s *sessions) session(ctx context.Context, id string) (*broker.Session, error) {
+	n, err := s.c.store.Session(ctx, id)
+	if errors.Is(err, broker.ErrNotFound) || err == nil && n.Environment != eid.Test {
+		return nil, control.ErrNoSession
+	}
+	return n, err
+}
+
+// Refs implements control.Sessions.
+func (s *sessions) Refs(ctx context.Context, id string) ([]string, error) {
+	if _, err := s.session(ctx, id); err != nil {
+		return nil, err
+	}
+	refs, err := s.c.broker.Refs(ctx, id)
+	var out []string
+	for _, r := range refs {
+		out = append(out, string(r))
+	}
+	return out, err
+}
+
+// State implements control.Sessions.
+func (s *sessions) State(ctx context.Context, id string) (string, error) {
+	n, err := s.session(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return string(n.State), nil
+}
+
+// StartURL implements control.Sessions.
+func (s *sessions) StartURL(ctx context.Context, id string) (string, error) {
+	n, err := s.session(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	spec, err := s.c.broker.Spec(ctx, n)
+	if err != nil {
+		return "", err
+	}
+	return s.public + spec.Page, nil
+}
+
+// Nudge implements control.Sessions: the next collect comes at once.
+func (s *sessions) Nudge(ctx context.Context, id string) { s.c.broker.Nudge(ctx, id) }
+
+// mailbox keeps the sandbox's mails.
+type mailbox struct {
+	mu  sync.Mutex
+	all []any
+}
+
+// Send implements notify.Mailer.
+func (m *mailbox) Send(_ context.Context, id, to string, b broker.MailBody) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.all) >= 1000 {
+		m.all = m.all[1:]
+	}
+	m.all = append(m.all, map[string]any{"id": id, "to": to, "subject": b.Subject, "text": b.Text, "attachment": string(b.Attachment)})
+	return nil
+}
+
+// All implements control.Mailbox.
+func (m *mailbox) All() []any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]any{}, m.all...)
+}

@@ -1,0 +1,194 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// names are the hosts that a listener answers to.
+type names struct {
+	exact   map[string]bool
+	sandbox bool // also loopback names and addresses
+}
+
+func newNames(public string, sandbox bool, also ...string) names {
+	n := names{exact: map[string]bool{}, sandbox: sandbox}
+	if u, err := url.Parse(public); err == nil {
+		n.exact[strings.ToLower(u.Hostname())] = true
+	}
+	for _, a := range also {
+		n.exact[strings.ToLower(a)] = true
+	}
+	if sandbox {
+		n.exact["host.docker.internal"] = true
+	}
+	return n
+}
+
+func (n names) know(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	return n.exact[host] || n.sandbox && isLoopback(host)
+}
+
+// only answers 421 to a request by a name that the listener does not have. A
+// page that another site's name points at cannot drive us so. Paths in free
+// are exempt: clients of the ZignSec API send a hard-coded Host, and a key.
+func (n names) only(next http.Handler, free ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !n.know(r.Host) && !hasPrefix(r.URL.Path, free) {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			w.WriteHeader(http.StatusMisdirectedRequest)
+			fmt.Fprintf(w, "This server does not answer as %q.\nOperator: set server.public_url, or your proxy's Host header.\n", clean(r.Host))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func hasPrefix(path string, prefixes []string) bool {
+	path = strings.ToLower(strings.TrimLeft(path, "/"))
+	for _, p := range prefixes {
+		if strings.HasPrefix(path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// clean keeps what may stand in a host name.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r > 32 && r < 127 && r != '"' && r != '\\' {
+			return r
+		}
+		return -1
+	}, s[:min(len(s), 255)])
+}
+
+// proxies finds the client's address behind trusted proxies.
+type proxies []netip.Prefix
+
+func (p proxies) client(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := ap.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && p.trust(addr); i-- {
+		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = next.Unmap().WithZone("")
+	}
+	return addr
+}
+
+func (p proxies) trust(a netip.Addr) bool {
+	for _, n := range p {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// A recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// edge is what surrounds every handler of a listener: headers that belong on
+// everything, an access line without query, and a panic that ends one request
+// and not the process.
+type edge struct {
+	listener string
+	https    bool
+	sandbox  bool
+	log      *slog.Logger
+	metrics  *metrics
+	seen     func(r *http.Request, status int, header http.Header) // the terminal's lines; may be nil
+}
+
+func (e edge) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Trace-Id", traceID())
+		if e.https {
+			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		}
+		if e.sandbox {
+			h.Set("X-Eidgate-Sandbox", "1")
+		}
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler { //nolint:errorlint // the documented comparison
+					panic(p)
+				}
+				e.log.ErrorContext(r.Context(), "handler panicked", "listener", e.listener, "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					http.Error(rec, "An error of this server. Reference: "+h.Get("X-Trace-Id"), http.StatusInternalServerError)
+				}
+			}
+			took := time.Since(start)
+			e.metrics.request(e.listener, r, rec.status, took)
+			e.log.DebugContext(r.Context(), "request", "listener", e.listener, "method", r.Method,
+				"route", r.Pattern, "status", rec.status, "duration_ms", took.Milliseconds(), "trace_id", h.Get("X-Trace-Id"))
+			if e.seen != nil {
+				e.seen(r, rec.status, h)
+			}
+		}()
+		if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
+			rec.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(rec, r)
+	})
+}
+
+func traceID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// httpServer has the limits that every listener keeps.
+func httpServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: 60 * time.Second, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+}

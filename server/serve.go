@@ -1,0 +1,275 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"eidgate/broker"
+	"eidgate/connector"
+	cbankidse "eidgate/connector/bankidse"
+	"eidgate/eid"
+	"eidgate/internal/safehttp"
+	"eidgate/notify"
+	"eidgate/protocol/bankidse"
+	"eidgate/relying"
+)
+
+// ServeOptions are what the command adds to the configuration.
+type ServeOptions struct {
+	Version        string
+	Stdout, Stderr io.Writer
+}
+
+// Serve runs from a configuration until ctx ends.
+func Serve(ctx context.Context, cfg *Config, o ServeOptions) error {
+	log := newLogger(cfg.Log, o.Stdout)
+	p, err := cfg.parts(o.Version, log)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	c, err := newCore(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.store.Close() }() // what it could say is of no use any more
+	if err := cfg.accounts(ctx, c); err != nil {
+		return err
+	}
+	public, err := net.Listen("tcp", orElse(cfg.Server.Listen.Public, ":8443"))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	ops, err := net.Listen("tcp", orElse(cfg.Server.Listen.Ops, "127.0.0.1:8709"))
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen: %w", err), public.Close())
+	}
+	srv := httpServer(c.handler, log)
+	if cfg.Server.TLS.Certificate != "" {
+		cert, err := tls.LoadX509KeyPair(cfg.Server.TLS.Certificate, cfg.Server.TLS.Key)
+		if err != nil {
+			return fmt.Errorf("%w: server.tls: %w", ErrConfig, err)
+		}
+		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	}
+	// On a stop, /readyz says no first, so that a balancer looks elsewhere.
+	delay := 5 * time.Second
+	if cfg.Server.ShutdownDelay != nil {
+		delay = *cfg.Server.ShutdownDelay
+	}
+	drained, drain := context.WithCancel(context.WithoutCancel(ctx))
+	defer drain()
+	g, run := errgroup.WithContext(drained)
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-run.Done():
+		}
+		c.health.draining.Store(true)
+		select {
+		case <-time.After(delay):
+		case <-run.Done():
+		}
+		drain()
+		return nil
+	})
+	g.Go(func() error { return serve(run, public, srv, 20*time.Second, log) })
+	g.Go(func() error { return serve(run, ops, httpServer(c.health.handler(), log), time.Second, log) })
+	g.Go(func() error { return c.run(run) })
+	c.health.ready.Store(true)
+	log.InfoContext(ctx, "ready", "version", o.Version, "public_url", cfg.Server.PublicURL)
+	return g.Wait()
+}
+
+func orElse(s, usual string) string {
+	if s == "" {
+		return usual
+	}
+	return s
+}
+
+func newLogger(c LogConfig, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if c.Level != "" {
+		_ = level.UnmarshalText([]byte(c.Level)) // checked with the configuration
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+// parts turns the configuration into what the core is made of.
+func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
+	p := parts{public: c.Server.PublicURL, now: time.Now, version: version, log: log, settings: settings{},
+		limits: broker.Limits{Idle: c.Sessions.Idle, Keep: c.Sessions.Keep}}
+	var err error
+	if p.master, err = readMaster(c.Keys.MasterFile); err != nil {
+		return p, fmt.Errorf("keys.master_file: %w", err)
+	}
+	if p.storeURL, err = c.Store.address(); err != nil {
+		return p, err
+	}
+	for env, e := range map[eid.Environment]*EIDsConfig{eid.Live: &c.EIDs, eid.Test: &c.TestEIDs} {
+		if e.BankIDSE == nil {
+			continue
+		}
+		set, err := e.BankIDSE.settings(env)
+		if err != nil {
+			return p, err
+		}
+		p.settings[env] = map[eid.EID]connector.Settings{}
+		if p.settings[env][eid.BankIDSE], err = bankIDSettings(set); err != nil {
+			return p, err
+		}
+	}
+	for _, n := range c.Server.TrustedProxies {
+		prefix, err := netip.ParsePrefix(n)
+		if err != nil {
+			return p, err
+		}
+		p.proxies = append(p.proxies, prefix)
+	}
+	var networks []netip.Prefix
+	for _, n := range c.Webhooks.AllowedNetworks {
+		prefix, err := netip.ParsePrefix(n)
+		if err != nil {
+			return p, err
+		}
+		networks = append(networks, prefix)
+	}
+	p.policy = func(env eid.Environment) safehttp.Policy { return livePolicy(env, p.public, networks) }
+	if m := c.Mail; m != nil {
+		relay := &notify.Relay{Host: m.Host, Port: m.Port, User: m.User, From: m.From}
+		if relay.Port == 0 {
+			relay.Port = 587
+		}
+		if m.PasswordFile != "" {
+			raw, err := os.ReadFile(m.PasswordFile)
+			if err != nil {
+				return p, err
+			}
+			relay.Password = strings.TrimSpace(string(raw))
+		}
+		p.mailer = relay
+	}
+	return p, nil
+}
+
+// address is where the data are.
+func (s *StoreConfig) address() (string, error) {
+	if s.URLFile == "" {
+		return s.URL, nil
+	}
+	raw, err := os.ReadFile(s.URLFile)
+	if err != nil {
+		return "", fmt.Errorf("store.url_file: %w", err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+// accounts writes the configured relying parties into the store.
+func (c *Config) accounts(ctx context.Context, to *core) error {
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		rec, err := a.record()
+		if err != nil {
+			return err
+		}
+		if err := to.store.PutAccount(ctx, rec); err != nil {
+			return err
+		}
+		for _, k := range a.Keys {
+			text, err := readKey(k.File)
+			if err != nil {
+				return err
+			}
+			id := uuid.NewSHA1(uuid.MustParse(a.ID), []byte(text)).String() // the same key keeps its id
+			key := relying.Key{ID: id, Account: a.ID, Environment: eid.Environment(k.Environment), Created: time.Now()}
+			if err := to.store.PutKey(ctx, key, text, !rec.Switches.NoWebhookHMAC); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// loadRPCertificate reads PKCS#12 or PEM.
+func loadRPCertificate(b *BankIDSEConfig) (tls.Certificate, error) {
+	raw, err := os.ReadFile(b.Certificate)
+	if err != nil {
+		return tls.Certificate{}, unwrapPath(err)
+	}
+	if block, _ := pem.Decode(raw); block != nil {
+		var key []byte
+		if b.Key != "" {
+			if key, err = os.ReadFile(b.Key); err != nil {
+				return tls.Certificate{}, unwrapPath(err)
+			}
+		}
+		return bankidse.LoadPEM(raw, key)
+	}
+	password := ""
+	if b.PasswordFile != "" {
+		text, err := os.ReadFile(b.PasswordFile)
+		if err != nil {
+			return tls.Certificate{}, unwrapPath(err)
+		}
+		password = strings.TrimRight(string(text), "\r\n")
+	}
+	return bankidse.LoadPKCS12(raw, password)
+}
+
+// settings are the connector's, with BankID's own addresses and roots unless
+// a test system is named.
+func (b *BankIDSEConfig) settings(env eid.Environment) (cbankidse.Settings, error) {
+	out := cbankidse.Settings{Base: bankidse.LiveBase, StoreOnly: b.StoreOnly, AddressCheck: b.AddressCheck, Launch: b.LaunchURL}
+	name := "live"
+	if env == eid.Test {
+		name, out.Base = "test", bankidse.TestBase
+	}
+	cert, err := loadRPCertificate(b)
+	if err != nil {
+		return out, fmt.Errorf("RP certificate: %w", err)
+	}
+	for _, der := range cert.Certificate {
+		out.Certificate += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		return out, fmt.Errorf("RP key: %w", err)
+	}
+	out.Key = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	if out.TLSRoots, err = bankidse.Roots(name + "-tls"); err != nil {
+		return out, err
+	}
+	if out.SignatureRoots, err = bankidse.Roots(name + "-signature"); err != nil {
+		return out, err
+	}
+	if b.URL == "" {
+		return out, nil
+	}
+	out.Base = strings.TrimSuffix(b.URL, "/")
+	for path, to := range map[string]*string{b.TLSRoots: &out.TLSRoots, b.SignatureRoots: &out.SignatureRoots} {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return out, fmt.Errorf("roots: %w", err)
+		}
+		*to = string(raw)
+	}
+	return out, nil
+}

@@ -1,0 +1,262 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"crypto/x509"
+
+	"eidgate/broker"
+	"eidgate/eid"
+	"eidgate/protocol/bankidse"
+	"eidgate/sandbox/control"
+	"eidgate/store"
+)
+
+// openStore opens the configured store without anything around it.
+func (c *Config) openStore(ctx context.Context) (*store.Store, error) {
+	master, err := readMaster(c.Keys.MasterFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
+	}
+	address, err := c.Store.address()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	s, err := store.Open(ctx, store.Config{URL: address, Master: master, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return s, nil
+}
+
+// MigrateStatus tells how many changes of the schema are not applied.
+func MigrateStatus(ctx context.Context, c *Config, out io.Writer) error {
+	s, err := c.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := s.Pending(ctx)
+	if err == nil {
+		_, err = fmt.Fprintf(out, "%d changes are not applied\n", n)
+	}
+	return errors.Join(err, s.Close())
+}
+
+// MigrateUp applies them.
+func MigrateUp(ctx context.Context, c *Config, out io.Writer) error {
+	s, err := c.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	if err = s.Migrate(ctx); err == nil {
+		_, err = fmt.Fprintln(out, "the database is up to date")
+	}
+	return errors.Join(err, s.Close())
+}
+
+// A Row is a session as operators see it: nothing personal.
+type Row struct {
+	ID      string       `json:"id"`
+	Ref     string       `json:"ref"`
+	Account string       `json:"account"`
+	EID     eid.EID      `json:"eid"`
+	State   broker.State `json:"state"`
+	Reason  eid.Reason   `json:"reason,omitempty"`
+	Code    string       `json:"code,omitempty"`
+	Created time.Time    `json:"created"`
+}
+
+func row(s *broker.Session) Row {
+	return Row{s.ID, s.Ref(), s.Account, s.EID, s.State, s.Reason, s.Code, s.Created}
+}
+
+// Sessions lists the latest sessions.
+func Sessions(ctx context.Context, c *Config, account, state string, limit int) ([]Row, error) {
+	s, err := c.openStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.List(ctx, account, state, limit)
+	out := []Row{}
+	for _, n := range all {
+		out = append(out, row(n))
+	}
+	return out, errors.Join(err, s.Close())
+}
+
+// SessionShow finds a session by id or reference, and its timeline.
+func SessionShow(ctx context.Context, c *Config, id string) (Row, []broker.Note, error) {
+	s, err := c.openStore(ctx)
+	if err != nil {
+		return Row{}, nil, err
+	}
+	defer func() { _ = s.Close() }() // only read from
+	n, err := s.Session(ctx, strings.ToLower(id))
+	if errors.Is(err, broker.ErrNotFound) {
+		n, err = s.ByRef(ctx, strings.ToUpper(id))
+	}
+	if err != nil {
+		return Row{}, nil, err
+	}
+	notes, err := s.Notes(ctx, n.ID)
+	return row(n), notes, err
+}
+
+// SandboxOptions are the flags of "eidgate sandbox".
+type SandboxOptions struct {
+	Host, Auto, Data, ReadyFile, Name, Version string
+	Port                                       int
+	Stderr                                     io.Writer
+}
+
+// Sandbox runs the simulators alone, and writes what a server needs to reach
+// them: an RP certificate with its key, and the roots.
+func Sandbox(ctx context.Context, o SandboxOptions) error {
+	p := &ports{host: o.Host, first: o.Port}
+	defer p.close()
+	api, err := p.listen(3)
+	if err != nil {
+		return err
+	}
+	ctlAt, err := p.listen(1)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	sims := newSimulators(false, o.Auto, 1)
+	base := fmt.Sprintf("https://localhost:%d", portOf(api))
+	agreement, err := sims.agreement(o.Name, base, "")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"bankid-rp.pem": agreement.Certificate + agreement.Key, "bankid-tls-root.pem": agreement.TLSRoots,
+		"bankid-signature-root.pem": agreement.SignatureRoots} {
+		if err := writeWhole(filepath.Join(o.Data, name), []byte(text)); err != nil {
+			return err
+		}
+	}
+	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
+		Faults: sims.faults, BankIDSE: sims.bankidse, Mailbox: &mailbox{}})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
+	issuer.TLSConfig = sims.bankidse.TLSConfig()
+	g.Go(func() error { return serve(ctx, api, issuer, time.Second, log) })
+	g.Go(func() error {
+		return serve(ctx, ctlAt, httpServer(newNames(base, true).only(ctl), log), time.Second, log)
+	})
+	urls := map[string]string{"issuers_tls": base, "control": fmt.Sprintf("http://localhost:%d", portOf(ctlAt))}
+	if o.ReadyFile != "" {
+		raw, err := json.Marshal(ready{Event: "ready", Version: o.Version, URLs: urls})
+		if err != nil {
+			return err
+		}
+		if err := writeWhole(o.ReadyFile, raw); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(o.Stderr, "simulators: BankID SE %s/rp/v6.0, phone %s/phone, certificates in %s\n", base, urls["control"], o.Data)
+	return g.Wait()
+}
+
+// Unmet means that evidence did not verify.
+type Unmet struct{ Check string }
+
+func (u *Unmet) Error() string { return u.Check }
+
+// A Verdict is what valid evidence proves.
+type Verdict struct {
+	Fields []VerdictField `json:"fields"`
+}
+
+// A VerdictField is one fact.
+type VerdictField struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// VerifySignature checks a BankID signature and its OCSP answer offline. The
+// file is XML, its base64 text, or a result with a BankIDSE node.
+func VerifySignature(path, ocspPath, roots string) (*Verdict, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	sig, resp := evidenceOf(raw)
+	if ocspPath != "" {
+		o, err := os.ReadFile(ocspPath)
+		if err != nil {
+			return nil, err
+		}
+		if resp = strings.TrimSpace(string(o)); len(o) > 0 && o[0] == 0x30 {
+			resp = base64.StdEncoding.EncodeToString(o)
+		}
+	}
+	if resp == "" {
+		return nil, errors.New("the OCSP answer is missing; name it with --ocsp")
+	}
+	var text string
+	if roots == "live" || roots == "test" {
+		text, err = bankidse.Roots(roots + "-signature")
+	} else {
+		var b []byte
+		b, err = os.ReadFile(roots)
+		text = string(b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(text)) {
+		return nil, errors.New("the file of roots holds no certificate")
+	}
+	v, err := bankidse.Verify(bankidse.VerifyInput{Signature: sig, OCSP: resp, Roots: pool})
+	var why *bankidse.VerifyError
+	if errors.As(err, &why) {
+		return nil, &Unmet{why.Check}
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &Verdict{}
+	for _, f := range [][2]string{{"signature", "valid"}, {"signed at", v.SignedAt.UTC().Format(time.RFC3339)}, {"operation", string(v.Operation)},
+		{"person", v.PersonalNumber + " " + v.Name}, {"bankid", v.Kind}, {"issuer", v.Issuer}, {"serial", v.Serial},
+		{"relying party", v.RPName}, {"text", string(v.Visible)}, {"hidden text", string(v.NonVisible)}} {
+		if f[1] != "" {
+			out.Fields = append(out.Fields, VerdictField{f[0], f[1]})
+		}
+	}
+	return out, nil
+}
+
+// evidenceOf finds signature and OCSP answer in what a file may be.
+func evidenceOf(raw []byte) (sig, resp string) {
+	text := strings.TrimSpace(string(raw))
+	var result struct {
+		BankIDSE struct{ Signature, OCSPResponse string }
+	}
+	if strings.HasPrefix(text, "{") && json.Unmarshal(raw, &result) == nil {
+		return result.BankIDSE.Signature, result.BankIDSE.OCSPResponse
+	}
+	if strings.HasPrefix(text, "<") {
+		return base64.StdEncoding.EncodeToString(raw), ""
+	}
+	return strings.Join(strings.Fields(text), ""), ""
+}
