@@ -1,0 +1,348 @@
+// Package e2e runs the sandbox as its users do: over HTTP, through the API,
+// the pages, the virtual phone and the webhooks.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"eidgate/internal/pgtest"
+	"eidgate/notify"
+	"eidgate/server"
+)
+
+// A world is a running sandbox and a relying party that listens.
+type world struct {
+	t      *testing.T
+	urls   map[string]string
+	key    string
+	secret string
+	hooks  chan *hook
+	hookAt string
+}
+
+type hook struct {
+	header http.Header
+	body   []byte
+}
+
+func start(t *testing.T, store string) *world {
+	t.Helper()
+	ready := filepath.Join(t.TempDir(), "ready.json")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	var out bytes.Buffer
+	go func() {
+		done <- server.Dev(ctx, server.DevOptions{Host: "127.0.0.1", Store: store, Auto: "ask", ReadyFile: ready, Quiet: true,
+			Version: "test", Stdout: io.Discard, Stderr: &out})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the sandbox ended with %v", err)
+		}
+		if strings.Contains(out.String(), "199001012385") || strings.Contains(out.String(), "Ada") {
+			t.Error("the log names a person")
+		}
+	})
+	w := &world{t: t, hooks: make(chan *hook, 10)}
+	var file struct {
+		URLs     map[string]string `json:"urls"`
+		Accounts []struct {
+			Key    string `json:"key"`
+			Secret string `json:"webhook_secret"`
+		} `json:"accounts"`
+	}
+	for end := time.Now().Add(20 * time.Second); ; {
+		raw, err := os.ReadFile(ready)
+		if err == nil && json.Unmarshal(raw, &file) == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the sandbox does not become ready")
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	w.urls, w.key, w.secret = file.URLs, file.Accounts[0].Key, file.Accounts[0].Secret
+	rp := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			w.hooks <- &hook{r.Header.Clone(), body}
+		}
+		rw.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(rp.Close)
+	w.hookAt = rp.URL + "/hook"
+	return w
+}
+
+// call makes a request with the key and reads JSON.
+func (w *world) call(method, address, contentType, body string) (status int, out map[string]any) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", w.key)
+	req.Header.Set("Content-Type", contentType)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		w.t.Fatalf("%s %s: %s: %v", method, address, res.Status, err)
+	}
+	return res.StatusCode, out
+}
+
+func (w *world) setup(selector string, form url.Values) string {
+	w.t.Helper()
+	status, out := w.call("POST", w.urls["public"]+"/v2/eid/"+selector, "application/x-www-form-urlencoded", form.Encode())
+	if status != 200 {
+		w.t.Fatalf("setup: %d %v", status, out)
+	}
+	return out["id"].(string)
+}
+
+func (w *world) decide(id, outcome, person string) map[string]any {
+	w.t.Helper()
+	status, out := w.call("POST", w.urls["control"]+"/sandbox/v1/sessions/"+id+"/decide", "application/json",
+		`{"outcome":"`+outcome+`","person":"`+person+`"}`)
+	if status != 200 {
+		w.t.Fatalf("decide: %d %v", status, out)
+	}
+	return out
+}
+
+func (w *world) result(id string) map[string]any {
+	w.t.Helper()
+	status, out := w.call("GET", w.urls["public"]+"/v2/eid/"+id+"/", "application/json", "")
+	if status != 200 {
+		w.t.Fatalf("result: %d %v", status, out)
+	}
+	return out
+}
+
+func state(out map[string]any) string {
+	return out["result"].(map[string]any)["identity"].(map[string]any)["state"].(string)
+}
+
+func TestLoginOnEveryStore(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]func(*testing.T) string{
+		"memory":   func(*testing.T) string { return "memory" },
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "e.db") },
+		"postgres": func(t *testing.T) string { return pgtest.Database(t, pgtest.Options{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := start(t, store(t))
+			id := w.setup("sbid-another", url.Values{"target": {w.hookAt + "?x=1#end"}, "relaystate": {"a b&c"}, "webhook": {w.hookAt}})
+			if got := state(w.result(id)); got != "PENDING" {
+				t.Errorf("state before anything = %s", got)
+			}
+			out := w.decide(id, "approve", "ada")
+			if want := w.hookAt + "?x=1&relaystate=a+b%26c&service=eIDBasic#end"; out["state"] != "finished" || out["redirect"] != want {
+				t.Errorf("decide = %v, want redirect %s", out, want)
+			}
+			got := w.result(id)
+			who, ok := got["identity"].(map[string]any)
+			if !ok || who["PersonalNumber"] != "199001012385" || who["DateOfBirth"] != "1990-01-01" || state(got) != "FINISHED" {
+				t.Errorf("result = %v", got)
+			}
+			w.checkHook(got)
+		})
+	}
+}
+
+// checkHook waits for the webhook and verifies both signatures.
+func (w *world) checkHook(want map[string]any) {
+	w.t.Helper()
+	select {
+	case h := <-w.hooks:
+		if err := notify.Verify(w.secret, h.header.Get("Webhook-Id"), h.header.Get("Webhook-Timestamp"), h.header.Get("Webhook-Signature"), h.body, time.Now()); err != nil {
+			w.t.Error(err)
+		}
+		if got := h.header.Get("X-Zignsec-Hmac-Sha256"); got != notify.ZignSec(w.key, h.body, false) {
+			w.t.Errorf("X-ZignSec-Hmac-SHA256 = %s", got)
+		}
+		var got map[string]any
+		if err := json.Unmarshal(h.body, &got); err != nil || got["id"] != want["id"] || state(got) != state(want) {
+			w.t.Errorf("webhook body = %s, %v", h.body, err)
+		}
+	case <-time.After(10 * time.Second):
+		w.t.Error("no webhook came")
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	w := start(t, "memory")
+	for outcome, code := range map[string]string{"cancel": "USER_CANCEL", "decline": "CERTIFICATE_ERR",
+		"fail:certificateErr": "CERTIFICATE_ERR", "fail:notSupportedByUserApp": "CLIENT_ERR", "fail:transactionRiskBlocked": "REQ_BLOCKED"} {
+		id := w.setup("sbid-another", url.Values{"target": {"http://localhost/ok"}, "targetError": {"http://localhost/bad"}})
+		out := w.decide(id, outcome, "ada")
+		if to, _ := out["redirect"].(string); out["state"] != "failed" || !strings.HasPrefix(to, "http://localhost/bad?") {
+			t.Errorf("%s: %v", outcome, out)
+		}
+		got := w.result(id)
+		errs := got["errors"].([]any)
+		if state(got) != "ERROR" || len(errs) != 1 || errs[0].(map[string]any)["code"] != code || got["identity"] != nil {
+			t.Errorf("%s: %v, want %s", outcome, got, code)
+		}
+	}
+}
+
+func TestSignAndVerifyOffline(t *testing.T) {
+	t.Parallel()
+	w := start(t, "memory")
+	text := base64.StdEncoding.EncodeToString([]byte("Jag lånar 1 000 kr."))
+	id := w.setup("sbid-sign", url.Values{"personalnumber": {"19900103-2391"}, "userVisibleData": {text}, "target": {"http://localhost/ok"}})
+	if out := w.decide(id, "approve", ""); out["state"] != "finished" {
+		t.Fatalf("decide = %v", out)
+	}
+	got := w.result(id)
+	if who := got["identity"].(map[string]any); who["PersonalNumber"] != "199001032391" {
+		t.Errorf("identity = %v", who)
+	}
+	raw, err := json.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "result.json")
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.VerifySignature(file, "", "live"); err == nil || err.Error() != "chain" {
+		t.Errorf("a simulated signature under BankID's own root: %v, want chain", err)
+	}
+}
+
+func TestHeadless(t *testing.T) {
+	t.Parallel()
+	w := start(t, "memory")
+	status, out := w.call("POST", w.urls["public"]+"//BankIDSE/Authenticate/", "application/json", `{'endUserIp':'127.0.0.1',}`)
+	ref, _ := out["orderRef"].(string)
+	if status != 200 || ref == "" || out["autoStartToken"] == "" {
+		t.Fatalf("Authenticate = %d %v", status, out)
+	}
+	collect := func() map[string]any {
+		_, got := w.call("GET", w.urls["public"]+"/v2/bankidse/collect?orderRef="+ref, "application/json", "")
+		return got
+	}
+	if got := collect(); got["progressStatus"] != "OUTSTANDING_TRANSACTION" {
+		t.Errorf("collect = %v", got)
+	}
+	if status, got := w.call("POST", w.urls["control"]+"/sandbox/v1/orders/"+ref+"/events", "application/json", `{"event":"approve","person":"bo"}`); status != 200 {
+		t.Fatalf("event = %v", got)
+	}
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+		if got := collect(); got["progressStatus"] == "COMPLETE" {
+			if got["userInfo"].(map[string]any)["personalNumber"] != "199001032391" || got["signature"] == "" {
+				t.Errorf("collect = %v", got)
+			}
+			if again := collect(); again["errors"].([]any)[0].(map[string]any)["code"] != "ALREADY_COLLECTED" {
+				t.Errorf("a second collect = %v", again)
+			}
+			return
+		}
+	}
+	t.Error("never complete")
+}
+
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	w := start(t, "memory")
+	long := strings.Repeat("QUFB", 10_000)
+	for name, c := range map[string]struct {
+		selector, kind, body string
+		status               int
+		code                 string
+	}{
+		"unknown selector":     {"sbidd", "", "", 400, "INVALID_REQUEST"},
+		"no such country":      {"zz", "", "", 400, "INVALID_COUNTRYCODE"},
+		"no method there":      {"fr", "", "", 400, "MISSING_CONFIG"},
+		"known, not here":      {"nemid", "", "", 400, "MISSING_CONFIG"},
+		"bad target":           {"sbid", "", "target=javascript:alert(1)", 400, "INVALID_TARGET"},
+		"bad targetError":      {"sbid", "", "targetError=/x", 400, "INVALID_TARGETERROR"},
+		"bad webhook":          {"sbid", "", "webhook=ftp://x/", 400, "INVALID_WEBHOOK"},
+		"impossible number":    {"sbid", "", "personalnumber=199013012385", 400, "INVALID_PERSONALNUMBER"},
+		"checksum is no rule":  {"sbid", "", "personalnumber=198711260070", 200, ""},
+		"number for nobody":    {"sbid-sign", "", "userVisibleData=QUFB", 400, "INVALID_PERSONALNUMBER"},
+		"nothing to sign":      {"sbid-sign", "", "personalnumber=199001012385", 400, "INVALID_REQUEST"},
+		"not base64":           {"sbid-sign", "", "personalnumber=199001012385&userVisibleData=%21%21", 400, "INVALID_REQUEST"},
+		"40 000 characters":    {"sbid-sign", "", "personalnumber=199001012385&userVisibleData=" + long, 200, ""},
+		"40 004 characters":    {"sbid-sign", "", "personalnumber=199001012385&userVisibleData=" + long + "QUFB", 400, "INVALID_REQUEST"},
+		"a megabyte and one":   {"sbid", "", "custom=" + strings.Repeat("a", 1<<20), 413, "INVALID_REQUEST"},
+		"broken JSON":          {"sbid", "application/json", `{"target":`, 400, "INVALID_REQUEST"},
+		"single quotes":        {"sbid", "application/json", `{'PersonalNumber': 191212121212,'lookupPersonAddress':true}`, 200, ""},
+		"odd spelling of path": {"SBID_Another/", "", "", 200, ""},
+		"unknown configid":     {"sbid", "", "configid=11111111-1111-4111-8111-111111111111", 400, "MISSING_CONFIG"},
+		"bad mail address":     {"sbid", "", "webhook_email=a%0d%0ab@x", 400, "INVALID_REQUEST"},
+	} {
+		status, out := w.call("POST", w.urls["public"]+"/v2/eid/"+c.selector, orForm(c.kind), c.body)
+		errs, _ := out["errors"].([]any)
+		code := ""
+		if len(errs) > 0 {
+			code = errs[0].(map[string]any)["code"].(string)
+		}
+		if status != c.status || code != c.code || out["id"] == "" || (c.code != "") != (out["redirect_url"] == nil) {
+			t.Errorf("%s: %d %s %v, want %d %s", name, status, code, out["redirect_url"], c.status, c.code)
+		}
+	}
+	w.key = "5a4db0c5-0000-4000-8000-000000000002"
+	if status, out := w.call("GET", w.urls["public"]+"/v2/eid/x", "", ""); status != 401 {
+		t.Errorf("an unknown key: %d %v", status, out)
+	}
+}
+
+func orForm(kind string) string {
+	if kind == "" {
+		return "application/x-www-form-urlencoded"
+	}
+	return kind
+}
+
+// TestBrowserShowsACodeThatScans has Chromium draw the page with its script,
+// and another program read the code from the picture.
+func TestBrowserShowsACodeThatScans(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"chromium", "zbarimg"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
+				t.Fatalf("%s is not installed", tool)
+			}
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	w := start(t, "memory")
+	id := w.setup("sbid-another", url.Values{"target": {"http://localhost/ok"}})
+	dir := t.TempDir()
+	png := filepath.Join(dir, "page.png")
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+dir, "--virtual-time-budget=5000",
+		"--window-size=1000,1000", "--screenshot="+png, w.urls["public"]+"/v2/Hosted/"+id+"/sbid-another/").CombinedOutput()
+	if err != nil {
+		t.Fatalf("chromium: %v\n%s", err, out)
+	}
+	code, err := exec.CommandContext(ctx, "zbarimg", "-q", "--raw", png).Output()
+	text := strings.TrimSpace(string(code))
+	if err != nil || !strings.HasPrefix(text, "bankid.") || strings.Count(text, ".") != 3 {
+		t.Fatalf("zbarimg read %q, %v", text, err)
+	}
+}
