@@ -253,7 +253,6 @@ func allowed(policy string, patterns []string) bool {
 
 var (
 	oidSerialNumber = asn1.ObjectIdentifier{2, 5, 4, 5}
-	oidName         = asn1.ObjectIdentifier{2, 5, 4, 41}
 )
 
 // attribute reads one attribute of a subject; "" if it is missing or twice
