@@ -15,7 +15,7 @@ import (
 )
 
 // memory is the Store contract in its plainest form, for tests of the engine:
-// maps under one lock. The real stores run these tests too, in test/engine.
+// maps under one lock. TestStoryOnRealStores runs the story on the real ones.
 type memory struct {
 	mu       sync.Mutex
 	sessions map[string]broker.Session
