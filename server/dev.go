@@ -19,6 +19,7 @@ import (
 	"eidgate/broker"
 	cbankidse "eidgate/connector/bankidse"
 	"eidgate/eid"
+	demorp "eidgate/examples/demo-rp"
 	"eidgate/internal/safehttp"
 	"eidgate/relying"
 	"eidgate/sandbox"
@@ -83,9 +84,9 @@ func Dev(ctx context.Context, o DevOptions) error {
 	p := &ports{host: o.Host, first: o.Port}
 	defer p.close()
 	urls := map[string]string{}
-	at := map[string]int{"public": 0, "control": 3, "issuers_tls": 5, "ops": 9}
+	at := map[string]int{"public": 0, "control": 3, "demo": 4, "issuers_tls": 5, "ops": 9}
 	lis := map[string]int{}
-	for _, name := range []string{"public", "control", "issuers_tls", "ops"} {
+	for _, name := range []string{"public", "control", "demo", "issuers_tls", "ops"} {
 		l, err := p.listen(at[name])
 		if err != nil {
 			return err
@@ -144,7 +145,8 @@ func Dev(ctx context.Context, o DevOptions) error {
 	const drain = 2 * time.Second
 	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
 	issuer.TLSConfig = sims.bankidse.TLSConfig()
-	for name, s := range map[string]*http.Server{"public": httpServer(c.handler, log), "control": httpServer(ctl, log),
+	shop := &demorp.Shop{Broker: urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: urls["demo"]}
+	for name, s := range map[string]*http.Server{"public": httpServer(c.handler, log), "demo": httpServer(shop.Handler(), log), "control": httpServer(ctl, log),
 		"ops": httpServer(c.health.handler(), log), "issuers_tls": issuer} {
 		g.Go(func() error { return serve(ctx, p.all[lis[name]], s, drain, log) })
 	}

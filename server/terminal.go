@@ -58,6 +58,7 @@ func (t *terminal) screen(r *ready, eids, data string, took time.Duration) {
 	}
 	fmt.Fprintf(&b, "\n  eidgate %s   %s\n\n", r.Version, t.paint(bold, "SANDBOX: nothing here is real and nobody is identified"))
 	line("Start here", u["public"], "")
+	line("Demo shop", u["demo"], "log in as a test person")
 	line("Phone", u["control"]+"/phone", "approve, cancel, or do nothing")
 	b.WriteString("\n")
 	line("API key", a.Key, "")
@@ -67,7 +68,7 @@ func (t *terminal) screen(r *ready, eids, data string, took time.Duration) {
 	line("Data", data, "")
 	line("Ready", fmt.Sprintf("in %.1f s", took.Seconds()), "")
 	fmt.Fprintf(&b, "\n  Try   curl -s %s/v2/eid/sbid-another \\\n             -H 'Authorization: %s' \\\n             -d target=%s/done\n",
-		strings.TrimPrefix(u["public"], "http://"), a.Key, "http://localhost:3000")
+		strings.TrimPrefix(u["public"], "http://"), a.Key, u["demo"])
 	b.WriteString("\n  Ctrl-C stops. Logins appear below.\n\n")
 	t.write(b.String())
 }

@@ -188,6 +188,39 @@ func (w *world) checkHook(want map[string]any) {
 	}
 }
 
+// TestDemoShop logs in through the shop: its own code sets the session up,
+// reads the result and verifies the webhook.
+func TestDemoShop(t *testing.T) {
+	t.Parallel()
+	w := start(t, "memory")
+	b := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := b.PostForm(w.urls["demo"]+"/login", url.Values{"method": {"sbid-another"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	at := res.Header.Get("Location")
+	_, out := w.call("POST", w.urls["control"]+"/sandbox/v1/decide", "application/json", `{"start_url":"`+at+`","outcome":"approve","person":"bo"}`)
+	back, _ := out["redirect"].(string)
+	if out["state"] != "finished" || !strings.HasPrefix(back, w.urls["demo"]+"/done?") {
+		t.Fatalf("decide = %v", out)
+	}
+	for end := time.Now().Add(10 * time.Second); ; <-time.After(50 * time.Millisecond) {
+		res, err := http.Get(back) //nolint:noctx // bounded by the loop
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if err == nil && bytes.Contains(text, []byte("Provsson")) && bytes.Contains(text, []byte("signature valid")) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the shop shows\n%s", text)
+		}
+	}
+}
+
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	w := start(t, "memory")
