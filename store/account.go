@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -126,12 +127,9 @@ func (s *Store) PutAccount(ctx context.Context, a *relying.Account) error {
 		secret = s.master.Seal(seal.Place("account", a.ID, "secret"), []byte(a.WebhookSecret))
 	}
 	defer s.accounts.clear()
-	return s.do(ctx, func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, `INSERT INTO account (id, doc, secret, updated) VALUES ($1, $2, $3, $4)
+	return s.batch(ctx, []statement{{q: `INSERT INTO account (id, doc, secret, updated) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, secret = excluded.secret, updated = excluded.updated`,
-			a.ID, string(doc), secret, s.now().UnixMicro())
-		return err
-	})
+		args: []any{a.ID, string(doc), secret, s.now().UnixMicro()}}})
 }
 
 // PutKey writes a key. With keep a sealed copy of its text is kept, for the
@@ -144,14 +142,11 @@ func (s *Store) PutKey(ctx context.Context, k relying.Key, text string, keep boo
 		sealed = s.master.Seal(seal.Place("api_key", k.ID, "sealed"), []byte(text))
 	}
 	defer s.accounts.clear()
-	return s.do(ctx, func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, `INSERT INTO api_key (id, account, environment, hash, sealed, created, revoked)
+	return s.batch(ctx, []statement{{q: `INSERT INTO api_key (id, account, environment, hash, sealed, created, revoked)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, environment = excluded.environment, hash = excluded.hash,
 				sealed = excluded.sealed, revoked = excluded.revoked`,
-			k.ID, k.Account, string(k.Environment), h[:], sealed, micros(k.Created), micros(k.Revoked))
-		return err
-	})
+		args: []any{k.ID, k.Account, string(k.Environment), h[:], sealed, micros(k.Created), micros(k.Revoked)}}})
 }
 
 // KeyText is a key's text, for signing; relying.ErrUnknown when no copy is
@@ -167,4 +162,65 @@ func (s *Store) KeyText(ctx context.Context, id string) (string, error) {
 	}
 	text, err := s.master.Open(seal.Place("api_key", id, "sealed"), copyOf)
 	return string(text), err
+}
+
+// masterID names a master key without telling anything of it.
+func masterID(raw []byte) string {
+	sum := sha256.Sum256(append([]byte("eidgate master key "), raw...))
+	return hex.EncodeToString(sum[:4])
+}
+
+// accountKey opens the key that wraps those of an account's sessions and
+// notifications, and makes it when there is none yet. It stands between them
+// and the master key, so that a new master key wraps one key for each account
+// anew and no session's.
+func (s *Store) accountKey(ctx context.Context, account string) (*seal.Key, error) {
+	if k, ok := s.outer.Get(account); ok {
+		return k, nil
+	}
+	place := seal.Place("account_key", account, "wrapped")
+	for {
+		var wrapped []byte
+		var master string
+		err := s.get(ctx, []any{&wrapped, &master}, `SELECT wrapped, master FROM account_key WHERE account = $1`, account)
+		if errors.Is(err, broker.ErrNotFound) {
+			if _, wrapped, err = s.master.New(place); err == nil {
+				err = s.batch(ctx, []statement{{q: `INSERT INTO account_key (account, wrapped, master) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+					args: []any{account, wrapped, s.masterID}}})
+			}
+			if err != nil {
+				return nil, fmt.Errorf("make account key: %w", err)
+			}
+			continue // it may be another node's that is stored now
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read account key: %w", err)
+		}
+		if master != s.masterID {
+			return nil, fmt.Errorf("%w: the database has keys of master key %s, and this is %s", ErrMaster, master, s.masterID)
+		}
+		k, err := s.master.Unwrap(place, wrapped)
+		if err != nil {
+			return nil, fmt.Errorf("read account key: %w", err)
+		}
+		s.outer.Put(account, k)
+		return k, nil
+	}
+}
+
+// ErrMaster means that the master key is not the one that the database was
+// sealed with.
+var ErrMaster = errors.New("wrong master key")
+
+// CheckMaster looks whether this master key opens the database: ErrMaster.
+func (s *Store) CheckMaster(ctx context.Context) error {
+	var master string
+	err := s.get(ctx, []any{&master}, `SELECT master FROM account_key WHERE master <> $1 LIMIT 1`, s.masterID)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%w: the database has keys of master key %s, and this is %s", ErrMaster, master, s.masterID)
 }

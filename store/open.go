@@ -25,10 +25,12 @@ import (
 	"syscall"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"eidgate/internal/cache"
 	"eidgate/internal/seal"
 )
 
@@ -45,16 +47,23 @@ type Config struct {
 
 // A Store is open until Close. It is safe for concurrent use.
 type Store struct {
-	now     func() time.Time
-	log     *slog.Logger
-	master  *seal.Key
-	keys    *seal.Cache
-	dialect dialect
-	read    *sql.DB
-	write   *sql.DB
-	stmts   stmts
-	writer  *writer // SQLite only
-	lock    *os.File
+	now      func() time.Time
+	log      *slog.Logger
+	master   *seal.Key
+	masterID string
+	keys     *cache.Cache[string, *seal.Key] // of sessions
+	outer    *cache.Cache[string, *seal.Key] // of accounts
+	seq      sequence
+	dialect  dialect
+
+	pool *pgxpool.Pool // PostgreSQL only
+
+	// SQLite only
+	read   *sql.DB
+	write  *sql.DB
+	stmts  stmts
+	writer *writer
+	lock   *os.File
 
 	accounts accounts
 }
@@ -63,12 +72,13 @@ type Store struct {
 type dialect struct {
 	name  string
 	skip  string // takes rows that nobody else has taken
+	table string // stands after a table's columns where its rows are small and found by their key alone
 	goose goose.Dialect
 }
 
 var (
-	sqlite   = dialect{"sqlite", "", goose.DialectSQLite3}
-	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", goose.DialectPostgres}
+	sqlite   = dialect{"sqlite", "", " WITHOUT ROWID", goose.DialectSQLite3}
+	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", "", goose.DialectPostgres}
 )
 
 // Open connects; it changes nothing. See Migrate.
@@ -77,7 +87,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: master key: %w", err)
 	}
-	s := &Store{now: c.Now, log: c.Log, master: master, keys: seal.NewCache(8192)}
+	s := &Store{now: c.Now, log: c.Log, master: master, masterID: masterID(c.Master),
+		keys: cache.New[string, *seal.Key](8192), outer: cache.New[string, *seal.Key](4096)}
+	s.seq.init()
 	s.accounts.init()
 	switch {
 	case c.URL == "memory":
@@ -85,27 +97,35 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	case strings.HasPrefix(c.URL, "sqlite:"):
 		err = s.openFile(strings.TrimPrefix(c.URL, "sqlite:"))
 	case strings.HasPrefix(c.URL, "postgres://"), strings.HasPrefix(c.URL, "postgresql://"):
-		s.dialect = postgres
-		if s.write, err = sql.Open("pgx", c.URL); err == nil {
-			s.write.SetMaxOpenConns(16)
-			s.write.SetMaxIdleConns(16)
-			s.read = s.write
-		}
+		err = s.openPostgres(ctx, c.URL)
 	default:
 		err = errors.New("the address must be memory, sqlite:FILE or postgres://…")
 	}
 	if err == nil {
-		err = s.read.PingContext(ctx)
+		err = s.Ping(ctx)
 	}
 	if err != nil {
 		_ = s.Close() // the first error is the one to tell
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s.stmts.db = s.read
-	if s.dialect.name == "sqlite" {
+	if s.pool == nil {
+		s.stmts.db = s.read
 		s.writer = newWriter(s.write)
 	}
 	return s, nil
+}
+
+func (s *Store) openPostgres(ctx context.Context, url string) error {
+	s.dialect = postgres
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return errors.New("the address of PostgreSQL cannot be read") // the parser's own text may hold the password
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = 16
+	}
+	s.pool, err = pgxpool.NewWithConfig(ctx, cfg)
+	return err
 }
 
 func random() string {
@@ -155,6 +175,9 @@ func (s *Store) Close() error {
 			errs = append(errs, db.Close())
 		}
 	}
+	if s.pool != nil {
+		s.pool.Close()
+	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}
@@ -162,51 +185,70 @@ func (s *Store) Close() error {
 }
 
 // Ping says whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.read.PingContext(ctx) }
+func (s *Store) Ping(ctx context.Context) error {
+	if s.pool != nil {
+		return s.pool.Ping(ctx)
+	}
+	return s.read.PingContext(ctx)
+}
 
 // migrations are the files of schema/, each in a transaction of its own.
-func (s *Store) migrations() (*goose.Provider, error) {
+func (s *Store) migrations() (p *goose.Provider, done func() error, err error) {
 	files, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var all []*goose.Migration
 	for _, f := range files {
 		text, err := schema.ReadFile(f)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		number, _, _ := strings.Cut(strings.TrimPrefix(f, "schema/"), "_")
 		version, err := strconv.ParseInt(number, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("migration %s: %w", f, err)
+			return nil, nil, fmt.Errorf("migration %s: %w", f, err)
 		}
-		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-			for _, q := range strings.Split(string(text), ";\n") {
-				if strings.TrimSpace(q) == "" {
-					continue
-				}
-				if _, err := tx.ExecContext(ctx, q); err != nil {
-					return err
-				}
-			}
-			return nil
-		}}, nil))
+		sql := strings.ReplaceAll(string(text), " /* small */", s.dialect.table)
+		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: runAll(strings.Split(sql, ";\n"))}, nil))
 	}
-	return goose.NewProvider(s.dialect.goose, s.write, nil, goose.WithGoMigrations(all...), goose.WithDisableGlobalRegistry(true))
+	db, done := s.write, func() error { return nil }
+	if s.pool != nil {
+		db = stdlib.OpenDBFromPool(s.pool)
+		done = db.Close
+	} else {
+		s.writer.release()
+		done = func() error { s.writer.acquire(); return nil }
+	}
+	p, err = goose.NewProvider(s.dialect.goose, db, nil, goose.WithGoMigrations(all...), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	return p, done, nil
+}
+
+func runAll(statements []string) func(context.Context, *sql.Tx) error {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		for _, q := range statements {
+			if strings.TrimSpace(q) == "" {
+				continue
+			}
+			if _, err := tx.ExecContext(ctx, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // Migrate applies all changes of the schema.
 func (s *Store) Migrate(ctx context.Context) error {
-	p, err := s.migrations()
+	p, done, err := s.migrations()
+	if err == nil {
+		_, err = p.Up(ctx)
+		err = errors.Join(err, done())
+	}
 	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	if s.writer != nil {
-		s.writer.release()
-		defer s.writer.acquire()
-	}
-	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
@@ -214,16 +256,12 @@ func (s *Store) Migrate(ctx context.Context) error {
 
 // Pending counts changes of the schema that are not applied.
 func (s *Store) Pending(ctx context.Context) (int, error) {
-	p, err := s.migrations()
+	p, done, err := s.migrations()
 	if err != nil {
-		return 0, err
-	}
-	if s.writer != nil {
-		s.writer.release()
-		defer s.writer.acquire()
+		return 0, fmt.Errorf("migration status: %w", err)
 	}
 	st, err := p.Status(ctx)
-	if err != nil {
+	if err = errors.Join(err, done()); err != nil {
 		return 0, fmt.Errorf("migration status: %w", err)
 	}
 	n := 0

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +14,26 @@ import (
 	"eidgate/internal/seal"
 )
 
-// query reads rows on the read side.
-func (s *Store) query(ctx context.Context, each func(*sql.Rows) error, q string, args ...any) error {
+// query reads rows. On SQLite a read is short and local, and not to be
+// interrupted is what makes it cheap.
+func (s *Store) query(ctx context.Context, each func(scanner) error, q string, args ...any) error {
+	if s.pool != nil {
+		rows, err := s.pool.Query(ctx, q, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := each(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
 	st, err := s.stmts.get(ctx, q)
 	if err != nil {
 		return err
@@ -36,12 +53,12 @@ func (s *Store) query(ctx context.Context, each func(*sql.Rows) error, q string,
 
 // get reads one row; broker.ErrNotFound if there is none.
 func (s *Store) get(ctx context.Context, into []any, q string, args ...any) error {
-	st, err := s.stmts.get(ctx, q)
-	if err != nil {
-		return err
-	}
-	err = st.QueryRowContext(ctx, args...).Scan(into...)
-	if errors.Is(err, sql.ErrNoRows) {
+	found := false
+	err := s.query(ctx, func(r scanner) error {
+		found = true
+		return r.Scan(into...)
+	}, q, args...)
+	if err == nil && !found {
 		return broker.ErrNotFound
 	}
 	return err
@@ -51,10 +68,10 @@ const sessionColumns = `id, version, account, key_id, config, api, environment, 
 	order_id, handle, level, extensions, language, created, confirmed, ended, due`
 
 // scanSession reads sessionColumns.
-func scanSession(scan func(...any) error) (*broker.Session, error) {
+func scanSession(r scanner) (*broker.Session, error) {
 	var n broker.Session
 	var created, confirmed, ended, due int64
-	err := scan(&n.ID, &n.Version, &n.Account, &n.Key, &n.Config, &n.API, &n.Environment, &n.State, &n.Reason, &n.Code, &n.Purpose,
+	err := r.Scan(&n.ID, &n.Version, &n.Account, &n.Key, &n.Config, &n.API, &n.Environment, &n.State, &n.Reason, &n.Code, &n.Purpose,
 		&n.Method, &n.EID, &n.Stage, &n.Order, &n.Handle, &n.Level, &n.Extensions, &n.Language, &created, &confirmed, &ended, &due)
 	n.Created, n.Confirmed, n.Ended, n.Due = moment(created), moment(confirmed), moment(ended), moment(due)
 	if len(n.Handle) == 0 {
@@ -65,30 +82,38 @@ func scanSession(scan func(...any) error) (*broker.Session, error) {
 
 // Session implements broker.Store.
 func (s *Store) Session(ctx context.Context, id string) (*broker.Session, error) {
-	st, err := s.stmts.get(ctx, `SELECT `+sessionColumns+` FROM session WHERE id = $1`)
-	if err != nil {
-		return nil, err
-	}
-	n, err := scanSession(st.QueryRowContext(ctx, id).Scan)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, broker.ErrNotFound
-	}
+	all, err := s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE id = $1`, id)
 	if err != nil {
 		return nil, fmt.Errorf("read session: %w", err)
 	}
-	return n, nil
+	if len(all) == 0 {
+		return nil, broker.ErrNotFound
+	}
+	return all[0], nil
 }
 
-// openKey is key on the read side, and keeps what it has opened.
+// Version implements broker.Store.
+func (s *Store) Version(ctx context.Context, id string) (n int64, err error) {
+	return n, s.get(ctx, []any{&n}, `SELECT version FROM session WHERE id = $1`, id)
+}
+
+// openKey opens a session's data key; broker.ErrNotFound once it is
+// destroyed.
 func (s *Store) openKey(ctx context.Context, session string) (*seal.Key, error) {
-	if k := s.keys.Get(session); k != nil {
+	if k, ok := s.keys.Get(session); ok {
 		return k, nil
 	}
 	var wrapped []byte
-	if err := s.get(ctx, []any{&wrapped}, `SELECT wrapped FROM session_key WHERE session = $1`, session); err != nil {
+	var account string
+	if err := s.get(ctx, []any{&wrapped, &account}, `SELECT k.wrapped, s.account FROM session_key k JOIN session s ON s.id = k.session
+		WHERE k.session = $1`, session); err != nil {
 		return nil, err
 	}
-	k, err := s.master.Unwrap(seal.Place("session_key", session, "wrapped"), wrapped)
+	outer, err := s.accountKey(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	k, err := outer.Unwrap(seal.Place("session_key", session, "wrapped"), wrapped)
 	if err == nil {
 		s.keys.Put(session, k)
 	}
@@ -97,15 +122,21 @@ func (s *Store) openKey(ctx context.Context, session string) (*seal.Key, error) 
 
 const orderColumns = `id, session, eid, environment, mode, stage, owner, fence, ended, due, body`
 
-func (s *Store) scanOrder(ctx context.Context, scan func(...any) error) (*broker.Order, error) {
+// Order implements broker.Store.
+func (s *Store) Order(ctx context.Context, id string) (*broker.Order, error) {
 	var o broker.Order
 	var ended, due int64
-	var body []byte
-	if err := scan(&o.ID, &o.Session, &o.EID, &o.Environment, &o.Mode, &o.Stage, &o.Owner, &o.Fence, &ended, &due, &body); err != nil {
+	var sealed []byte
+	err := s.get(ctx, []any{&o.ID, &o.Session, &o.EID, &o.Environment, &o.Mode, &o.Stage, &o.Owner, &o.Fence, &ended, &due, &sealed},
+		`SELECT `+orderColumns+` FROM eid_order WHERE id = $1`, id)
+	if errors.Is(err, broker.ErrNotFound) {
 		return nil, err
 	}
+	if err != nil {
+		return nil, fmt.Errorf("read order: %w", err)
+	}
 	o.Ended, o.Due = ended != 0, moment(due)
-	if len(body) == 0 {
+	if len(sealed) == 0 {
 		return &o, nil
 	}
 	k, err := s.openKey(ctx, o.Session)
@@ -115,24 +146,8 @@ func (s *Store) scanOrder(ctx context.Context, scan func(...any) error) (*broker
 	if err != nil {
 		return nil, err
 	}
-	o.Body, err = k.Open(seal.Place("eid_order", o.ID, "body"), body)
+	o.Body, err = k.Open(seal.Place("eid_order", o.ID, "body"), sealed)
 	return &o, err
-}
-
-// Order implements broker.Store.
-func (s *Store) Order(ctx context.Context, id string) (*broker.Order, error) {
-	st, err := s.stmts.get(ctx, `SELECT `+orderColumns+` FROM eid_order WHERE id = $1`)
-	if err != nil {
-		return nil, err
-	}
-	o, err := s.scanOrder(ctx, st.QueryRowContext(ctx, id).Scan)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, broker.ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read order: %w", err)
-	}
-	return o, nil
 }
 
 // Data implements broker.Store.
@@ -155,7 +170,7 @@ func (s *Store) Evidence(ctx context.Context, session string) ([]eid.Evidence, e
 		value []byte
 	}
 	var all []row
-	err := s.query(ctx, func(r *sql.Rows) error {
+	err := s.query(ctx, func(r scanner) error {
 		var x row
 		err := r.Scan(&x.kind, &x.value)
 		all = append(all, x)
@@ -187,7 +202,7 @@ func (s *Store) Evidence(ctx context.Context, session string) ([]eid.Evidence, e
 // Notes implements broker.Store.
 func (s *Store) Notes(ctx context.Context, session string) ([]broker.Note, error) {
 	var out []broker.Note
-	err := s.query(ctx, func(r *sql.Rows) error {
+	err := s.query(ctx, func(r scanner) error {
 		var n broker.Note
 		var at int64
 		err := r.Scan(&at, &n.Kind, &n.Text)
@@ -208,7 +223,7 @@ func (s *Store) Find(ctx context.Context, e eid.EID, env eid.Environment, ref co
 // Refs implements broker.Store.
 func (s *Store) Refs(ctx context.Context, session string) ([]connector.Ref, error) {
 	var out []connector.Ref
-	err := s.query(ctx, func(r *sql.Rows) error {
+	err := s.query(ctx, func(r scanner) error {
 		var ref connector.Ref
 		err := r.Scan(&ref)
 		out = append(out, ref)
@@ -224,8 +239,8 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]*broker.Se
 
 func (s *Store) sessions(ctx context.Context, q string, args ...any) ([]*broker.Session, error) {
 	var out []*broker.Session
-	err := s.query(ctx, func(r *sql.Rows) error {
-		n, err := scanSession(r.Scan)
+	err := s.query(ctx, func(r scanner) error {
+		n, err := scanSession(r)
 		out = append(out, n)
 		return err
 	}, q, args...)
@@ -241,7 +256,7 @@ func (s *Store) List(ctx context.Context, account, state string, limit int) ([]*
 // Orphans implements broker.Store.
 func (s *Store) Orphans(ctx context.Context, since time.Time, limit int) ([]*broker.Order, error) {
 	var ids []string
-	err := s.query(ctx, func(r *sql.Rows) error {
+	err := s.query(ctx, func(r scanner) error {
 		var id string
 		err := r.Scan(&id)
 		ids = append(ids, id)
@@ -270,7 +285,7 @@ func (s *Store) Inbox(ctx context.Context, owner string, limit int) ([]broker.Me
 		session string
 	}
 	var all []row
-	err := s.query(ctx, func(r *sql.Rows) error {
+	err := s.query(ctx, func(r scanner) error {
 		var x row
 		err := r.Scan(&x.ID, &x.Order, &x.session, &x.Event)
 		all = append(all, x)
@@ -290,7 +305,8 @@ func (s *Store) Inbox(ctx context.Context, owner string, limit int) ([]broker.Me
 			return nil, err
 		}
 		if x.Event, err = k.Open(seal.Place("inbox", x.session, "event"), x.Event); err != nil {
-			return nil, err
+			s.log.ErrorContext(ctx, "message does not open", "message", x.ID, "error", err)
+			continue
 		}
 		out = append(out, x.Message)
 	}
@@ -299,11 +315,8 @@ func (s *Store) Inbox(ctx context.Context, owner string, limit int) ([]broker.Me
 
 // Beat implements broker.Store.
 func (s *Store) Beat(ctx context.Context, epoch string, now time.Time) error {
-	return s.do(ctx, func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, `INSERT INTO node (epoch, beat) VALUES ($1, $2) ON CONFLICT (epoch) DO UPDATE SET beat = excluded.beat`,
-			epoch, now.UnixMicro())
-		return err
-	})
+	return s.batch(ctx, []statement{{q: `INSERT INTO node (epoch, beat) VALUES ($1, $2) ON CONFLICT (epoch) DO UPDATE SET beat = excluded.beat`,
+		args: []any{epoch, now.UnixMicro()}}})
 }
 
 // Alive implements broker.Store.
@@ -318,10 +331,7 @@ func (s *Store) Alive(ctx context.Context, epoch string) (time.Time, error) {
 
 // Leave implements broker.Store.
 func (s *Store) Leave(ctx context.Context, epoch string) error {
-	return s.do(ctx, func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, `DELETE FROM node WHERE epoch = $1`, epoch)
-		return err
-	})
+	return s.batch(ctx, []statement{{q: `DELETE FROM node WHERE epoch = $1`, args: []any{epoch}}})
 }
 
 // ByRef finds a session by its reference, which is made of the first 40 bits

@@ -4,49 +4,80 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"eidgate/broker"
 )
 
-// A tx is a transaction that statements run in.
-type tx interface {
-	exec(ctx context.Context, q string, args ...any) (rows int64, err error)
-	row(ctx context.Context, q string, args ...any) *sql.Row
-	rows(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+// A statement is one write of a batch.
+type statement struct {
+	q    string
+	args []any
+	one  string // what it does, where exactly one row must change; "" where any number may
 }
 
-// do runs f in a transaction; an error of f undoes what it did.
-func (s *Store) do(ctx context.Context, f func(context.Context, tx) error) error {
-	if s.writer != nil {
-		return s.writer.do(ctx, f)
+// check turns "no row was as it was read" into broker.ErrConflict.
+func (st *statement) check(rows int64) error {
+	if st.one != "" && rows != 1 {
+		return fmt.Errorf("%s: %w", st.one, broker.ErrConflict)
 	}
-	t, err := s.write.BeginTx(ctx, nil)
+	return nil
+}
+
+// A scanner is a row of either driver.
+type scanner interface{ Scan(into ...any) error }
+
+// batch runs statements in one transaction, all or none.
+func (s *Store) batch(ctx context.Context, all []statement) error {
+	if s.writer != nil {
+		return s.writer.do(ctx, &job{all: all})
+	}
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	if err := f(ctx, plainTx{t}); err != nil {
-		return errors.Join(err, t.Rollback())
+	defer conn.Release()
+	// Two round trips: everything up to the last statement, then the end.
+	b := &pgx.Batch{}
+	b.Queue("BEGIN")
+	for i := range all {
+		b.Queue(all[i].q, all[i].args...)
 	}
-	return t.Commit()
-}
-
-// plainTx is a transaction of PostgreSQL, whose driver keeps prepared
-// statements itself.
-type plainTx struct{ t *sql.Tx }
-
-func (p plainTx) exec(ctx context.Context, q string, args ...any) (int64, error) {
-	r, err := p.t.ExecContext(ctx, q, args...)
-	if err != nil {
-		return 0, err
+	res := conn.SendBatch(ctx, b)
+	_, err = res.Exec()
+	for i := range all {
+		if err != nil {
+			break
+		}
+		tag, e := res.Exec()
+		if err = e; err == nil {
+			err = all[i].check(tag.RowsAffected())
+		}
 	}
-	return r.RowsAffected()
+	if e := res.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		_, err = conn.Exec(ctx, "COMMIT")
+		return err
+	}
+	// The caller's time may be over; the connection goes back clean all the same.
+	_, e := conn.Exec(context.WithoutCancel(ctx), "ROLLBACK")
+	return errors.Join(err, e)
 }
 
-func (p plainTx) row(ctx context.Context, q string, args ...any) *sql.Row {
-	return p.t.QueryRowContext(ctx, q, args...)
-}
-
-func (p plainTx) rows(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	return p.t.QueryContext(ctx, q, args...)
+// returning runs one write in a transaction of its own and reads what it
+// returns. each may be called for rows of a try that is then repeated; start
+// begins a try.
+func (s *Store) returning(ctx context.Context, start func(), each func(scanner) error, st statement) error {
+	if s.writer != nil {
+		return s.writer.do(ctx, &job{all: []statement{st}, start: start, each: each})
+	}
+	start()
+	return s.query(ctx, each, st.q, st.args...)
 }
 
 // maxGroup is how many changes share one commit.
@@ -63,8 +94,9 @@ type writer struct {
 }
 
 type job struct {
-	ctx   context.Context
-	f     func(context.Context, tx) error
+	all   []statement
+	start func()
+	each  func(scanner) error // reads what the only statement returns
 	err   error
 	ready chan struct{}
 }
@@ -77,8 +109,8 @@ func newWriter(db *sql.DB) *writer {
 
 var errClosed = errors.New("the store is closed")
 
-func (w *writer) do(ctx context.Context, f func(context.Context, tx) error) error {
-	j := &job{ctx: context.WithoutCancel(ctx), f: f, ready: make(chan struct{})}
+func (w *writer) do(ctx context.Context, j *job) error {
+	j.ready = make(chan struct{})
 	select {
 	case w.jobs <- j:
 	case <-ctx.Done():
@@ -137,95 +169,133 @@ func (w *writer) run() {
 				break
 			}
 			w.commit(group)
+			for _, j := range group {
+				close(j.ready)
+			}
 		}
 	}
 }
 
-// commit runs a group in one transaction. What one change did wrong is undone
-// alone; what goes wrong with the commit is told to all.
+// commit runs a group in one transaction, which nearly always succeeds. When
+// a job fails the whole is undone and each job is tried behind a savepoint of
+// its own, so that what one does wrong is undone alone.
 func (w *writer) commit(group []*job) {
 	w.hold.Lock()
 	defer w.hold.Unlock()
-	ctx := context.Background()
-	err := w.begin(ctx)
+	if w.try(group, false) || len(group) == 1 {
+		return
+	}
+	w.try(group, true)
+}
+
+// try is true when every job has succeeded.
+func (w *writer) try(group []*job, savepoints bool) bool {
+	err := w.begin()
+	failed := false
 	for _, j := range group {
 		if err != nil {
 			break
 		}
-		if _, err = w.exec(ctx, "SAVEPOINT change"); err != nil {
-			break
+		if savepoints {
+			if _, err = w.exec("SAVEPOINT change"); err != nil {
+				break
+			}
 		}
-		if j.err = j.f(j.ctx, w); j.err != nil {
-			_, err = w.exec(ctx, "ROLLBACK TO change")
+		if j.err = w.one(j); j.err != nil {
+			failed = true
+			if !savepoints {
+				err = j.err
+				break
+			}
+			_, err = w.exec("ROLLBACK TO change")
 		}
-		if err == nil {
-			_, err = w.exec(ctx, "RELEASE change")
+		if err == nil && savepoints {
+			_, err = w.exec("RELEASE change")
 		}
 	}
 	if err == nil {
-		_, err = w.exec(ctx, "COMMIT")
+		_, err = w.exec("COMMIT")
 	}
-	if err != nil && w.conn != nil {
-		_, _ = w.conn.ExecContext(ctx, "ROLLBACK") // there may be nothing to roll back
-	}
-	for _, j := range group {
-		if err != nil {
+	if err != nil {
+		if w.conn != nil {
+			_, _ = w.conn.ExecContext(context.Background(), "ROLLBACK") // there may be nothing to roll back
+		}
+		for _, j := range group {
 			j.err = err
 		}
-		close(j.ready)
 	}
+	return err == nil && !failed
 }
 
-func (w *writer) begin(ctx context.Context) (err error) {
+func (w *writer) one(j *job) error {
+	if j.each != nil {
+		j.start()
+		return w.read(j)
+	}
+	for i := range j.all {
+		n, err := w.exec(j.all[i].q, j.all[i].args...)
+		if err == nil {
+			err = j.all[i].check(n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) read(j *job) error {
+	st, err := w.stmt(j.all[0].q)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(context.Background(), j.all[0].args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := j.each(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (w *writer) begin() (err error) {
 	select {
 	case <-w.done:
 		return errClosed
 	default:
 	}
 	if w.conn == nil {
-		if w.conn, err = w.db.Conn(ctx); err != nil {
+		if w.conn, err = w.db.Conn(context.Background()); err != nil {
 			return err
 		}
 	}
-	_, err = w.exec(ctx, "BEGIN IMMEDIATE")
+	_, err = w.exec("BEGIN IMMEDIATE")
 	return err
 }
 
-func (w *writer) stmt(ctx context.Context, q string) (*sql.Stmt, error) {
+func (w *writer) stmt(q string) (*sql.Stmt, error) {
 	if st := w.stmts[q]; st != nil {
 		return st, nil
 	}
-	st, err := w.conn.PrepareContext(ctx, q)
+	st, err := w.conn.PrepareContext(context.Background(), q)
 	if err == nil {
 		w.stmts[q] = st
 	}
 	return st, err
 }
 
-func (w *writer) exec(ctx context.Context, q string, args ...any) (int64, error) {
-	st, err := w.stmt(ctx, q)
+func (w *writer) exec(q string, args ...any) (int64, error) {
+	st, err := w.stmt(q)
 	if err != nil {
 		return 0, err
 	}
-	r, err := st.ExecContext(ctx, args...)
+	r, err := st.Exec(args...) //nolint:noctx // a statement that has begun is finished: its group depends on it
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
-}
-
-func (w *writer) row(ctx context.Context, q string, args ...any) *sql.Row {
-	st, err := w.stmt(ctx, q)
-	if err != nil {
-		return w.conn.QueryRowContext(ctx, q, args...) // says the same error
-	}
-	return st.QueryRowContext(ctx, args...)
-}
-
-func (w *writer) rows(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	st, err := w.stmt(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return st.QueryContext(ctx, args...)
 }

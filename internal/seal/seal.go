@@ -12,7 +12,6 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"errors"
-	"sync"
 )
 
 // ErrOpen means that a value was not sealed with this key for this place.
@@ -75,38 +74,4 @@ func (k *Key) Unwrap(place string, wrapped []byte) (*Key, error) {
 		return nil, err
 	}
 	return NewKey(raw)
-}
-
-// A Cache keeps opened data keys, a bounded number of them.
-type Cache struct {
-	mu    sync.Mutex
-	limit int
-	keys  map[string]*Key
-}
-
-// NewCache keeps up to limit keys.
-func NewCache(limit int) *Cache { return &Cache{limit: limit, keys: make(map[string]*Key)} }
-
-// Get finds a key; nil if it is not kept.
-func (c *Cache) Get(id string) *Key {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.keys[id]
-}
-
-// Put keeps a key.
-func (c *Cache) Put(id string, k *Key) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.keys) >= c.limit {
-		clear(c.keys)
-	}
-	c.keys[id] = k
-}
-
-// Drop forgets a key.
-func (c *Cache) Drop(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.keys, id)
 }
