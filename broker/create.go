@@ -47,6 +47,7 @@ func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 	if err := b.c.Store.Apply(ctx, c); err != nil {
 		return nil, fmt.Errorf("create session: %w", err)
 	}
+	b.specs.Put(s.ID, &n.Spec)
 	b.observe(Observation{Kind: "created", Session: s})
 	return s, nil
 }
@@ -82,8 +83,12 @@ func (b *Broker) Refs(ctx context.Context, session string) ([]connector.Ref, err
 	return b.c.Store.Refs(ctx, session)
 }
 
-// Spec reads what the relying party asked for.
+// Spec reads what the relying party asked for. It never changes, and is not to
+// be altered.
 func (b *Broker) Spec(ctx context.Context, s *Session) (*Spec, error) {
+	if spec, ok := b.specs.Get(s.ID); ok && s.State != Erased {
+		return spec, nil
+	}
 	raw, err := b.c.Store.Data(ctx, s.ID, DataSpec)
 	if err != nil {
 		return nil, err
@@ -92,6 +97,7 @@ func (b *Broker) Spec(ctx context.Context, s *Session) (*Spec, error) {
 	if err := json.Unmarshal(raw, &spec); err != nil {
 		return nil, fmt.Errorf("read spec: %w", err)
 	}
+	b.specs.Put(s.ID, &spec)
 	return &spec, nil
 }
 

@@ -9,7 +9,7 @@ import (
 // Look says what a browser's page shows now. It changes nothing, whoever
 // asks, so that link previews and prefetches use nothing up.
 func (b *Broker) Look(ctx context.Context, id string, h Handle, br connector.Browser) (*View, error) {
-	s, spec, err := b.open(ctx, id)
+	s, spec, l, err := b.peek(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,24 @@ func (b *Broker) Look(ctx context.Context, id string, h Handle, br connector.Bro
 	if s.Order == "" {
 		return v, b.front(ctx, v, br)
 	}
-	return v, b.step(ctx, v, br)
+	return v, b.step(ctx, v, br, l)
+}
+
+// peek reads a session for a page. While its order runs here and its row is as
+// this node knows it, that is one small read; l is that order, nil otherwise.
+func (b *Broker) peek(ctx context.Context, id string) (s *Session, spec *Spec, l *live, err error) {
+	if l := b.orders.running(id); l != nil && b.beaten.fresh(b.limits.Dead) {
+		version, err := b.c.Store.Version(ctx, id)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if version == l.session.Version {
+			s := *l.session
+			return &s, l.spec, l, nil
+		}
+	}
+	s, spec, err = b.open(ctx, id)
+	return s, spec, nil, err
 }
 
 // front fills in what the connector asks before an order exists.
@@ -65,14 +82,18 @@ func (s *Spec) mode(method string) string {
 }
 
 // step fills in where the running order stands.
-func (b *Broker) step(ctx context.Context, v *View, br connector.Browser) error {
-	o, err := b.c.Store.Order(ctx, v.Session.Order)
-	if err != nil {
-		return err
-	}
-	bd, err := o.body()
-	if err != nil {
-		return err
+func (b *Broker) step(ctx context.Context, v *View, br connector.Browser, l *live) (err error) {
+	var o *Order
+	var bd *body
+	if l != nil {
+		o, bd = l.order, l.body
+	} else {
+		if o, err = b.c.Store.Order(ctx, v.Session.Order); err != nil {
+			return err
+		}
+		if bd, err = o.body(); err != nil {
+			return err
+		}
 	}
 	b.orders.show(o.ID, v.Session.ID, b.now())
 	v.Place = AtStep

@@ -82,6 +82,15 @@ func (m *memory) Apply(_ context.Context, c *broker.Change) error {
 	return nil
 }
 
+func (m *memory) Version(_ context.Context, id string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s, ok := m.sessions[id]; ok {
+		return s.Version, nil
+	}
+	return 0, broker.ErrNotFound
+}
+
 func (m *memory) Session(_ context.Context, id string) (*broker.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

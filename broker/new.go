@@ -7,6 +7,7 @@ import (
 
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/cache"
 )
 
 // A Broker runs sessions on one node. Its zero value is not usable.
@@ -18,6 +19,7 @@ type Broker struct {
 	ticking chan struct{} // one token for each tick at a time
 	beaten  beat
 	inbox   chan struct{} // a hint that the inbox has something
+	specs   *cache.Cache[string, *Spec]
 }
 
 // New checks the configuration and makes a Broker. Run starts its work; the
@@ -46,7 +48,8 @@ func New(c Config) (*Broker, error) {
 	l.Calls = cmp.Or(l.Calls, 256)
 	l.EffectFor = cmp.Or(l.EffectFor, 3*time.Second)
 	l.Save = cmp.Or(l.Save, 20*time.Second)
-	b := &Broker{c: c, limits: l, calls: make(chan struct{}, l.Calls), ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1)}
+	b := &Broker{c: c, limits: l, calls: make(chan struct{}, l.Calls), ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1),
+		specs: cache.New[string, *Spec](1024)}
 	b.orders.init()
 	return b, nil
 }

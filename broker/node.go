@@ -41,6 +41,10 @@ func (b *Broker) Run(ctx context.Context) error {
 	g.Go(func() error { return b.messages(ctx) })
 	g.Go(func() error { return b.every(ctx, time.Second, b.adopt) })
 	g.Go(func() error { return b.dues(ctx) })
+	// What another node has erased leaves this one's memory too.
+	g.Go(func() error {
+		return b.every(ctx, time.Minute, func(context.Context) error { b.specs.Clear(); return nil })
+	})
 	err := g.Wait()
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
@@ -276,6 +280,7 @@ func (b *Broker) erase(ctx context.Context, s *Session) error {
 		Notes: []Note{{now, "state", string(Erased)}},
 		Audit: []Audit{{now, "node", "session.erase", "ok"}}})
 	if err == nil {
+		b.specs.Drop(s.ID)
 		b.observe(Observation{Kind: "erased", Session: s})
 	}
 	return err

@@ -38,6 +38,16 @@ func (o *Order) body() (*body, error) {
 	return &bd, nil
 }
 
+// tried is the body after n tries of the pending event.
+func (bd *body) tried(n int) *body {
+	if bd.Tries == n {
+		return bd
+	}
+	next := *bd
+	next.Tries = n
+	return &next
+}
+
 func (bd *body) bytes() []byte {
 	raw, err := json.Marshal(bd)
 	if err != nil { // no field can fail
@@ -54,7 +64,8 @@ func (bd *body) step() (connector.Step, error) {
 }
 
 // live is an order that this node owns and that polls: everything that a tick
-// needs, so that a tick without news touches no storage.
+// needs, so that a tick without news touches no storage. What it points to is
+// never altered, only replaced, so that pages may look at it meanwhile.
 type live struct {
 	order   *Order
 	session *Session
@@ -67,7 +78,8 @@ type live struct {
 type orders struct {
 	mu    sync.Mutex
 	locks map[string]*orderLock
-	live  map[string]*live
+	live  map[string]live
+	of    map[string]string    // session → its order in live
 	seen  map[string]time.Time // session → when its page was last shown
 	due   dueHeap
 	at    map[string]*dueItem
@@ -76,7 +88,7 @@ type orders struct {
 
 func (os *orders) init() {
 	os.locks = map[string]*orderLock{}
-	os.live = map[string]*live{}
+	os.live, os.of = map[string]live{}, map[string]string{}
 	os.seen = map[string]time.Time{}
 	os.at = map[string]*dueItem{}
 	os.kick = make(chan struct{}, 1)
@@ -108,24 +120,40 @@ func (os *orders) lock(id string) (unlock func()) {
 	}
 }
 
+// get is a copy for the one who changes it; nil if the order is not here.
 func (os *orders) get(id string) *live {
 	os.mu.Lock()
 	defer os.mu.Unlock()
-	return os.live[id]
+	if l, ok := os.live[id]; ok {
+		return &l
+	}
+	return nil
+}
+
+// running is the order of a session, as it was last committed.
+func (os *orders) running(session string) *live {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	if l, ok := os.live[os.of[session]]; ok {
+		return &l
+	}
+	return nil
 }
 
 func (os *orders) keep(l *live) {
 	os.mu.Lock()
 	defer os.mu.Unlock()
-	os.live[l.order.ID] = l
+	os.live[l.order.ID] = *l
+	os.of[l.session.ID] = l.order.ID
 }
 
 // forget drops an order that has ended or is owned elsewhere.
 func (os *orders) forget(id string) {
 	os.mu.Lock()
 	defer os.mu.Unlock()
-	if l := os.live[id]; l != nil {
+	if l, ok := os.live[id]; ok {
 		delete(os.seen, l.session.ID)
+		delete(os.of, l.session.ID)
 	}
 	delete(os.live, id)
 	if it := os.at[id]; it != nil {
@@ -185,7 +213,7 @@ func (os *orders) next(now time.Time) (id string, wait time.Duration) {
 func (os *orders) show(order, session string, at time.Time) {
 	os.mu.Lock()
 	defer os.mu.Unlock()
-	if os.live[order] != nil {
+	if _, ok := os.live[order]; ok {
 		os.seen[session] = at
 	}
 }

@@ -126,7 +126,7 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 			}
 		}
 		if tick && b.unchanged(l, res) {
-			l.body.Tries = 0
+			l.body = l.body.tried(0)
 			b.watch(conn, l, res.Due)
 			return nil
 		}
@@ -305,7 +305,7 @@ func (b *Broker) onError(ctx context.Context, l *live, a act, err error) (res co
 	if !errors.As(err, &u) && errors.Is(err, context.DeadlineExceeded) {
 		u.Reason = eid.Unavailable
 	}
-	l.body.Tries++
+	l.body = l.body.tried(l.body.Tries + 1)
 	b.c.Log.WarnContext(ctx, "upstream call failed", "session", l.session, "reason", u.Reason,
 		"error", u.Err, "try", l.body.Tries, "repeat", u.Repeat)
 	if u.Repeat && l.body.Tries < maxTries {

@@ -28,6 +28,8 @@ type Store interface {
 	// Session reads a row; ErrNotFound also for erased ones that have left
 	// nothing to read.
 	Session(ctx context.Context, id string) (*Session, error)
+	// Version is the row's version, read at the lowest price; ErrNotFound.
+	Version(ctx context.Context, id string) (int64, error)
 	// Order reads an order with its body; ErrNotFound.
 	Order(ctx context.Context, id string) (*Order, error)
 	// Data reads and opens one blob; ErrNotFound when absent or erased.

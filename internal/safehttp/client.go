@@ -82,7 +82,7 @@ func New(c Config) *Client {
 				MaxResponseHeaderBytes: MaxHeader,
 				DisableCompression:     true,
 				MaxIdleConns:           64,
-				MaxIdleConnsPerHost:    2,
+				MaxIdleConnsPerHost:    16,
 				IdleConnTimeout:        30 * time.Second,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
