@@ -1,0 +1,239 @@
+// Package load measures what the project promises about speed and memory, on
+// real processes: "make bench" prints one table. Ratios are of the same run,
+// since machines differ and are noisy; a figure beyond its bound is marked,
+// and fails nothing.
+package load
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"eidgate/internal/pgtest"
+	"eidgate/sandbox"
+	"eidgate/sandbox/bankidse"
+	"eidgate/test/rig"
+)
+
+// table is what the benchmarks have measured.
+var table struct {
+	sync.Mutex
+	rows [][3]string
+}
+
+// note adds a row. within is whether the figure keeps its bound.
+func note(what, figure, bound string, within bool) {
+	if bound != "" && !within {
+		bound += "  <-- MISSED"
+	}
+	table.Lock()
+	defer table.Unlock()
+	table.rows = append(table.rows, [3]string{what, figure, bound})
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(bareEnv) != "" {
+		bare()
+		return
+	}
+	code := m.Run()
+	rig.Clean()
+	if len(table.rows) > 0 {
+		w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+		fmt.Fprintln(w, "\nwhat\tmeasured\tbound")
+		for _, r := range table.rows {
+			fmt.Fprintln(w, strings.Join(r[:], "\t"))
+		}
+		_ = w.Flush() // to the terminal
+	}
+	os.Exit(code)
+}
+
+// The bare server answers a small JSON text, in a process of its own on one
+// core: what net/http costs when it does nothing.
+const bareEnv = "EIDGATE_LOAD_BARE"
+
+func bare() {
+	l, err := net.Listen("tcp", os.Getenv(bareEnv))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	srv := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"ok":true}`)) // the client has gone
+	})}
+	_ = srv.Serve(l) // until it is killed
+}
+
+var one = []string{"GOMAXPROCS=1"}
+
+// request is the processor time of one bare request.
+func request(b *testing.B) time.Duration {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close() // for the child
+	p := rig.Start(b, append(one, bareEnv+"="+addr), os.Args[0])
+	defer p.Kill()
+	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	get := func() bool {
+		res, err := c.Get("http://" + addr)
+		if err != nil {
+			return false
+		}
+		return res.Body.Close() == nil
+	}
+	for !get() {
+		<-time.After(time.Millisecond)
+	}
+	const n = 30_000
+	before := p.CPU(b)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range n / 8 {
+				get()
+			}
+		})
+	}
+	wg.Wait()
+	return (p.CPU(b) - before) / n
+}
+
+func stores(b *testing.B, f func(b *testing.B, name, store string)) {
+	b.Run("sqlite", func(b *testing.B) { f(b, "SQLite", "sqlite:"+b.TempDir()+"/e.db") })
+	b.Run("postgres", func(b *testing.B) { f(b, "PostgreSQL", pgtest.Database(b, pgtest.Options{Fsync: true})) })
+}
+
+// BenchmarkLogins runs whole logins, each as a browser with scripts would:
+// setup, page, start, page, polls, return, result, webhook.
+func BenchmarkLogins(b *testing.B) {
+	stores(b, func(b *testing.B, name, store string) {
+		single := request(b)
+		sys := rig.New(b, store, sandbox.Approve)
+		node := sys.Serve(b, one...)
+		p := rig.NewParty(b)
+		p.Route(node)
+		warm(b, p, 50)
+		const logins, at = 6000, 2000 // at the same time: each waits two seconds for its collect
+		took := make([]time.Duration, logins)
+		before, asked, start := node.CPU(b), p.Requests.Load()+sys.Issuer.Calls.Load(), time.Now()
+		var failed atomic.Int64
+		run(logins, at, func(i int) {
+			from := time.Now()
+			if _, err := p.Login(b.Context()); err != nil {
+				if failed.Add(1) == 1 {
+					b.Error(err)
+				}
+			}
+			took[i] = time.Since(from)
+		})
+		wall := time.Since(start)
+		cpu := (node.CPU(b) - before) / logins
+		slices.Sort(took)
+		// What the node has answered, what it has asked, and one webhook.
+		requests := float64(p.Requests.Load()+sys.Issuer.Calls.Load()-asked)/logins + 1
+		ratio := float64(cpu) / (float64(single) * requests)
+		what := "login, " + name
+		note(what, fmt.Sprintf("%.2f ms of CPU, %.1f requests = %.1f x bare (%s)", ms(cpu), requests, ratio, single.Round(100*time.Nanosecond)), "<= 6 x", ratio <= 6)
+		perCore := float64(time.Second) / float64(cpu)
+		note(what, fmt.Sprintf("%.0f/s by one server core; %.0f/s in this run, %d failed, p50 %.1f s, p99 %.1f s", perCore,
+			logins/wall.Seconds(), failed.Load(), took[logins/2].Seconds(), took[logins*99/100].Seconds()), ">= 300/s", perCore >= 300)
+	})
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func warm(b *testing.B, p *rig.Party, n int) {
+	b.Helper()
+	run(n, n, func(int) {
+		if _, err := p.Login(b.Context()); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// run calls f for 0 to n-1, at of them at the same time.
+func run(n, at int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range at {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// BenchmarkPending makes sessions that nobody opens.
+func BenchmarkPending(b *testing.B) {
+	stores(b, func(b *testing.B, name, store string) {
+		sys := rig.New(b, store, sandbox.Approve)
+		node := sys.Serve(b, one...)
+		p := rig.NewParty(b)
+		p.Route(node)
+		setup := func(int) {
+			if _, err := p.Setup(b.Context()); err != nil {
+				b.Error(err)
+			}
+		}
+		run(2000, 64, setup)
+		const n = 100_000
+		memory, size, start := node.RSS(b), sys.Size(b), time.Now()
+		run(n, 64, setup)
+		rate := n / time.Since(start).Seconds()
+		grown := node.RSS(b) - memory
+		each := float64(sys.Size(b)-size) / n
+		note("100 000 pending sessions, "+name, fmt.Sprintf("RSS grows by %d MB", grown>>20), "<= 64 MB", grown <= 64<<20)
+		note("one pending session, "+name, fmt.Sprintf("%.0f B stored, %.0f made/s", each, rate), "<= 1600 B", each <= 1600)
+	})
+}
+
+// BenchmarkPolling has 3000 orders that nobody approves, each collected every
+// two seconds.
+func BenchmarkPolling(b *testing.B) {
+	sys := rig.New(b, "sqlite:"+b.TempDir()+"/e.db", sandbox.Ignore)
+	sys.Issuer.SetWindows(bankidse.Windows{Start: 10 * time.Minute}) // longer than this takes
+	node := sys.Serve(b, one...)
+	p := rig.NewParty(b)
+	p.Route(node)
+	const n = 3000
+	run(n, 64, func(int) {
+		v, err := p.Setup(b.Context())
+		if err == nil {
+			err = v.Begin(b.Context())
+		}
+		if err != nil {
+			b.Error(err)
+		}
+	})
+	before, start := node.CPU(b), time.Now()
+	gaps := sys.Issuer.Gaps(20 * time.Second)
+	load := (node.CPU(b) - before).Seconds() / time.Since(start).Seconds()
+	in := 0
+	for _, g := range gaps {
+		if d := g - 2*time.Second; d >= -500*time.Millisecond && d <= 500*time.Millisecond {
+			in++
+		}
+	}
+	share := 100 * float64(in) / float64(max(1, len(gaps)))
+	note("3000 polled orders", fmt.Sprintf("%.2f %% of %d collects within 500 ms of 2 s, %.0f %% of a core", share, len(gaps), 100*load), ">= 99 %", share >= 99)
+}
