@@ -35,7 +35,6 @@ func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 		return nil, fmt.Errorf("create session: %w", err)
 	}
 	c := &Change{ID: s.ID, Session: s, Data: []Data{{DataSpec, spec}},
-		Notes: []Note{{At: now, Kind: "state", Text: string(Created)}},
 		Audit: []Audit{{now, "rp:" + s.Key, "session.create", "ok"}}}
 	if n.Texts != nil {
 		texts, err := json.Marshal(n.Texts)

@@ -138,7 +138,8 @@ func (m *memory) Evidence(_ context.Context, session string) ([]eid.Evidence, er
 func (m *memory) Notes(_ context.Context, session string) ([]broker.Note, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.notes[session]), nil
+	first := broker.Note{At: m.sessions[session].Created, Kind: "state", Text: "created"}
+	return append([]broker.Note{first}, m.notes[session]...), nil
 }
 
 func (m *memory) Find(_ context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (string, error) {

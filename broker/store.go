@@ -36,7 +36,8 @@ type Store interface {
 	Data(ctx context.Context, session, kind string) ([]byte, error)
 	// Evidence reads and opens all blobs under DataEvidence, by name.
 	Evidence(ctx context.Context, session string) ([]eid.Evidence, error)
-	// Notes reads the timeline in order.
+	// Notes reads the timeline in order. That it was created is its first line,
+	// and the only one that no Change writes.
 	Notes(ctx context.Context, session string) ([]Note, error)
 	// Find names the order that an upstream's word belongs to; ErrNotFound.
 	Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (order string, err error)

@@ -103,7 +103,7 @@ func (s *Store) FinishDeliveries(ctx context.Context, done []broker.Attempt) err
 				args: []any{f.ID, f.Attempt, f.State, micros(f.Due)}})
 		if f.State != "pending" { // the session may have been erased while this was on its way
 			all = append(all, statement{q: `UPDATE delivery SET wrapped = NULL, url = NULL, body = NULL WHERE id = $1 AND state <> 'pending'
-				AND session IN (SELECT id FROM session WHERE state = 'erased')`, args: []any{f.ID}})
+				AND EXISTS (SELECT 1 FROM session s WHERE s.id = delivery.session AND s.state = 'erased')`, args: []any{f.ID}})
 		}
 	}
 	return s.batch(ctx, all)

@@ -199,7 +199,7 @@ func (s *Store) Evidence(ctx context.Context, session string) ([]eid.Evidence, e
 	return out, nil
 }
 
-// Notes implements broker.Store.
+// Notes implements broker.Store. The first line is the session's own row.
 func (s *Store) Notes(ctx context.Context, session string) ([]broker.Note, error) {
 	var out []broker.Note
 	err := s.query(ctx, func(r scanner) error {
@@ -209,7 +209,9 @@ func (s *Store) Notes(ctx context.Context, session string) ([]broker.Note, error
 		n.At = moment(at)
 		out = append(out, n)
 		return err
-	}, `SELECT at, kind, text FROM event WHERE session = $1 ORDER BY n`, session)
+	}, `SELECT at, kind, text FROM (
+			SELECT 0 AS n, created AS at, 'state' AS kind, 'created' AS text FROM session WHERE id = $1
+			UNION ALL SELECT n, at, kind, text FROM event WHERE session = $1) AS lines ORDER BY n`, session)
 	return out, err
 }
 

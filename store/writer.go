@@ -129,8 +129,12 @@ func (w *writer) do(ctx context.Context, j *job) error {
 func (w *writer) stop() {
 	w.hold.Lock()
 	defer w.hold.Unlock()
-	close(w.done)
-	w.drop()
+	select {
+	case <-w.done: // closed twice
+	default:
+		close(w.done)
+		w.drop()
+	}
 }
 
 // release gives the connection back, for migrations; acquire ends that.

@@ -59,6 +59,20 @@ func Database(t testing.TB, o Options) (dsn string) {
 	return s.url(name)
 }
 
+// Program is the path of one of the installation's programs, such as pg_dump.
+// Without PostgreSQL the test is skipped, or fails, as with Database.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	bin, err := findBin()
+	if err != nil {
+		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
+			t.Fatalf("PostgreSQL is required: %v", err)
+		}
+		t.Skip(err)
+	}
+	return filepath.Join(bin, name)
+}
+
 // servers of this process. Starting one takes a second, so tests share them.
 var servers struct {
 	sync.Mutex

@@ -48,4 +48,5 @@ CREATE TABLE delivery_attempt (
 ) /* small */;
 CREATE TABLE inbox (id BIGINT PRIMARY KEY, order_id TEXT NOT NULL, session TEXT NOT NULL, event BYTEA NOT NULL);
 CREATE INDEX inbox_order ON inbox (order_id);
+CREATE INDEX inbox_session ON inbox (session);
 CREATE TABLE node (epoch TEXT PRIMARY KEY, beat BIGINT NOT NULL) /* small */;
