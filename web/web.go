@@ -29,8 +29,9 @@ type Static struct {
 }
 
 type asset struct {
-	body []byte
-	kind string
+	body   []byte
+	packed []byte
+	kind   string
 }
 
 // NewStatic reads the embedded files.
@@ -48,7 +49,7 @@ func NewStatic() (*Static, error) {
 		ext := path.Ext(f.Name())
 		sum := sha256.Sum256(body)
 		p := "/static/" + strings.TrimSuffix(f.Name(), ext) + "." + hex.EncodeToString(sum[:6]) + ext
-		s.byPath[p] = asset{body, mime.TypeByExtension(ext)}
+		s.byPath[p] = asset{body, compress(body), mime.TypeByExtension(ext)}
 		s.byName[f.Name()] = p
 	}
 	return s, nil
@@ -64,17 +65,16 @@ func (s *Static) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", a.kind)
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
-	_, _ = w.Write(a.body) // the client has gone
+	write(w, r, a.kind, a.body, a.packed)
 }
 
 // Autostart serves the script that framing pages load by its fixed name.
 func (s *Static) Autostart(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
 	w.Header().Set("Cache-Control", "public, max-age=3600")
-	_, _ = w.Write(s.byPath[s.byName["zignsecautostart.js"]].body) // the client has gone
+	a := s.byPath[s.byName["zignsecautostart.js"]]
+	write(w, r, "text/javascript; charset=utf-8", a.body, a.packed)
 }
 
 // Words are the sentences of every language that is complete.

@@ -248,10 +248,9 @@ func (p *Pages) code(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "image/svg+xml")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_, err = w.Write(svg)
-	return err
+	web.WritePlain(w, r, "image/svg+xml", svg)
+	return nil
 }
 
 // frame shows the code to browsers without scripts, anew each second.
