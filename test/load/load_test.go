@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -236,4 +237,85 @@ func BenchmarkPolling(b *testing.B) {
 	}
 	share := 100 * float64(in) / float64(max(1, len(gaps)))
 	note("3000 polled orders", fmt.Sprintf("%.2f %% of %d collects within 500 ms of 2 s, %.0f %% of a core", share, len(gaps), 100*load), ">= 99 %", share >= 99)
+}
+
+// BenchmarkRows compares what a login costs in a store with a thousand rows
+// and in one with a million, which are what sessions leave behind.
+func BenchmarkRows(b *testing.B) {
+	stores(b, func(b *testing.B, name, store string) {
+		sys := rig.New(b, store, sandbox.Approve)
+		cost := map[int]time.Duration{}
+		for _, rows := range []int{1_000, 1_000_000} {
+			sys.Fill(b, rows)
+			node := sys.Serve(b, one...)
+			p := rig.NewParty(b)
+			p.Route(node)
+			warm(b, p, 100)
+			const logins = 800
+			before := node.CPU(b)
+			run(logins, 200, func(int) {
+				if _, err := p.Login(b.Context()); err != nil {
+					b.Error(err)
+				}
+			})
+			cost[rows] = (node.CPU(b) - before) / logins
+			if err := node.Stop(); err != nil {
+				b.Error(err)
+			}
+		}
+		ratio := float64(cost[1_000_000]) / float64(cost[1_000])
+		note("login with 10^6 rows, "+name, fmt.Sprintf("%.2f ms of CPU = %.2f x that with 10^3", ms(cost[1_000_000]), ratio), "<= 1.8 x", ratio <= 1.8)
+	})
+}
+
+// BenchmarkStart starts programs that have been built and read before.
+func BenchmarkStart(b *testing.B) {
+	best := func(start func() time.Duration) time.Duration {
+		least := time.Hour
+		for range 5 {
+			least = min(least, start())
+		}
+		return least
+	}
+	dev := best(func() time.Duration {
+		file := filepath.Join(b.TempDir(), "ready.json")
+		from := time.Now()
+		p := rig.Start(b, nil, rig.Binary(b), "dev", "--port", "0", "--quiet", "--ready-file", file)
+		for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
+			<-time.After(time.Millisecond)
+		}
+		took := time.Since(from)
+		p.Kill()
+		return took
+	})
+	note("eidgate dev is ready after", fmt.Sprintf("%.0f ms (best of 5)", ms(dev)), "<= 1 s", dev <= time.Second)
+	sys := rig.New(b, "sqlite:"+b.TempDir()+"/e.db", sandbox.Approve)
+	serve := best(func() time.Duration {
+		from := time.Now()
+		n := sys.Serve(b)
+		took := time.Since(from)
+		n.Kill()
+		return took
+	})
+	note("eidgate serve is ready after", fmt.Sprintf("%.0f ms (best of 5)", ms(serve)), "<= 150 ms", serve <= 150*time.Millisecond)
+}
+
+// BenchmarkPages weighs what a browser loads to show the QR code.
+func BenchmarkPages(b *testing.B) {
+	sys := rig.New(b, "sqlite:"+b.TempDir()+"/e.db", sandbox.Ignore)
+	p := rig.NewParty(b)
+	p.Route(sys.Serve(b))
+	v, err := p.Setup(b.Context())
+	if err == nil {
+		err = v.Begin(b.Context())
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	page, requests, frame, err := v.Weigh(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	note("QR page", fmt.Sprintf("%.1f kB compressed in %d requests", float64(page)/1000, requests), "<= 25 kB, 4 requests", page <= 25_000 && requests <= 4)
+	note("QR frame", fmt.Sprintf("%.2f kB compressed", float64(frame)/1000), "<= 2 kB", frame <= 2000)
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -234,4 +235,33 @@ func (p *Party) Login(ctx context.Context) (*Visit, error) {
 		err = fmt.Errorf("result %s", state)
 	}
 	return v, err
+}
+
+var linked = regexp.MustCompile(`(?:href|src)="(/static/[^"]+)"`)
+
+// Weigh says how many bytes a browser that takes gzip loads for the page, with
+// what it links, and for one more frame of its code.
+func (v *Visit) Weigh(ctx context.Context) (page, requests, frame int, err error) {
+	get := func(address string) (body []byte, size int, err error) {
+		res, body, err := v.p.do(ctx, http.MethodGet, address, nil, "Cookie", v.cookie, "User-Agent", agent, "Accept-Encoding", "gzip")
+		if err == nil && res.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s", address, res.Status)
+		}
+		return body, len(body), err
+	}
+	text, page, err := get(v.Page)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	requests = 1
+	for _, m := range linked.FindAllSubmatch(text, -1) {
+		_, size, err := get(Public + string(m[1]))
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		page += size
+		requests++
+	}
+	_, frame, err = get(v.Page + "qr.svg")
+	return page, requests, frame, err
 }

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // driver of Size
+	_ "github.com/jackc/pgx/v5/stdlib" // a driver of Size and Fill
+	_ "modernc.org/sqlite"             // the other
 
 	"eidgate/sandbox"
 )
@@ -142,4 +143,38 @@ func (s *System) Size(t testing.TB) int64 {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// Fill leaves at least so many rows in the store as sessions leave behind that
+// have ended: five each. The nodes must be stopped.
+func (s *System) Fill(t testing.TB, rows int) {
+	t.Helper()
+	driver, address, id := "pgx", s.store, "md5(random()::text || i)"
+	if file, ok := strings.CutPrefix(s.store, "sqlite:"); ok {
+		driver, address, id = "sqlite", "file:"+file+"?_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)", "lower(hex(randomblob(16)))"
+	}
+	db, err := sql.Open(driver, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	for _, q := range []string{
+		fmt.Sprintf(`INSERT INTO session (id, version, account, key_id, config, api, environment, state, reason, code, purpose, method, eid, stage,
+				order_id, handle, level, extensions, language, created, confirmed, ended, due)
+			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+			SELECT 'f' || %s, 4, '%s', 'k', '', 'zignsec2', 'test', 'finished', '', '', 'identify', 'sbid-another', 'bankidse', 0,
+				'', NULL, 'strong', 0, 'sv', 1790000000000000 + i, 0, 0, 4000000000000000 + i FROM n`, rows/5, id, Account),
+		`INSERT INTO session_key (session, wrapped) SELECT id, CAST('sixty bytes of a key that is wrapped, which nobody unwraps' AS BYTEA) FROM session WHERE id LIKE 'f%' ON CONFLICT DO NOTHING`,
+		`INSERT INTO session_data (session, kind, value) SELECT id, 'spec', CAST('half a kilobyte of a request, sealed' AS BYTEA) FROM session WHERE id LIKE 'f%' ON CONFLICT DO NOTHING`,
+		`INSERT INTO event (session, n, at, kind, text) SELECT id, created, created, 'state', 'finished' FROM session WHERE id LIKE 'f%' ON CONFLICT DO NOTHING`,
+		`INSERT INTO audit (n, session, at, actor, action, outcome) SELECT created, id, created, 'node', 'session.finished', 'ok' FROM session WHERE id LIKE 'f%' ON CONFLICT DO NOTHING`,
+		`ANALYZE`,
+	} {
+		if _, err := db.ExecContext(ctx, q); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
