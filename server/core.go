@@ -87,6 +87,12 @@ func (c *core) open(ctx context.Context, p parts) error {
 	} else if n, err := c.store.Pending(ctx); err != nil || n > 0 {
 		return errors.Join(err, fmt.Errorf("%w: %d changes are not applied", ErrBehind, n))
 	}
+	if err := c.store.CheckMaster(ctx); err != nil {
+		return fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
+	}
+	if err := c.store.Alone(ctx); err != nil {
+		return err
+	}
 	clients := map[eid.Environment]*safehttp.Client{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Timeouts: safehttp.Timeouts{Total: 10 * time.Second}})

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -55,7 +56,8 @@ func NewIssuer(t testing.TB, dir string, auto sandbox.Outcome) *Issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: i.count(i.Handler()), ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{Handler: i.count(i.Handler()), ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: log.New(io.Discard, "", 0)} // clients that are killed in the middle of a handshake
 	go func() { _ = srv.Serve(tls.NewListener(l, i.TLSConfig())) }() // until it is closed
 	t.Cleanup(func() { _ = srv.Close() })                            // the test is over
 	i.URL = "https://" + l.Addr().String()

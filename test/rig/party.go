@@ -101,6 +101,9 @@ type Visit struct {
 	cookie string
 	poll   string // where the page asks how it stands
 	p      *Party
+
+	AtRetry bool   // the page offers another try
+	Failure string // description of the error that Result has read
 }
 
 func (p *Party) do(ctx context.Context, method, address string, form url.Values, header ...string) (*http.Response, []byte, error) {
@@ -156,6 +159,7 @@ func (v *Visit) page(ctx context.Context, method, rest string, form url.Values) 
 	if res.StatusCode >= 500 {
 		return nil, fmt.Errorf("page %s: %s %s", rest, res.Status, body)
 	}
+	v.AtRetry = strings.Contains(string(body), `action="start`) && v.cookie != "" && method == http.MethodGet && rest == ""
 	if _, after, ok := strings.Cut(string(body), `data-poll="`); ok {
 		v.poll, _, _ = strings.Cut(html.UnescapeString(after), `"`)
 	}
@@ -198,9 +202,13 @@ func (v *Visit) Result(ctx context.Context) (state, number string, err error) {
 	var out struct {
 		Identity *struct{ PersonalNumber string }
 		Result   struct{ Identity struct{ State string } }
+		Errors   []struct{ Code, Description string }
 	}
 	if err := json.Unmarshal(body, &out); err != nil || res.StatusCode != http.StatusOK {
 		return "", "", fmt.Errorf("result: %s %.200s", res.Status, body)
+	}
+	if len(out.Errors) > 0 {
+		v.Failure = out.Errors[0].Description
 	}
 	if out.Identity != nil {
 		number = out.Identity.PersonalNumber

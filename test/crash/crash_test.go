@@ -1,0 +1,192 @@
+// Package crash kills nodes while people log in, without a warning and again
+// and again, and then counts: a result that was told stays told, every session
+// ends, and every end is notified.
+package crash
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"eidgate/internal/pgtest"
+	"eidgate/sandbox"
+	"eidgate/test/rig"
+)
+
+func TestMain(m *testing.M) {
+	m.Run()
+	rig.Clean()
+}
+
+const logins = 500
+
+// unknown is what a result says when a node was killed between the answer that
+// BankID gives only once and its own commit: the one thing that a crash loses.
+const unknown = "The outcome is unknown. Start again."
+
+// TestKillOneNode has one node on SQLite, which is killed and started anew.
+func TestKillOneNode(t *testing.T) {
+	t.Parallel()
+	sys := rig.New(t, "sqlite:"+t.TempDir()+"/e.db", sandbox.Approve)
+	p := rig.NewParty(t)
+	node := sys.Serve(t)
+	p.Route(node)
+	kills := storm(t, p, 300*time.Millisecond, 1500*time.Millisecond, func() {
+		node.Kill()
+		node = sys.Serve(t)
+		p.Route(node)
+	})
+	t.Logf("%d kills", kills)
+}
+
+// TestKillOneOfTwoNodes has two nodes on PostgreSQL, of which one is killed at
+// a time: the other takes its orders over.
+func TestKillOneOfTwoNodes(t *testing.T) {
+	t.Parallel()
+	sys := rig.New(t, pgtest.Database(t, pgtest.Options{}), sandbox.Approve)
+	p := rig.NewParty(t)
+	nodes := []*rig.Node{sys.Serve(t), sys.Serve(t)}
+	p.Route(nodes...)
+	turn := 0
+	kills := storm(t, p, 2*time.Second, 6*time.Second, func() {
+		i := turn % 2
+		turn++
+		p.Route(nodes[1-i])
+		nodes[i].Kill()
+		nodes[i] = sys.Serve(t)
+		p.Route(nodes...)
+	})
+	t.Logf("%d kills", kills)
+}
+
+// storm lets people log in while kill is called at random moments, between
+// least and most apart, and checks every session afterwards. It returns how often kill was called.
+func storm(t *testing.T, p *rig.Party, least, most time.Duration, kill func()) (kills int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	visits := make([]*rig.Visit, logins)
+	told := make([]atomic.Bool, logins)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 125 {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= logins {
+					return
+				}
+				visits[i] = visit(ctx, t, p, &told[i])
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		case <-time.After(least + rand.N(most-least)): //nolint:gosec // any moment will do
+			kill()
+			kills++
+		}
+	}
+	if kills < 5 {
+		t.Errorf("only %d kills: too few to have hit anything", kills)
+	}
+	lost := map[string]int{}
+	for i, v := range visits {
+		check(ctx, t, p, v, told[i].Load(), lost)
+	}
+	if _, bad := p.Hooks(""); bad > 0 {
+		t.Errorf("%d webhooks whose signature is not valid", bad)
+	}
+	t.Logf("%d of %d finished, others: %v", logins-sum(lost), logins, lost)
+	if n := sum(lost); n > logins/3 {
+		t.Errorf("%d of %d logins did not finish", n, logins)
+	}
+	return kills
+}
+
+func sum(m map[string]int) (n int) {
+	for _, k := range m {
+		n += k
+	}
+	return n
+}
+
+// visit is a patient person: what does not answer is asked again. A setup that
+// was not answered is no session for anybody.
+func visit(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool) *rig.Visit {
+	again := func(f func() error) bool {
+		for ctx.Err() == nil {
+			if f() == nil {
+				return true
+			}
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		t.Error("no node answers")
+		return false
+	}
+	var v *rig.Visit
+	var to string
+	if !again(func() (err error) { v, err = p.Setup(ctx); return err }) || !again(func() error { return v.Begin(ctx) }) {
+		return nil
+	}
+	for to == "" {
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return v
+		}
+		if !again(func() (err error) { to, err = v.Poll(ctx); return err }) {
+			return v
+		}
+		if v.AtRetry && !again(func() error { return v.Begin(ctx) }) { // the start was not answered in time
+			return v
+		}
+	}
+	again(func() error {
+		state, _, err := v.Result(ctx)
+		told.Store(err == nil && state == "FINISHED")
+		return err
+	})
+	return v
+}
+
+// check reads a session once more: what was told must be told again, and the
+// party must have been notified.
+func check(ctx context.Context, t *testing.T, p *rig.Party, v *rig.Visit, told bool, lost map[string]int) {
+	t.Helper()
+	if v == nil {
+		return
+	}
+	state, number, err := v.Result(ctx)
+	switch {
+	case err != nil:
+		t.Errorf("session %s: %v", v.ID, err)
+	case told && (state != "FINISHED" || number != rig.Person):
+		t.Errorf("session %s was told as finished and is %s", v.ID, state)
+	case state != "FINISHED" && state != "ERROR":
+		t.Errorf("session %s has not ended: %s", v.ID, state)
+	case state == "ERROR":
+		lost[v.Failure]++
+		if v.Failure != unknown {
+			t.Errorf("session %s: %s", v.ID, v.Failure)
+		}
+	}
+	for valid, _ := p.Hooks(v.ID); valid == 0; valid, _ = p.Hooks(v.ID) {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			t.Errorf("session %s (%s): no webhook came", v.ID, state)
+			return
+		}
+	}
+}
