@@ -108,10 +108,11 @@ type Spec struct {
 
 // A Method is what an API calls a way to identify.
 type Method struct {
-	Name   string            `json:"name"` // "sbid-another"
-	EID    eid.EID           `json:"eid"`
-	Mode   string            `json:"mode,omitempty"`
-	Params map[string]string `json:"params,omitempty"`
+	Name    string            `json:"name"` // "sbid-another"
+	EID     eid.EID           `json:"eid"`
+	Mode    string            `json:"mode,omitempty"`
+	Country string            `json:"country,omitempty"` // whose chooser lists it, "se"
+	Params  map[string]string `json:"params,omitempty"`
 }
 
 // LogValue shows nothing: a spec holds what the party sent.

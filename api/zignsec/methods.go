@@ -78,5 +78,5 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 
 // spec is a method as the broker knows it.
 func (m method) spec(p map[string]string) broker.Method {
-	return broker.Method{Name: m.name, EID: m.eid, Mode: m.mode, Params: p}
+	return broker.Method{Name: m.name, EID: m.eid, Mode: m.mode, Country: m.country, Params: p}
 }

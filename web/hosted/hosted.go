@@ -253,13 +253,13 @@ func (p *Pages) code(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	return nil
 }
 
-// frame shows the code to browsers without scripts, anew each second.
+// frame shows the code alone, anew each second: to browsers without scripts,
+// and enlarged.
 func (p *Pages) frame(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	web.Headers(w.Header(), web.Policy{Frames: append([]string{"'self'"}, v.Spec.Frames...)})
-	q := query(r)
-	_, err := w.Write([]byte(`<!DOCTYPE html><html lang="en"><head><title>QR</title><meta http-equiv="refresh" content="1"></head><body><img src="qr.svg` +
-		template.HTMLEscapeString(q) + `" alt="` + template.HTMLEscapeString(p.c.Words.Say(p.language(r, v), "qr.alt")) + `" width="230" height="230"></body></html>`))
-	return err
+	alt := p.c.Words.Say(p.language(r, v), "qr.alt")
+	return p.tmpl.ExecuteTemplate(w, "frame", &view{Lang: p.language(r, v), Title: alt, CSS: p.c.Static.Path("page.css"), Query: query(r),
+		Framed: !r.URL.Query().Has("big")})
 }
 
 // query keeps the handle of a page without cookies in every address.

@@ -6,8 +6,8 @@ import (
 	"encoding/hex"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
-	"time"
 
 	"eidgate/broker"
 	"eidgate/connector"
@@ -21,17 +21,22 @@ type view struct {
 	words *web.Words
 
 	Lang, Title, Lead, Party, Host, Ref, View string
-	CSS, GoJS, PollJS, Phone                  string
+	CSS, Phone, Token                         string
+	Scripts                                   []string
 	Query, QuerySep, Self, Action             string
 	Sandbox, Poll, Framed, Auto, HasChoice    bool
+	InApp                                     bool
 	Refresh                                   int
+	Left                                      int64  // milliseconds until the page ends; 0 if nobody can get more
+	TimeLead                                  string // until when that is
 	Languages                                 []option
+	Countries                                 []option
 	Methods                                   []option
 	Fields                                    []field
-	Error, Document, Status, Code, Until      string
+	Error, Document, Status, Code             string
 	QRImage, Launch, End                      template.URL
 	LaunchKey, Message, Origins, Mood, Mark   string
-	AsText, Extend                            bool
+	AsText                                    bool
 }
 
 type option struct {
@@ -102,7 +107,7 @@ func (p *Pages) status(w http.ResponseWriter, r *http.Request, v *broker.View) e
 func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	lang := p.language(r, v)
 	d := &view{words: p.c.Words, Lang: lang, Party: v.Spec.Party, Host: v.Spec.Host, Ref: v.Session.Ref(), View: kind(v),
-		CSS: p.c.Static.Path("page.css"), GoJS: p.c.Static.Path("go.js"), PollJS: p.c.Static.Path("poll.js"),
+		CSS: p.c.Static.Path("page.css"), Scripts: p.scripts("go.js"), Token: r.URL.Query().Get("w"),
 		Query: query(r), Self: "./" + query(r), Sandbox: v.Session.Environment == eid.Test, Framed: framed(r), Origins: strings.Join(v.Spec.Frames, " ")}
 	if d.Sandbox {
 		d.Phone = p.c.Phone
@@ -123,10 +128,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	}
 	switch d.View {
 	case "choice":
-		d.Title = say("choice.title")
-		for _, m := range v.Spec.Methods {
-			d.Methods = append(d.Methods, option{Value: m.Name, Label: say("method." + string(m.EID))})
-		}
+		p.choice(r, v, d, say)
 	case "form", "retry":
 		if err := p.form(r, v, d, say); err != nil {
 			return err
@@ -142,8 +144,19 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 			return err
 		}
 	}
-	if !v.Session.State.Ended() && v.CanLonger && v.Place == broker.AtStep && v.Session.Due.Sub(p.c.Now()) < 5*time.Minute {
-		d.Extend, d.Until = true, p.c.Words.Say(lang, "until", "time", v.Session.Due.Format("15:04 UTC"))
+	if !v.Session.State.Ended() && v.CanLonger && v.Place != broker.AtElsewhere {
+		d.Left = max(v.Session.Due.Sub(p.c.Now()).Milliseconds(), 1)
+		d.TimeLead = p.c.Words.Say(lang, "time.lead", "time", v.Session.Due.Format("15:04 UTC"))
+		d.Scripts = append(d.Scripts, p.scripts("dialog.js")...)
+	}
+	if d.Poll {
+		d.Scripts = append(d.Scripts, p.scripts("poll.js")...)
+	}
+	if d.View == "qr" {
+		d.Scripts = append(d.Scripts, p.scripts("qr.js")...)
+	}
+	if d.InApp = inApp(r.UserAgent()) && d.View != "end" && d.View != "elsewhere"; d.InApp {
+		d.Scripts = append(d.Scripts, p.scripts("copy.js")...)
 	}
 	web.Headers(w.Header(), policy)
 	if d.View == "elsewhere" {
@@ -151,6 +164,56 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	}
 	return p.tmpl.ExecuteTemplate(w, "page", d)
 }
+
+func (p *Pages) scripts(names ...string) []string {
+	for i, n := range names {
+		names[i] = p.c.Static.Path(n)
+	}
+	return names
+}
+
+// inApp says whether a page is shown inside another app, which cannot open
+// BankID's.
+func inApp(agent string) bool {
+	for _, mark := range []string{"FBAN", "FBAV", "Instagram", " Line/", "; wv)"} {
+		if strings.Contains(agent, mark) {
+			return true
+		}
+	}
+	return false
+}
+
+// choice lists the methods of one country, and lets the person pick another
+// where there are several.
+func (p *Pages) choice(r *http.Request, v *broker.View, d *view, say func(string) string) {
+	d.Title = say("choice.title")
+	chosen := r.URL.Query().Get("country")
+	var codes []string
+	for _, m := range v.Spec.Methods {
+		if !slices.Contains(codes, m.Country) {
+			codes = append(codes, m.Country)
+		}
+	}
+	if !slices.Contains(codes, chosen) && len(codes) > 0 {
+		chosen = codes[0]
+		if i := slices.IndexFunc(codes, func(c string) bool { return home[d.Lang] == c }); i >= 0 {
+			chosen = codes[i]
+		}
+	}
+	for _, m := range v.Spec.Methods {
+		if m.Country == chosen {
+			d.Methods = append(d.Methods, option{Value: m.Name, Label: say("method." + string(m.EID))})
+		}
+	}
+	for _, c := range codes {
+		if len(codes) > 1 {
+			d.Countries = append(d.Countries, option{Code: c, Name: say("country." + c), On: c == chosen})
+		}
+	}
+}
+
+// home is the country that a language suggests.
+var home = map[string]string{"sv": "se", "nb": "no", "da": "dk", "nl": "nl", "fi": "fi", "fr": "be"}
 
 // form shows what a connector asks.
 func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) string) error {
@@ -252,7 +315,7 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 
 func (p *Pages) notFound(w http.ResponseWriter, r *http.Request) {
 	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
-	d := &view{words: p.c.Words, Lang: lang, Party: "eidgate", View: "end", CSS: p.c.Static.Path("page.css"), GoJS: p.c.Static.Path("go.js"),
+	d := &view{words: p.c.Words, Lang: lang, Party: "eidgate", View: "end", CSS: p.c.Static.Path("page.css"),
 		Title: p.c.Words.Say(lang, "notfound.title"), Lead: p.c.Words.Say(lang, "notfound"), Mood: "bad", Mark: "?"}
 	web.Headers(w.Header(), web.Policy{})
 	w.WriteHeader(http.StatusNotFound)

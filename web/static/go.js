@@ -21,5 +21,6 @@ if (end) {
   const to = window.opener ?? (window === window.top ? null : parent);
   const message = end.dataset.text ? end.dataset.message : JSON.parse(end.dataset.message);
   for (const origin of (end.dataset.origins || "").split(" ")) if (to && origin) to.postMessage(message, origin);
+  if (window.opener) setTimeout(() => close(), 500);
   if (end.dataset.end) setTimeout(() => location.replace(end.dataset.end), 100);
 }

@@ -17,6 +17,6 @@ async function poll() {
 if (box) {
   setTimeout(poll, Number(box.dataset.after));
   addEventListener("pageshow", (e) => e.persisted && location.reload());
+  // A phone's browser sleeps while the app is in front: ask at once after it.
+  document.addEventListener("visibilitychange", () => document.hidden || location.reload());
 }
-const code = document.querySelector("[data-qr]");
-if (code) setInterval(() => { code.src = code.dataset.qr + "&t=" + Date.now(); }, 1000);
