@@ -222,7 +222,7 @@ func (s *Store) migrations() (p *goose.Provider, done func() error, err error) {
 		sql := strings.ReplaceAll(string(text), " /* small */", s.dialect.table)
 		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: runAll(strings.Split(sql, ";\n"))}, nil))
 	}
-	db, done := s.write, func() error { return nil }
+	db := s.write
 	if s.pool != nil {
 		db = stdlib.OpenDBFromPool(s.pool)
 		done = db.Close
