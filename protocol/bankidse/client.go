@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -31,10 +32,15 @@ const maxAnswer = 1 << 20
 
 // A Client calls BankID. Both fields are required: HTTP must present the
 // relying party's certificate and trust BankID's own root (§2); see Transport.
+// Redirects are never followed, whatever HTTP says about them.
 type Client struct {
 	Base string // TestBase, LiveBase or a simulator's, no slash at the end
 	HTTP *http.Client
 }
+
+// ErrRequest means that a request was not sent, since BankID would refuse it:
+// the caller has to change it.
+var ErrRequest = errors.New("order not sent")
 
 // Auth starts an identification (§3).
 func (c *Client) Auth(ctx context.Context, r AuthRequest) (Order, error) {
@@ -54,12 +60,7 @@ func (c *Client) Sign(ctx context.Context, r SignRequest) (Order, error) {
 
 func (c *Client) start(ctx context.Context, path string, r StartRequest) (Order, error) {
 	var o Order
-	if r.Web != nil {
-		w := *r.Web
-		w.UserAgent = w.UserAgent[:min(len(w.UserAgent), maxUserAgent)]
-		w.DeviceIdentifier = w.DeviceIdentifier[:min(len(w.DeviceIdentifier), 64)]
-		r.Web = &w
-	}
+	r.Web = r.Web.cut()
 	if err := c.post(ctx, path, r, &o); err != nil {
 		return Order{}, err
 	}
@@ -76,7 +77,10 @@ func (c *Client) Collect(ctx context.Context, orderRef string) (*Collected, erro
 	if err := c.post(ctx, "/collect", map[string]string{"orderRef": orderRef}, &got); err != nil {
 		return nil, err
 	}
-	if got.Status == Complete && got.Completion == nil {
+	switch {
+	case got.OrderRef != "" && got.OrderRef != orderRef:
+		return nil, errors.New("collect order: the answer is another order's")
+	case got.Status == Complete && got.Completion == nil:
 		return nil, errors.New("collect order: complete without completionData")
 	}
 	return &got, nil
@@ -100,7 +104,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ping BankID: %w", err)
 	}
-	res, err := c.HTTP.Do(req)
+	res, err := c.do(req)
 	if err != nil {
 		return fmt.Errorf("ping BankID: %w", err)
 	}
@@ -109,6 +113,14 @@ func (c *Client) Ping(ctx context.Context) error {
 		return readError(res)
 	}
 	return nil
+}
+
+// do sends a request where it is meant to go: what it says names a person, and
+// a redirect may lead anywhere, without TLS as well.
+func (c *Client) do(req *http.Request) (*http.Response, error) {
+	direct := *c.HTTP
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return direct.Do(req)
 }
 
 func (c *Client) post(ctx context.Context, path string, body, into any) error {
@@ -121,7 +133,7 @@ func (c *Client) post(ctx context.Context, path string, body, into any) error {
 		return fmt.Errorf("BankID %s: %w", path, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	res, err := c.HTTP.Do(req)
+	res, err := c.do(req)
 	if err != nil {
 		return fmt.Errorf("BankID %s: %w", path, err)
 	}
@@ -144,15 +156,15 @@ func (c *Client) post(ctx context.Context, path string, body, into any) error {
 	return nil
 }
 
-// An Error is an answer that refuses the call (§7).
+// An Error is an answer that refuses the call (§7). Calls return it as *Error.
 type Error struct {
 	Status     int
-	Code       string        // errorCode; "" when the answer was not JSON
+	Code       string        // errorCode; "" when the answer was not JSON, or this no plain word
 	Details    string        // for a log of BankID's own words; may repeat what was sent, so Error leaves it out
-	RetryAfter time.Duration // of a rate limit; zero if none
+	RetryAfter time.Duration // of a rate limit, an hour at most; zero if none
 }
 
-func (e *Error) Error() string {
+func (e Error) Error() string {
 	switch {
 	case e.Code != "":
 		return "BankID answers " + strconv.Itoa(e.Status) + " " + e.Code
@@ -163,7 +175,7 @@ func (e *Error) Error() string {
 }
 
 // Has compares the code without regard to letter case.
-func (e *Error) Has(code string) bool { return strings.EqualFold(e.Code, code) }
+func (e Error) Has(code string) bool { return strings.EqualFold(e.Code, code) }
 
 // readError reads a refusal; the front of the API answers in HTML.
 func readError(res *http.Response) error {
@@ -171,13 +183,20 @@ func readError(res *http.Response) error {
 	var body struct{ ErrorCode, Details string }
 	raw, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if err == nil && json.Unmarshal(raw, &body) == nil {
-		e.Code, e.Details = body.ErrorCode, body.Details
+		e.Details = body.Details
+		if plainCode.MatchString(body.ErrorCode) {
+			e.Code = body.ErrorCode
+		}
 	}
 	for _, h := range []string{"RateLimit-Reset", "Retry-After"} {
-		if s, err := strconv.Atoi(res.Header.Get(h)); err == nil && s > 0 && s < 3600 {
-			e.RetryAfter = time.Duration(s) * time.Second
+		if s, err := strconv.Atoi(res.Header.Get(h)); err == nil && s > 0 {
+			e.RetryAfter = time.Duration(min(s, 3600)) * time.Second
 			break
 		}
 	}
 	return e
 }
+
+// plainCode is what an errorCode looks like. Nothing else gets into an error's
+// text, and so into logs.
+var plainCode = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)

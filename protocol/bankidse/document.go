@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"unicode/utf8"
 )
 
 // A BankID signature is canonical XML with exactly one shape (§15.1), so it
@@ -13,7 +14,7 @@ import (
 // A document is a signature taken apart. The raw parts are what is signed.
 type document struct {
 	signedInfo string // raw, from <SignedInfo to </SignedInfo>
-	digests    [2]string
+	digests    [2][]byte
 	value      []byte
 	keyInfo    string   // raw
 	certs      [][]byte // DER: user, Customer CA, bank CA
@@ -57,27 +58,27 @@ func readDocument(xml string) (*document, error) {
 	c.literal(`<Signature ` + dsigNS + `>`)
 	start := c.rest
 	c.literal(infoHead)
-	d.digests[0] = c.base64("</DigestValue>")
-	c.rest = "</DigestValue>" + c.rest
+	d.digests[0] = c.bytes()
 	c.literal(infoMid)
-	d.digests[1] = c.base64("</DigestValue>")
-	c.rest = "</DigestValue>" + c.rest
+	d.digests[1] = c.bytes()
 	c.literal(infoEnd)
-	d.signedInfo = start[:max(len(start)-len(c.rest), 0)]
+	d.signedInfo = c.since(start)
 	c.literal("<SignatureValue>")
-	d.value = c.bytes("</SignatureValue>")
+	d.value = c.bytes()
+	c.literal("</SignatureValue>")
 	start = c.rest
 	c.literal(`<KeyInfo ` + dsigNS + ` Id="bidKeyInfo"><X509Data>`)
 	for c.ok && strings.HasPrefix(c.rest, "<X509Certificate>") && len(d.certs) < maxCerts {
 		c.literal("<X509Certificate>")
-		d.certs = append(d.certs, c.bytes("</X509Certificate>"))
+		d.certs = append(d.certs, c.bytes())
+		c.literal("</X509Certificate>")
 	}
 	c.literal("</X509Data></KeyInfo>")
-	d.keyInfo = start[:max(len(start)-len(c.rest), 0)]
+	d.keyInfo = c.since(start)
 	c.literal("<Object>")
 	start = c.rest
 	d.root = c.tree()
-	d.data = start[:max(len(start)-len(c.rest), 0)]
+	d.data = c.since(start)
 	c.literal("</Object></Signature>")
 	if !c.ok || strings.TrimRight(c.rest, "\r\n") != "" || len(d.certs) < 2 {
 		return nil, errShape
@@ -105,31 +106,19 @@ func (c *cursor) literal(s string) {
 	c.rest = rest
 }
 
-// base64 reads characters of base64, and line ends, up to a closing tag.
-func (c *cursor) base64(end string) string {
-	text, rest, found := strings.Cut(c.rest, end)
-	if !c.ok || !found || strings.ContainsFunc(text, notBase64) {
-		c.fail()
-		return ""
-	}
-	c.rest = rest
-	return text
-}
+// since is what has been read since start, an earlier rest.
+func (c *cursor) since(start string) string { return start[:len(start)-len(c.rest)] }
 
-func notBase64(r rune) bool {
-	switch {
-	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
-		return false
-	}
-	return r != '+' && r != '/' && r != '=' && r != '\r' && r != '\n'
-}
-
-func (c *cursor) bytes(end string) []byte {
-	b, err := base64.StdEncoding.DecodeString(c.base64(end))
-	if err != nil || len(b) == 0 {
+// bytes reads base64 up to the next tag. Its lines, if any, end as canonical
+// XML has it: in LF alone.
+func (c *cursor) bytes() []byte {
+	text, _, found := strings.Cut(c.rest, "<")
+	b, err := base64.StdEncoding.DecodeString(text)
+	if !c.ok || !found || err != nil || len(b) == 0 || strings.Contains(text, "\r") {
 		c.fail()
 		return nil
 	}
+	c.rest = c.rest[len(text):]
 	return b
 }
 
@@ -170,8 +159,8 @@ func (n *node) count(name string) int {
 }
 
 // tree reads the one bankIdSignedData element. Its inside is not fixed, but
-// its characters are: no entity, comment, section or instruction, no empty
-// tag, and no second Id.
+// how it is written is: as canonical XML without entities, comments, sections,
+// instructions, namespaces and Ids, so that the text is what was hashed.
 func (c *cursor) tree() *node {
 	open := `<bankIdSignedData ` + bankidNS + ` Id="bidSignedData">`
 	c.literal(open)
@@ -180,7 +169,7 @@ func (c *cursor) tree() *node {
 	for c.ok && len(stack) > 0 {
 		top := stack[len(stack)-1]
 		text, rest, found := strings.Cut(c.rest, "<")
-		if !found || strings.ContainsAny(text, ">&") {
+		if !found || !plainText(text) {
 			c.fail()
 			return nil
 		}
@@ -199,8 +188,8 @@ func (c *cursor) tree() *node {
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		name, attrs, _ := strings.Cut(tag, " ")
-		if nodes++; !plainName(name) || !plainAttrs(attrs) || nodes > maxNodes || len(stack) == maxDepth {
+		name, attrs, has := strings.Cut(tag, " ")
+		if nodes++; !plainName(name) || has && !plainAttrs(attrs) || nodes > maxNodes || len(stack) == maxDepth {
 			c.fail()
 			return nil
 		}
@@ -211,17 +200,43 @@ func (c *cursor) tree() *node {
 	return root
 }
 
-func plainName(s string) bool {
+// plainText has characters that XML allows and that stand for themselves.
+func plainText(s string) bool {
 	for _, r := range s {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') {
+		switch {
+		case r == '<', r == '>', r == '&', r < ' ' && r != '\t' && r != '\n', r == '\uFFFE', r == '\uFFFF':
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+// plainName has letters and digits, and begins with a letter.
+func plainName(s string) bool {
+	for i, r := range s {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (i == 0 || r < '0' || r > '9') {
 			return false
 		}
 	}
 	return s != ""
 }
 
-// plainAttrs refuses what would change the meaning of other text: another
-// namespace, an identifier, an entity, an empty-element slash.
+// plainAttrs reads name="value" pairs, one blank apart, in the order of their
+// names. A namespace or an identifier would change the meaning of other text.
 func plainAttrs(s string) bool {
-	return !strings.ContainsAny(s, "&<>/'") && !strings.Contains(strings.ToLower(s), "id=") && !strings.Contains(s, "xmlns") && !strings.Contains(s, ":")
+	for before := ""; ; {
+		name, rest, ok := strings.Cut(s, `="`)
+		value, rest, closed := strings.Cut(rest, `"`)
+		if !ok || !closed || !plainName(name) || name <= before || strings.EqualFold(name, "id") || name == "xmlns" ||
+			!plainText(value) || strings.ContainsAny(value, "\t\n") {
+			return false
+		}
+		if rest == "" {
+			return true
+		}
+		if s, ok = strings.CutPrefix(rest, " "); !ok {
+			return false
+		}
+		before = name
+	}
 }

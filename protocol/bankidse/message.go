@@ -21,6 +21,8 @@ const (
 	maxAuthText   = 1_500
 	maxUserAgent  = 256
 	maxReturnURL  = 512
+
+	maxDeviceIdentifier = 64
 )
 
 // Markdown is the value of UserVisibleDataFormat for formatted text (§14).
@@ -52,6 +54,30 @@ type Web struct {
 	UserAgent        string `json:"userAgent,omitempty"` // cut at 256 characters before it is sent
 }
 
+// cut brings the browser's facts into their limits; nil when there are none,
+// since an empty object is refused.
+func (w *Web) cut() *Web {
+	if w == nil {
+		return nil
+	}
+	out := Web{shorten(w.DeviceIdentifier, maxDeviceIdentifier), w.ReferringDomain, shorten(w.UserAgent, maxUserAgent)}
+	if out == (Web{}) {
+		return nil
+	}
+	return &out
+}
+
+// shorten keeps whole characters, of limit bytes at most: whoever counts
+// characters finds no more.
+func shorten(s string, limit int) string {
+	s = strings.ToValidUTF8(s[:min(len(s), 4*limit)], "")
+	for len(s) > limit {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
+}
+
 // Requirement narrows who may complete the order, and how (§4.3).
 type Requirement struct {
 	PinCode             bool     `json:"pinCode,omitempty"`
@@ -62,40 +88,46 @@ type Requirement struct {
 
 // validate finds what BankID would refuse, before it is sent.
 func (r StartRequest) validate(visible, hidden int, required bool) error {
-	if _, err := netip.ParseAddr(r.EndUserIP); err != nil {
-		return errors.New("start order: endUserIp is not an address")
+	if a, err := netip.ParseAddr(r.EndUserIP); err != nil || a.Zone() != "" {
+		return fmt.Errorf("%w: endUserIp is not an address", ErrRequest)
 	}
 	if required && r.UserVisibleData == "" {
-		return errors.New("start order: userVisibleData is required to sign")
+		return fmt.Errorf("%w: userVisibleData is required to sign", ErrRequest)
 	}
 	if err := CheckText(r.UserVisibleData, visible); err != nil {
-		return fmt.Errorf("start order: userVisibleData %w", err)
+		return fmt.Errorf("%w: userVisibleData %w", ErrRequest, err)
 	}
-	if len(r.UserNonVisibleData) > hidden {
-		return fmt.Errorf("start order: userNonVisibleData is longer than %d characters", hidden)
+	if _, err := decode(r.UserNonVisibleData, hidden); err != nil {
+		return fmt.Errorf("%w: userNonVisibleData %w", ErrRequest, err)
 	}
 	if len(r.ReturnURL) > maxReturnURL {
-		return fmt.Errorf("start order: returnUrl is longer than %d characters", maxReturnURL)
+		return fmt.Errorf("%w: returnUrl is longer than %d characters", ErrRequest, maxReturnURL)
 	}
 	if q := r.Requirement; q != nil && q.PersonalNumber != "" && !twelve(q.PersonalNumber) {
-		return errors.New("start order: personalNumber must be 12 digits")
+		return fmt.Errorf("%w: personalNumber must be 12 digits", ErrRequest)
 	}
 	return nil
 }
 
 // CheckText says what is wrong with a base64 text of at most limit characters.
 func CheckText(text string, limit int) error {
+	raw, err := decode(text, limit)
+	if err == nil && !utf8.Valid(raw) {
+		err = errors.New("is not the base64 of UTF-8 text")
+	}
+	return err
+}
+
+// decode reads base64 in one line, of at most limit characters.
+func decode(text string, limit int) ([]byte, error) {
 	if len(text) > limit {
-		return fmt.Errorf("is longer than %d characters of base64", limit)
+		return nil, fmt.Errorf("is longer than %d characters of base64", limit)
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
-	switch {
-	case err != nil:
-		return errors.New("is not base64")
-	case !utf8.Valid(raw):
-		return errors.New("is not the base64 of UTF-8 text")
+	if err != nil || strings.ContainsAny(text, "\r\n") {
+		return nil, errors.New("is not base64")
 	}
-	return nil
+	return raw, nil
 }
 
 func twelve(s string) bool { return len(s) == 12 && strings.Trim(s, "0123456789") == "" }
@@ -108,9 +140,6 @@ type Order struct {
 	QRStartToken   string `json:"qrStartToken"`
 	QRStartSecret  string `json:"qrStartSecret"`
 }
-
-// String shows that there is an order, not which.
-func (o Order) String() string { return "BankID order" }
 
 // QR is the content of the code to show after the order has run for elapsed,
 // of which whole seconds count (§10).
@@ -149,7 +178,7 @@ type Collected struct {
 	Completion *Completion `json:"completionData,omitempty"`
 }
 
-// A Completion is the result of an order (§5.3). It prints as nothing.
+// A Completion is the result of an order (§5.3).
 type Completion struct {
 	User struct {
 		PersonalNumber string `json:"personalNumber"`
@@ -172,9 +201,6 @@ type Completion struct {
 type StepUp struct {
 	MRTD bool `json:"mrtd"`
 }
-
-// String hides the person.
-func (Completion) String() string { return "BankID completion" }
 
 // Issued is the date on which the BankID was issued; zero if unknown.
 func (c Completion) Issued() time.Time {

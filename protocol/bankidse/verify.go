@@ -25,7 +25,7 @@ const (
 type VerifyInput struct {
 	Signature      string         // base64, exactly as completionData had it
 	OCSP           string         // base64, exactly as completionData had it
-	Roots          *x509.CertPool // BankID's signature root of one environment: SignatureRoots
+	Roots          *x509.CertPool // BankID's signature root of one environment: see Roots; nil trusts nobody
 	Operation      Operation      // optional
 	Visible        string         // base64 as sent; checked, also for absence, when Sent is true
 	NonVisible     string
@@ -34,12 +34,12 @@ type VerifyInput struct {
 	RPName         string    // optional: name of our certificate, RPName
 	PersonalNumber string    // optional: completionData's
 	Policies       []string  // optional: allowed kinds, by OID
-	Start, End     time.Time // optional: the order's life; OCSP must have been produced in it, give or take a minute
+	Start, End     time.Time // each optional: the order's life; OCSP must have been produced in it, give or take a minute
 }
 
 // Verified is what a signature proves.
 type Verified struct {
-	Kind           string // mobile, card or file; "" for a policy that is not in the list
+	Kind           string // mobile, card or file
 	Policy         string
 	SignedAt       time.Time // producedAt of the OCSP response: there is no time in the signature
 	Serial         string    // of the user's certificate, decimal
@@ -84,11 +84,14 @@ func Verify(in VerifyInput) (*Verified, error) {
 		if err != nil {
 			return refuse("certificate")
 		}
+		if !usable(c.PublicKey) {
+			return refuse("key")
+		}
 		certs = append(certs, c)
 	}
 	user := certs[0]
 	key, ok := user.PublicKey.(*rsa.PublicKey)
-	if !ok || key.N.BitLen() < 2048 {
+	if !ok {
 		return refuse("key")
 	}
 	sum := sha256.Sum256([]byte(doc.signedInfo))
@@ -100,7 +103,7 @@ func Verify(in VerifyInput) (*Verified, error) {
 		return refuse(check)
 	}
 	at := revocation.ProducedAt
-	if !in.Start.IsZero() && (at.Before(in.Start.Add(-time.Minute)) || at.After(in.End.Add(time.Minute))) {
+	if !in.Start.IsZero() && at.Before(in.Start.Add(-time.Minute)) || !in.End.IsZero() && at.After(in.End.Add(time.Minute)) {
 		return refuse("ocspTime")
 	}
 	if check := chain(certs, in.Roots, at); check != "" {
@@ -109,15 +112,24 @@ func Verify(in VerifyInput) (*Verified, error) {
 	return content(in, doc, user, at)
 }
 
-func digest(want, raw string) bool {
+func digest(want []byte, raw string) bool {
 	sum := sha256.Sum256([]byte(raw))
-	b, err := base64.StdEncoding.DecodeString(want)
-	return err == nil && bytes.Equal(sum[:], b)
+	return bytes.Equal(sum[:], want)
+}
+
+// usable refuses RSA keys that are too short to trust, or so long that
+// somebody else's certificate keeps us busy: users' have 2048 bits, CAs' 4096.
+func usable(key any) bool {
+	k, ok := key.(*rsa.PublicKey)
+	return !ok || k.N.BitLen() >= 2048 && k.N.BitLen() <= 8192
 }
 
 // chain verifies user ← Customer CA ← bank CA ← pinned root at the time of
 // signing, with the certificates in the order of the document.
 func chain(certs []*x509.Certificate, roots *x509.CertPool, at time.Time) string {
+	if roots == nil { // which x509 takes for the system's
+		return "chain"
+	}
 	between := x509.NewCertPool()
 	for _, c := range certs[1:] {
 		if !c.IsCA || !c.BasicConstraintsValid || c.KeyUsage&x509.KeyUsageCertSign == 0 {
@@ -157,11 +169,7 @@ func content(in VerifyInput, doc *document, user *x509.Certificate, at time.Time
 		return refuse("policy")
 	}
 	client := doc.root.child("clientInfo")
-	fn := client.child("funcId")
-	if fn == nil {
-		return refuse("funcId")
-	}
-	v.Operation = Operation(fn.text)
+	v.Operation = Operation(text(client.child("funcId")))
 	if in.Operation != "" && v.Operation != in.Operation {
 		return refuse("funcId")
 	}
@@ -184,7 +192,7 @@ func content(in VerifyInput, doc *document, user *x509.Certificate, at time.Time
 		return refuse(check)
 	}
 	name, err := base64.StdEncoding.DecodeString(text(doc.root.child("srvInfo").child("name")))
-	if err != nil || in.RPName != "" && string(name) != in.RPName {
+	if err != nil || len(name) == 0 || in.RPName != "" && string(name) != in.RPName {
 		return refuse("rpName")
 	}
 	v.RPName = string(name)
@@ -251,9 +259,7 @@ func allowed(policy string, patterns []string) bool {
 	return false
 }
 
-var (
-	oidSerialNumber = asn1.ObjectIdentifier{2, 5, 4, 5}
-)
+var oidSerialNumber = asn1.ObjectIdentifier{2, 5, 4, 5}
 
 // attribute reads one attribute of a subject; "" if it is missing or twice
 // there.
