@@ -34,6 +34,7 @@ type service struct {
 	set       bankidse.Settings
 	request   connector.Request
 	conn      *bankidse.Connector
+	wire      *wire
 }
 
 func newService(t *testing.T, auto sandbox.Outcome) *service {
@@ -42,7 +43,8 @@ func newService(t *testing.T, auto sandbox.Outcome) *service {
 	people := sandbox.NewPeople()
 	s.decisions = sandbox.NewDecisions(people, auto)
 	s.Simulator = sim.New(sim.Config{Clock: s.clock, People: people, Decisions: s.decisions, Faults: s.faults})
-	srv := httptest.NewUnstartedServer(s.Handler())
+	s.wire = &wire{handler: s.Handler()}
+	srv := httptest.NewUnstartedServer(s.wire)
 	srv.TLS = s.TLSConfig()
 	srv.StartTLS()
 	t.Cleanup(srv.Close)

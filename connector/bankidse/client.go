@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -28,6 +30,11 @@ type Settings struct {
 	AddressCheck   string `json:"address_check"`   // off, log, require-same-prefix or require-equal
 }
 
+// LogValue hides the key.
+func (s Settings) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+func (Settings) String() string { return "settings of BankID" }
+
 // A client is built from one version of the settings.
 type client struct {
 	set   Settings
@@ -42,7 +49,7 @@ func (c *client) launch(p bankidse.Platform) string {
 	if c.set.Launch != "" {
 		return c.set.Launch
 	}
-	return strings.TrimSuffix(bankidse.LaunchURL(p, ""), "null")
+	return bankidse.LaunchURL(p, "")
 }
 
 // clients keeps what has been built, by the settings' key. The oldest go
@@ -99,29 +106,33 @@ func build(raw json.RawMessage) (*client, error) {
 }
 
 // order starts an identification or a signature.
-func (c *Connector) order(ctx context.Context, cl *client, r *connector.Request, s *state) (bankidse.Order, error) {
-	sent, err := c.texts(ctx, r)
-	if err != nil {
-		return bankidse.Order{}, err
-	}
+func (c *client) order(ctx context.Context, r *connector.Request, s *state, sent texts) (bankidse.Order, error) {
 	common := bankidse.StartRequest{EndUserIP: endUser(r), UserVisibleData: sent.visible,
 		UserNonVisibleData: sent.hidden, UserVisibleDataFormat: sent.format, ReturnURL: returnURL(r, s),
 		ReturnRisk: !r.Headless, Web: web(r), Requirement: requirement(r, s)}
 	if r.Purpose == eid.Sign {
-		return cl.api.Sign(ctx, bankidse.SignRequest(common))
+		return c.api.Sign(ctx, bankidse.SignRequest(common))
 	}
-	return cl.api.Auth(ctx, bankidse.AuthRequest(common))
+	return c.api.Auth(ctx, bankidse.AuthRequest(common))
 }
 
-// endUser is the address of the person's device.
-func endUser(r *connector.Request) string {
+// address is that of the device in the person's hand: the browser's, or what
+// a party without pages of ours says. It is not valid if nobody knows.
+func address(r *connector.Request) netip.Addr {
+	a := r.Browser.Addr
 	if ip := r.Params["end_user_ip"]; ip != "" {
-		return ip
+		a, _ = netip.ParseAddr(ip) // what is no address will not be sent
 	}
-	if r.Browser.Addr.IsValid() {
-		return r.Browser.Addr.WithZone("").String()
+	return a.Unmap().WithZone("")
+}
+
+// endUser is what BankID is told of the address, which it must be.
+func endUser(r *connector.Request) string {
+	a := address(r)
+	if !a.IsValid() && r.Params["end_user_ip"] == "" {
+		return "127.0.0.1"
 	}
-	return "127.0.0.1"
+	return a.String()
 }
 
 func requirement(r *connector.Request, s *state) *bankidse.Requirement {

@@ -91,14 +91,19 @@ func (c *Connector) Begin(ctx context.Context, r *connector.Request) (connector.
 	if r.Params["ask_personal_number"] != "" && s.Pinned == "" && !r.Headless {
 		info, err := natid.Parse("SE", r.Input.Get("personalnumber"), c.now())
 		if err != nil {
-			ask := c.Front(r)
-			ask.Auto, ask.Form.Error = false, "bankidse.personalnumber.error"
-			ask.Form.Fields[0].Error = "bankidse.personalnumber.error"
-			return connector.Result{State: s.bytes(), Step: ask}, nil
+			return c.ask(r, s), nil
 		}
 		s.Pinned = info.Normalized
 	}
 	return c.start(ctx, r, s, !r.Repeated)
+}
+
+// ask shows the form once more, whose number could not be read.
+func (c *Connector) ask(r *connector.Request, s *state) connector.Result {
+	ask := c.Front(r)
+	ask.Auto, ask.Form.Error = false, "bankidse.personalnumber.error"
+	ask.Form.Fields[0].Error = "bankidse.personalnumber.error"
+	return connector.Result{State: s.bytes(), Step: ask}
 }
 
 // start makes an order. first is false where an order may have been started
@@ -109,16 +114,21 @@ func (c *Connector) start(ctx context.Context, r *connector.Request, s *state, f
 	if err != nil {
 		return connector.Result{}, err
 	}
+	sent, err := c.texts(ctx, r)
+	if err != nil {
+		return connector.Result{}, err
+	}
 	s.Nonce = nonce()
-	order, err := c.order(ctx, cl, r, s)
+	order, err := cl.order(ctx, r, s, sent)
 	if code(err) == "alreadyinprogress" && !first {
-		order, err = c.order(ctx, cl, r, s)
+		order, err = cl.order(ctx, r, s, sent)
 	}
 	if err != nil {
 		return fault(s, err, r.Headless)
 	}
 	s.Ref, s.Token, s.QRToken, s.QRSecret = order.OrderRef, order.AutoStartToken, order.QRStartToken, order.QRStartSecret
 	s.Began, s.Hint, s.Scanned, s.Rests, s.Failures = c.now(), "", false, false, 0
+	s.Linked = s.Device == onSame
 	s.Launch = cl.launch(bankidse.Platform(s.System))
 	return connector.Result{Step: c.step(s), State: s.bytes(), Refs: []connector.Ref{connector.Ref(s.Ref)},
 		Due: c.now().Add(interval), Notes: []string{"order started"}}, nil
@@ -172,6 +182,9 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte
 			return c.collect(ctx, r, s)
 		}
 	}
+	if s.Ref == "" {
+		return c.ask(r, s), nil
+	}
 	return c.same(s), nil
 }
 
@@ -186,13 +199,13 @@ func (c *Connector) same(s *state) connector.Result {
 
 func (c *Connector) submitted(ctx context.Context, r *connector.Request, s *state, ev connector.Submitted) (connector.Result, error) {
 	switch v := ev.Values; {
-	case s.Ref == "": // the form that Begin has asked again for
+	case s.Ref == "": // the form that Begin has shown once more
 		again := *r
 		again.Input = v
 		return c.Begin(ctx, &again)
 	case v.Has("renew") && s.Rests:
 		s.Renewals = 0
-		return c.start(ctx, r, s, true)
+		return c.start(ctx, r, s, !r.Repeated)
 	case v.Has("nonce") && !s.Returned:
 		// One use; the session's binding has been checked by the broker.
 		if subtle.ConstantTimeCompare([]byte(v.Get("nonce")), []byte(s.Nonce)) == 1 {
@@ -203,6 +216,7 @@ func (c *Connector) submitted(ctx context.Context, r *connector.Request, s *stat
 		}
 	case v.Get("device") == onSame || v.Get("device") == onOther:
 		s.Device = v.Get("device")
+		s.Linked = s.Linked || s.Device == onSame
 	}
 	return c.same(s), nil
 }
@@ -232,7 +246,7 @@ func (c *Connector) collect(ctx context.Context, r *connector.Request, s *state)
 		}
 		return connector.Result{Step: end(got.HintCode, r.Headless), State: s.bytes(), Notes: []string{"failed"}}, nil
 	case "pending":
-		s.Hint = got.HintCode
+		s.Hint = word(got.HintCode)
 		s.Scanned = s.Scanned || !unpicked(got.HintCode)
 		return c.same(s), nil
 	}
@@ -252,6 +266,9 @@ func (c *Connector) renew(ctx context.Context, r *connector.Request, s *state) (
 
 // expired takes what is there, or tells BankID that nobody waits.
 func (c *Connector) expired(ctx context.Context, r *connector.Request, s *state) (connector.Result, error) {
+	if s.Answer != nil {
+		return c.verify(ctx, r, s)
+	}
 	over := connector.Result{Step: connector.Fail{Reason: eid.Expired}, State: s.bytes()}
 	if s.Ref == "" || s.Rests {
 		return over, nil
@@ -285,6 +302,9 @@ func code(err error) string {
 // repeated by itself: an order that may have been made dies in 30 s, and the
 // person may try again.
 func fault(s *state, err error, headless bool) (connector.Result, error) {
+	if errors.Is(err, bankidse.ErrRequest) {
+		return connector.Result{Step: connector.Fail{Reason: eid.BadRequest}, State: s.bytes()}, nil
+	}
 	var e *bankidse.Error
 	if !errors.As(err, &e) {
 		return connector.Result{Step: connector.Fail{Reason: eid.Unavailable, Retry: !headless}, State: s.bytes()}, nil
@@ -321,14 +341,19 @@ func (c *Connector) collectFault(s *state, err error, headless bool) (connector.
 	return res, nil
 }
 
-// word keeps an upstream's code short and plain.
+// word keeps an upstream's code short and plain; "other" is one of which
+// nothing is left.
 func word(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+	out := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
 			return r
 		}
 		return -1
 	}, s[:min(len(s), 40)])
+	if out == "" && s != "" {
+		return "other"
+	}
+	return out
 }
 
 func nonce() string {

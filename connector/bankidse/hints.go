@@ -71,7 +71,7 @@ func end(hint string, headless bool) connector.Fail {
 	if !ok {
 		f = connector.Fail{Reason: eid.Declined}
 	}
-	f.Code = hint
+	f.Code = word(hint)
 	f.Retry = f.Retry && !headless // there is no page to try again on
 	return f
 }

@@ -17,6 +17,7 @@ type state struct {
 	QRSecret string          `json:"qr_secret"`
 	Began    time.Time       `json:"began"`             // when the answer to the start arrived: t = 0 of the code
 	Device   string          `json:"device"`            // onSame or onOther: what the page puts in front
+	Linked   bool            `json:"linked,omitempty"`  // the page has shown the link that opens the app
 	System   string          `json:"system"`            // the browser's kind of device, for texts and links
 	Hint     string          `json:"hint,omitempty"`    // last hint code
 	Scanned  bool            `json:"scanned,omitempty"` // an app has the order; the code is of no use any more

@@ -5,8 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"eidgate/connector"
@@ -27,6 +29,9 @@ func (c *Connector) verify(ctx context.Context, r *connector.Request, s *state) 
 		return refuse(eid.BadAnswer, "completionData"), nil
 	}
 	done := got.Completion
+	if n := done.User.PersonalNumber; len(n) != 12 || strings.Trim(n, "0123456789") != "" {
+		return refuse(eid.BadAnswer, "personalNumber"), nil
+	}
 	sent, err := c.texts(ctx, r)
 	if err != nil {
 		return connector.Result{}, err
@@ -46,8 +51,8 @@ func (c *Connector) verify(ctx context.Context, r *connector.Request, s *state) 
 	if s.Pinned != "" && done.User.PersonalNumber != s.Pinned {
 		return refuse(eid.WrongPerson, ""), nil
 	}
-	same := compare(r.Browser.Addr, done.Device.IPAddress)
-	if s.Device == onSame && !allowed(cl.set.AddressCheck, same) {
+	same := compare(address(r), done.Device.IPAddress)
+	if (s.Linked || s.Device == onSame) && !allowed(cl.set.AddressCheck, same) {
 		return refuse(eid.RiskBlocked, "address"), nil
 	}
 	id := c.identity(s, done, kind, same)
@@ -111,11 +116,12 @@ func evidence(s *state, done *bankidse.Completion, sent texts) []eid.Evidence {
 type texts struct{ visible, hidden, format string }
 
 // texts loads what the relying party wants signed. A login without a text
-// of its own tells the person who asks.
+// of its own tells the person who asks. It comes before everything that cannot
+// be done twice, so that whoever called may be called again.
 func (c *Connector) texts(ctx context.Context, r *connector.Request) (texts, error) {
 	t, err := r.Texts(ctx)
 	if err != nil {
-		return texts{}, err
+		return texts{}, &connector.Unknown{Reason: eid.Internal, Repeat: true, Err: fmt.Errorf("load texts: %w", err)}
 	}
 	visible := string(t.Visible)
 	if visible == "" && r.Purpose != eid.Sign && r.Party != "" && !r.Headless {
@@ -146,7 +152,7 @@ func compare(browser netip.Addr, device string) string {
 	if err != nil || !browser.IsValid() {
 		return "unknown"
 	}
-	a, b := browser.Unmap(), d.Unmap()
+	a, b := browser, d.Unmap()
 	bits := 24
 	if a.Is6() {
 		bits = 48
@@ -160,7 +166,7 @@ func compare(browser netip.Addr, device string) string {
 	return "different"
 }
 
-// allowed applies the account's policy to same-device orders (§20).
+// allowed applies the account's policy to orders of the same device (§20).
 func allowed(policy, relation string) bool {
 	switch policy {
 	case "require-equal":
