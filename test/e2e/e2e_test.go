@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -21,124 +20,8 @@ import (
 	"eidgate/internal/pgtest"
 	"eidgate/notify"
 	"eidgate/server"
+	"eidgate/test/rig"
 )
-
-// A world is a running sandbox and a relying party that listens.
-type world struct {
-	t      *testing.T
-	urls   map[string]string
-	key    string
-	secret string
-	hooks  chan *hook
-	hookAt string
-}
-
-type hook struct {
-	header http.Header
-	body   []byte
-}
-
-func start(t *testing.T, store string) *world {
-	t.Helper()
-	ready := filepath.Join(t.TempDir(), "ready.json")
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	var out bytes.Buffer
-	go func() {
-		done <- server.Dev(ctx, server.DevOptions{Host: "127.0.0.1", Store: store, Auto: "ask", ReadyFile: ready, Quiet: true,
-			Version: "test", Stdout: io.Discard, Stderr: &out})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("the sandbox ended with %v", err)
-		}
-		if strings.Contains(out.String(), "199001012385") || strings.Contains(out.String(), "Ada") {
-			t.Error("the log names a person")
-		}
-	})
-	w := &world{t: t, hooks: make(chan *hook, 10)}
-	var file struct {
-		URLs     map[string]string `json:"urls"`
-		Accounts []struct {
-			Key    string `json:"key"`
-			Secret string `json:"webhook_secret"`
-		} `json:"accounts"`
-	}
-	for end := time.Now().Add(20 * time.Second); ; {
-		raw, err := os.ReadFile(ready)
-		if err == nil && json.Unmarshal(raw, &file) == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the sandbox does not become ready")
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	w.urls, w.key, w.secret = file.URLs, file.Accounts[0].Key, file.Accounts[0].Secret
-	rp := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err == nil {
-			w.hooks <- &hook{r.Header.Clone(), body}
-		}
-		rw.WriteHeader(http.StatusNoContent)
-	}))
-	t.Cleanup(rp.Close)
-	w.hookAt = rp.URL + "/hook"
-	return w
-}
-
-// call makes a request with the key and reads JSON.
-func (w *world) call(method, address, contentType, body string) (status int, out map[string]any) {
-	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), method, address, strings.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", w.key)
-	req.Header.Set("Content-Type", contentType)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
-		w.t.Fatalf("%s %s: %s: %v", method, address, res.Status, err)
-	}
-	return res.StatusCode, out
-}
-
-func (w *world) setup(selector string, form url.Values) string {
-	w.t.Helper()
-	status, out := w.call("POST", w.urls["public"]+"/v2/eid/"+selector, "application/x-www-form-urlencoded", form.Encode())
-	if status != 200 {
-		w.t.Fatalf("setup: %d %v", status, out)
-	}
-	return out["id"].(string)
-}
-
-func (w *world) decide(id, outcome, person string) map[string]any {
-	w.t.Helper()
-	status, out := w.call("POST", w.urls["control"]+"/sandbox/v1/sessions/"+id+"/decide", "application/json",
-		`{"outcome":"`+outcome+`","person":"`+person+`"}`)
-	if status != 200 {
-		w.t.Fatalf("decide: %d %v", status, out)
-	}
-	return out
-}
-
-func (w *world) result(id string) map[string]any {
-	w.t.Helper()
-	status, out := w.call("GET", w.urls["public"]+"/v2/eid/"+id+"/", "application/json", "")
-	if status != 200 {
-		w.t.Fatalf("result: %d %v", status, out)
-	}
-	return out
-}
-
-func state(out map[string]any) string {
-	return out["result"].(map[string]any)["identity"].(map[string]any)["state"].(string)
-}
 
 func TestLoginOnEveryStore(t *testing.T) {
 	t.Parallel()
@@ -149,42 +32,42 @@ func TestLoginOnEveryStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := start(t, store(t))
-			id := w.setup("sbid-another", url.Values{"target": {w.hookAt + "?x=1#end"}, "relaystate": {"a b&c"}, "webhook": {w.hookAt}})
-			if got := state(w.result(id)); got != "PENDING" {
+			w := rig.StartDev(t, store(t))
+			id := w.Setup("sbid-another", url.Values{"target": {w.HookAt + "?x=1#end"}, "relaystate": {"a b&c"}, "webhook": {w.HookAt}})
+			if got := rig.State(w.Result(id)); got != "PENDING" {
 				t.Errorf("state before anything = %s", got)
 			}
-			out := w.decide(id, "approve", "ada")
-			if want := w.hookAt + "?x=1&relaystate=a+b%26c&service=eIDBasic#end"; out["state"] != "finished" || out["redirect"] != want {
+			out := w.Decide(id, "approve", "ada")
+			if want := w.HookAt + "?x=1&relaystate=a+b%26c&service=eIDBasic#end"; out["state"] != "finished" || out["redirect"] != want {
 				t.Errorf("decide = %v, want redirect %s", out, want)
 			}
-			got := w.result(id)
+			got := w.Result(id)
 			who, ok := got["identity"].(map[string]any)
-			if !ok || who["PersonalNumber"] != "199001012385" || who["DateOfBirth"] != "1990-01-01" || state(got) != "FINISHED" {
+			if !ok || who["PersonalNumber"] != "199001012385" || who["DateOfBirth"] != "1990-01-01" || rig.State(got) != "FINISHED" {
 				t.Errorf("result = %v", got)
 			}
-			w.checkHook(got)
+			checkHook(t, w, got)
 		})
 	}
 }
 
 // checkHook waits for the webhook and verifies both signatures.
-func (w *world) checkHook(want map[string]any) {
-	w.t.Helper()
+func checkHook(t *testing.T, w *rig.Dev, want map[string]any) {
+	t.Helper()
 	select {
-	case h := <-w.hooks:
-		if err := notify.Verify(w.secret, h.header.Get("Webhook-Id"), h.header.Get("Webhook-Timestamp"), h.header.Get("Webhook-Signature"), h.body, time.Now()); err != nil {
-			w.t.Error(err)
+	case h := <-w.Hooks:
+		if err := notify.Verify(w.Secret, h.Header.Get("Webhook-Id"), h.Header.Get("Webhook-Timestamp"), h.Header.Get("Webhook-Signature"), h.Body, time.Now()); err != nil {
+			t.Error(err)
 		}
-		if got := h.header.Get("X-Zignsec-Hmac-Sha256"); got != notify.ZignSec(w.key, h.body, false) {
-			w.t.Errorf("X-ZignSec-Hmac-SHA256 = %s", got)
+		if got := h.Header.Get("X-Zignsec-Hmac-Sha256"); got != notify.ZignSec(w.Key, h.Body, false) {
+			t.Errorf("X-ZignSec-Hmac-SHA256 = %s", got)
 		}
 		var got map[string]any
-		if err := json.Unmarshal(h.body, &got); err != nil || got["id"] != want["id"] || state(got) != state(want) {
-			w.t.Errorf("webhook body = %s, %v", h.body, err)
+		if err := json.Unmarshal(h.Body, &got); err != nil || got["id"] != want["id"] || rig.State(got) != rig.State(want) {
+			t.Errorf("webhook body = %s, %v", h.Body, err)
 		}
 	case <-time.After(10 * time.Second):
-		w.t.Error("no webhook came")
+		t.Error("no webhook came")
 	}
 }
 
@@ -192,17 +75,17 @@ func (w *world) checkHook(want map[string]any) {
 // reads the result and verifies the webhook.
 func TestDemoShop(t *testing.T) {
 	t.Parallel()
-	w := start(t, "memory")
+	w := rig.StartDev(t, "memory")
 	b := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := b.PostForm(w.urls["demo"]+"/login", url.Values{"method": {"sbid-another"}})
+	res, err := b.PostForm(w.URLs["demo"]+"/login", url.Values{"method": {"sbid-another"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
 	at := res.Header.Get("Location")
-	_, out := w.call("POST", w.urls["control"]+"/sandbox/v1/decide", "application/json", `{"start_url":"`+at+`","outcome":"approve","person":"bo"}`)
+	_, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/decide", "application/json", `{"start_url":"`+at+`","outcome":"approve","person":"bo"}`)
 	back, _ := out["redirect"].(string)
-	if out["state"] != "finished" || !strings.HasPrefix(back, w.urls["demo"]+"/done?") {
+	if out["state"] != "finished" || !strings.HasPrefix(back, w.URLs["demo"]+"/done?") {
 		t.Fatalf("decide = %v", out)
 	}
 	for end := time.Now().Add(10 * time.Second); ; <-time.After(50 * time.Millisecond) {
@@ -223,17 +106,17 @@ func TestDemoShop(t *testing.T) {
 
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
-	w := start(t, "memory")
+	w := rig.StartDev(t, "memory")
 	for outcome, code := range map[string]string{"cancel": "USER_CANCEL", "decline": "CERTIFICATE_ERR",
 		"fail:certificateErr": "CERTIFICATE_ERR", "fail:notSupportedByUserApp": "CLIENT_ERR", "fail:transactionRiskBlocked": "REQ_BLOCKED"} {
-		id := w.setup("sbid-another", url.Values{"target": {"http://localhost/ok"}, "targetError": {"http://localhost/bad"}})
-		out := w.decide(id, outcome, "ada")
+		id := w.Setup("sbid-another", url.Values{"target": {"http://localhost/ok"}, "targetError": {"http://localhost/bad"}})
+		out := w.Decide(id, outcome, "ada")
 		if to, _ := out["redirect"].(string); out["state"] != "failed" || !strings.HasPrefix(to, "http://localhost/bad?") {
 			t.Errorf("%s: %v", outcome, out)
 		}
-		got := w.result(id)
+		got := w.Result(id)
 		errs := got["errors"].([]any)
-		if state(got) != "ERROR" || len(errs) != 1 || errs[0].(map[string]any)["code"] != code || got["identity"] != nil {
+		if rig.State(got) != "ERROR" || len(errs) != 1 || errs[0].(map[string]any)["code"] != code || got["identity"] != nil {
 			t.Errorf("%s: %v, want %s", outcome, got, code)
 		}
 	}
@@ -241,13 +124,13 @@ func TestOutcomes(t *testing.T) {
 
 func TestSignAndVerifyOffline(t *testing.T) {
 	t.Parallel()
-	w := start(t, "memory")
+	w := rig.StartDev(t, "memory")
 	text := base64.StdEncoding.EncodeToString([]byte("Jag lånar 1 000 kr."))
-	id := w.setup("sbid-sign", url.Values{"personalnumber": {"19900103-2391"}, "userVisibleData": {text}, "target": {"http://localhost/ok"}})
-	if out := w.decide(id, "approve", ""); out["state"] != "finished" {
+	id := w.Setup("sbid-sign", url.Values{"personalnumber": {"19900103-2391"}, "userVisibleData": {text}, "target": {"http://localhost/ok"}})
+	if out := w.Decide(id, "approve", ""); out["state"] != "finished" {
 		t.Fatalf("decide = %v", out)
 	}
-	got := w.result(id)
+	got := w.Result(id)
 	if who := got["identity"].(map[string]any); who["PersonalNumber"] != "199001032391" {
 		t.Errorf("identity = %v", who)
 	}
@@ -266,20 +149,20 @@ func TestSignAndVerifyOffline(t *testing.T) {
 
 func TestHeadless(t *testing.T) {
 	t.Parallel()
-	w := start(t, "memory")
-	status, out := w.call("POST", w.urls["public"]+"//BankIDSE/Authenticate/", "application/json", `{'endUserIp':'127.0.0.1',}`)
+	w := rig.StartDev(t, "memory")
+	status, out := w.Call("POST", w.URLs["public"]+"//BankIDSE/Authenticate/", "application/json", `{'endUserIp':'127.0.0.1',}`)
 	ref, _ := out["orderRef"].(string)
 	if status != 200 || ref == "" || out["autoStartToken"] == "" {
 		t.Fatalf("Authenticate = %d %v", status, out)
 	}
 	collect := func() map[string]any {
-		_, got := w.call("GET", w.urls["public"]+"/v2/bankidse/collect?orderRef="+ref, "application/json", "")
+		_, got := w.Call("GET", w.URLs["public"]+"/v2/bankidse/collect?orderRef="+ref, "application/json", "")
 		return got
 	}
 	if got := collect(); got["progressStatus"] != "OUTSTANDING_TRANSACTION" {
 		t.Errorf("collect = %v", got)
 	}
-	if status, got := w.call("POST", w.urls["control"]+"/sandbox/v1/orders/"+ref+"/events", "application/json", `{"event":"approve","person":"bo"}`); status != 200 {
+	if status, got := w.Call("POST", w.URLs["control"]+"/sandbox/v1/orders/"+ref+"/events", "application/json", `{"event":"approve","person":"bo"}`); status != 200 {
 		t.Fatalf("event = %v", got)
 	}
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
@@ -298,7 +181,7 @@ func TestHeadless(t *testing.T) {
 
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	w := start(t, "memory")
+	w := rig.StartDev(t, "memory")
 	long := strings.Repeat("QUFB", 10_000)
 	for name, c := range map[string]struct {
 		selector, kind, body string
@@ -326,7 +209,7 @@ func TestBadInput(t *testing.T) {
 		"unknown configid":     {"sbid", "", "configid=11111111-1111-4111-8111-111111111111", 400, "MISSING_CONFIG"},
 		"bad mail address":     {"sbid", "", "webhook_email=a%0d%0ab@x", 400, "INVALID_REQUEST"},
 	} {
-		status, out := w.call("POST", w.urls["public"]+"/v2/eid/"+c.selector, orForm(c.kind), c.body)
+		status, out := w.Call("POST", w.URLs["public"]+"/v2/eid/"+c.selector, orForm(c.kind), c.body)
 		errs, _ := out["errors"].([]any)
 		code := ""
 		if len(errs) > 0 {
@@ -336,8 +219,8 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%s: %d %s %v, want %d %s", name, status, code, out["redirect_url"], c.status, c.code)
 		}
 	}
-	w.key = "5a4db0c5-0000-4000-8000-000000000002"
-	if status, out := w.call("GET", w.urls["public"]+"/v2/eid/x", "", ""); status != 401 {
+	w.Key = "5a4db0c5-0000-4000-8000-000000000002"
+	if status, out := w.Call("GET", w.URLs["public"]+"/v2/eid/x", "", ""); status != 401 {
 		t.Errorf("an unknown key: %d %v", status, out)
 	}
 }
@@ -361,15 +244,15 @@ func TestBrowserShowsACodeThatScans(t *testing.T) {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
-	w := start(t, "memory")
-	id := w.setup("sbid-another", url.Values{"target": {"http://localhost/ok"}})
+	w := rig.StartDev(t, "memory")
+	id := w.Setup("sbid-another", url.Values{"target": {"http://localhost/ok"}})
 	dir := t.TempDir()
 	png := filepath.Join(dir, "page.png")
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+dir, "--virtual-time-budget=5000",
-		"--window-size=1000,1000", "--screenshot="+png, w.urls["public"]+"/v2/Hosted/"+id+"/sbid-another/").CombinedOutput()
+		"--window-size=1000,1000", "--screenshot="+png, w.URLs["public"]+"/v2/Hosted/"+id+"/sbid-another/").CombinedOutput()
 	if err != nil {
 		t.Fatalf("chromium: %v\n%s", err, out)
 	}

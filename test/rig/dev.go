@@ -1,0 +1,164 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"eidgate/server"
+)
+
+// A Dev is a running sandbox, as "eidgate dev" starts it, and a relying party
+// that listens for webhooks.
+type Dev struct {
+	URLs   map[string]string
+	Key    string
+	Secret string
+	Hooks  chan *Hook
+	HookAt string
+	t      testing.TB
+}
+
+// A Hook is a webhook as it came.
+type Hook struct {
+	Header http.Header
+	Body   []byte
+}
+
+// StartDev runs the sandbox in this process until the test ends. What it logs
+// must name no person.
+func StartDev(t testing.TB, store string) *Dev {
+	t.Helper()
+	ready := filepath.Join(t.TempDir(), "ready.json")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	var out bytes.Buffer
+	go func() {
+		done <- server.Dev(ctx, server.DevOptions{Host: "127.0.0.1", Store: store, Auto: "ask", ReadyFile: ready, Quiet: true,
+			Version: "test", Stdout: io.Discard, Stderr: &out})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the sandbox ended with %v", err)
+		}
+		if strings.Contains(out.String(), "199001012385") || strings.Contains(out.String(), "Ada") {
+			t.Error("the log names a person")
+		}
+	})
+	w := &Dev{t: t, Hooks: make(chan *Hook, 10)}
+	var file struct {
+		URLs     map[string]string `json:"urls"`
+		Accounts []struct {
+			Key    string `json:"key"`
+			Secret string `json:"webhook_secret"`
+		} `json:"accounts"`
+	}
+	for end := time.Now().Add(20 * time.Second); ; {
+		raw, err := os.ReadFile(ready)
+		if err == nil && json.Unmarshal(raw, &file) == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the sandbox does not become ready")
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	w.URLs, w.Key, w.Secret = file.URLs, file.Accounts[0].Key, file.Accounts[0].Secret
+	rp := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			w.Hooks <- &Hook{r.Header.Clone(), body}
+		}
+		rw.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(rp.Close)
+	w.HookAt = rp.URL + "/hook"
+	return w
+}
+
+// Call makes a request with the key and reads JSON.
+func (w *Dev) Call(method, address, contentType, body string) (status int, out map[string]any) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", w.Key)
+	req.Header.Set("Content-Type", contentType)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		w.t.Fatalf("%s %s: %s: %v", method, address, res.Status, err)
+	}
+	return res.StatusCode, out
+}
+
+// Setup makes a session.
+func (w *Dev) Setup(selector string, form url.Values) string {
+	w.t.Helper()
+	status, out := w.Call("POST", w.URLs["public"]+"/v2/eid/"+selector, "application/x-www-form-urlencoded", form.Encode())
+	if status != 200 {
+		w.t.Fatalf("setup: %d %v", status, out)
+	}
+	return out["id"].(string) //nolint:errcheck // a panic fails the test as well
+}
+
+// Decide runs a session to its end.
+func (w *Dev) Decide(id, outcome, person string) map[string]any {
+	w.t.Helper()
+	status, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/sessions/"+id+"/decide", "application/json",
+		`{"outcome":"`+outcome+`","person":"`+person+`"}`)
+	if status != 200 {
+		w.t.Fatalf("decide: %d %v", status, out)
+	}
+	return out
+}
+
+// Result reads a session as the relying party.
+func (w *Dev) Result(id string) map[string]any {
+	w.t.Helper()
+	status, out := w.Call("GET", w.URLs["public"]+"/v2/eid/"+id+"/", "application/json", "")
+	if status != 200 {
+		w.t.Fatalf("result: %d %v", status, out)
+	}
+	return out
+}
+
+// Orders lists the simulator's orders that wait for a person.
+func (w *Dev) Orders() (out []map[string]any) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.URLs["control"]+"/sandbox/v1/orders", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		w.t.Fatal(err)
+	}
+	return out
+}
+
+// State is the word for where a session stands, in a result of the ZignSec API.
+func State(result map[string]any) string {
+	r, _ := result["result"].(map[string]any)
+	i, _ := r["identity"].(map[string]any)
+	s, _ := i["state"].(string)
+	return s
+}
