@@ -29,29 +29,26 @@ const unknown = "The outcome is unknown. Start again."
 
 // TestKillOneNode has one node on SQLite, which is killed and started anew.
 func TestKillOneNode(t *testing.T) {
-	t.Parallel()
 	sys := rig.New(t, "sqlite:"+t.TempDir()+"/e.db", sandbox.Approve)
 	p := rig.NewParty(t)
 	node := sys.Serve(t)
 	p.Route(node)
-	kills := storm(t, p, 300*time.Millisecond, 1500*time.Millisecond, func() {
+	storm(t, p, func() {
 		node.Kill()
 		node = sys.Serve(t)
 		p.Route(node)
 	})
-	t.Logf("%d kills", kills)
 }
 
 // TestKillOneOfTwoNodes has two nodes on PostgreSQL, of which one is killed at
 // a time: the other takes its orders over.
 func TestKillOneOfTwoNodes(t *testing.T) {
-	t.Parallel()
 	sys := rig.New(t, pgtest.Database(t, pgtest.Options{}), sandbox.Approve)
 	p := rig.NewParty(t)
 	nodes := []*rig.Node{sys.Serve(t), sys.Serve(t)}
 	p.Route(nodes...)
 	turn := 0
-	kills := storm(t, p, 2*time.Second, 6*time.Second, func() {
+	storm(t, p, func() {
 		i := turn % 2
 		turn++
 		p.Route(nodes[1-i])
@@ -59,40 +56,49 @@ func TestKillOneOfTwoNodes(t *testing.T) {
 		nodes[i] = sys.Serve(t)
 		p.Route(nodes...)
 	})
-	t.Logf("%d kills", kills)
 }
 
-// storm lets people log in while kill is called at random moments, between
-// least and most apart, and checks every session afterwards. It returns how often kill was called.
-func storm(t *testing.T, p *rig.Party, least, most time.Duration, kill func()) (kills int) {
+// A storm is many people who log in while nodes are killed. Kills follow what
+// has been achieved, not the clock: a slow machine is not killed to a
+// standstill, and a fast one is not done before it was hit.
+const (
+	people = 100 // at the same time
+	least  = 25  // acts of people between two kills
+	most   = 75
+)
+
+// storm lets people log in while kill is called at random moments and checks
+// every session afterwards.
+func storm(t *testing.T, p *rig.Party, kill func()) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	visits := make([]*rig.Visit, logins)
 	told := make([]atomic.Bool, logins)
+	acts := make(chan struct{}, 3*logins)
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range 125 {
+	for range people {
 		wg.Go(func() {
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= logins {
 					return
 				}
-				visits[i] = visit(ctx, t, p, &told[i])
+				visits[i] = visit(ctx, t, p, &told[i], acts)
 			}
 		})
 	}
-	done := make(chan struct{})
-	go func() { wg.Wait(); close(done) }()
-	for over := false; !over; {
-		select {
-		case <-done:
-			over = true
-		case <-time.After(least + rand.N(most-least)): //nolint:gosec // any moment will do
-			kill()
-			kills++
+	go func() { wg.Wait(); close(acts) }()
+	kills, left := 0, least
+	for range acts {
+		if left--; left > 0 {
+			continue
 		}
+		<-time.After(rand.N(300 * time.Millisecond)) //nolint:gosec // any moment will do, not only that of an act
+		kill()
+		kills++
+		left = least + rand.N(most-least) //nolint:gosec // any number will do
 	}
 	if kills < 5 {
 		t.Errorf("only %d kills: too few to have hit anything", kills)
@@ -104,11 +110,10 @@ func storm(t *testing.T, p *rig.Party, least, most time.Duration, kill func()) (
 	if _, bad := p.Hooks(""); bad > 0 {
 		t.Errorf("%d webhooks whose signature is not valid", bad)
 	}
-	t.Logf("%d of %d finished, others: %v", logins-sum(lost), logins, lost)
-	if n := sum(lost); n > logins/3 {
+	t.Logf("%d kills, %d of %d finished, others: %v", kills, logins-sum(lost), logins, lost)
+	if n := sum(lost); n > logins/2 {
 		t.Errorf("%d of %d logins did not finish", n, logins)
 	}
-	return kills
 }
 
 func sum(m map[string]int) (n int) {
@@ -118,9 +123,10 @@ func sum(m map[string]int) (n int) {
 	return n
 }
 
-// visit is a patient person: what does not answer is asked again. A setup that
+// visit is a patient person: what does not answer is asked again. What it
+// achieves, a login begun and its result read, goes to acts. A setup that
 // was not answered is no session for anybody.
-func visit(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool) *rig.Visit {
+func visit(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool, acts chan<- struct{}) *rig.Visit {
 	again := func(f func() error) bool {
 		for ctx.Err() == nil {
 			if f() == nil {
@@ -139,6 +145,7 @@ func visit(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool) *
 	if !again(func() (err error) { v, err = p.Setup(ctx); return err }) || !again(func() error { return v.Begin(ctx) }) {
 		return nil
 	}
+	acts <- struct{}{}
 	for to == "" {
 		select {
 		case <-time.After(500 * time.Millisecond):
@@ -157,6 +164,7 @@ func visit(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool) *
 		told.Store(err == nil && state == "FINISHED")
 		return err
 	})
+	acts <- struct{}{}
 	return v
 }
 
