@@ -56,7 +56,9 @@ type Store struct {
 	seq      sequence
 	dialect  dialect
 
-	pool *pgxpool.Pool // PostgreSQL only
+	// PostgreSQL only
+	pool  *pgxpool.Pool
+	hints chan string // nodes to hint at
 
 	// SQLite only
 	read   *sql.DB
@@ -88,7 +90,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open store: master key: %w", err)
 	}
 	s := &Store{now: c.Now, log: c.Log, master: master, masterID: masterID(c.Master),
-		keys: cache.New[string, *seal.Key](8192), outer: cache.New[string, *seal.Key](4096)}
+		keys: cache.New[string, *seal.Key](8192), outer: cache.New[string, *seal.Key](4096), hints: make(chan string, maxHints)}
 	s.seq.init()
 	s.accounts.init()
 	switch {
