@@ -22,8 +22,10 @@ import (
 type Config struct {
 	Store      Store
 	Connectors map[eid.Environment]map[eid.EID]connector.Connector
-	// Settings finds the credentials of an account's eID.
-	Settings func(ctx context.Context, s *Session, e eid.EID) (connector.Settings, error)
+	// Settings finds the credentials of an account's eID. begun is the Key of
+	// those that the order was begun with, "" for one that begins now: where a
+	// certificate is renewed meanwhile, the order keeps the old one.
+	Settings func(ctx context.Context, s *Session, e eid.EID, begun string) (connector.Settings, error)
 	// Outbox says what is to be told when a session has ended, by API. Pure.
 	Outbox map[string]func(*Final) []Delivery
 	// Public is the address of the hosted pages, no slash at the end.

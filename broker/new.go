@@ -67,9 +67,6 @@ func (b *Broker) connector(env eid.Environment, e eid.EID) connector.Connector {
 	return b.c.Connectors[env][e]
 }
 
-// Has says whether an eID is configured in an environment.
-func (b *Broker) Has(env eid.Environment, e eid.EID) bool { return b.connector(env, e) != nil }
-
 // Hinted tells the broker that its inbox may have something.
 func (b *Broker) Hinted() {
 	select {

@@ -18,6 +18,7 @@ type body struct {
 	Input   url.Values        `json:"input,omitempty"`
 	Browser connector.Browser `json:"browser"`
 	Framed  bool              `json:"framed,omitempty"`
+	Set     string            `json:"set,omitempty"`   // Key of the settings that the order runs under
 	Kept    bool              `json:"kept,omitempty"`  // evidence of this order is stored already
 	Tries   int               `json:"tries,omitempty"` // of the pending event
 	Last    string            `json:"last,omitempty"`  // token of the last message that was handled

@@ -218,6 +218,11 @@ func (b *Broker) call(ctx context.Context, conn connector.Connector, l *live, a 
 		return res, err
 	}
 	r.Repeated = a.repeated
+	if l.body.Set != r.Settings.Key {
+		bd := *l.body
+		bd.Set = r.Settings.Key
+		l.body = &bd
+	}
 	start := time.Now()
 	if a.begin {
 		res, err = conn.Begin(ctx, r)
@@ -240,7 +245,7 @@ func word(res connector.Result, err error) string {
 
 // request puts together what a connector may know.
 func (b *Broker) request(ctx context.Context, l *live) (*connector.Request, error) {
-	set, err := b.c.Settings(ctx, l.session, l.order.EID)
+	set, err := b.c.Settings(ctx, l.session, l.order.EID, l.body.Set)
 	if err != nil {
 		return nil, fmt.Errorf("settings of %s: %w", l.order.EID, err)
 	}

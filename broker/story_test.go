@@ -49,7 +49,7 @@ func (w *world) node(store broker.Store, change ...func(*broker.Config)) *node {
 	c := broker.Config{
 		Store:      store,
 		Connectors: map[eid.Environment]map[eid.EID]connector.Connector{eid.Test: w.keep},
-		Settings: func(context.Context, *broker.Session, eid.EID) (connector.Settings, error) {
+		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
 			return connector.Settings{Key: "k"}, nil
 		},
 		Outbox: map[string]func(*broker.Final) []broker.Delivery{api: func(f *broker.Final) []broker.Delivery {

@@ -5,7 +5,6 @@ package relying
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -35,12 +34,12 @@ type Account struct {
 	Auto          string                     `json:"auto,omitempty"` // sandbox ladder, tier 50
 }
 
-// A Config is one of several configurations of an account (`configid`).
+// A Config is one of several configurations of an account (`configid`). The
+// agreements with eIDs that belong to it hold secrets and are not part of it.
 type Config struct {
-	ID       string                      `json:"id"`
-	Layout   string                      `json:"layout,omitempty"`
-	Webhooks map[eid.Environment]string  `json:"webhooks,omitempty"`
-	EIDs     map[eid.EID]json.RawMessage `json:"eids,omitempty"` // settings that replace the server's, per eID
+	ID       string                     `json:"id"` // "" is what counts when a request names none
+	Layout   string                     `json:"layout,omitempty"`
+	Webhooks map[eid.Environment]string `json:"webhooks,omitempty"`
 }
 
 // Switches make the ZignSec API behave as one of its older or newer clients
@@ -65,20 +64,21 @@ type Switches struct {
 // Allows says whether the account may use an eID.
 func (a *Account) Allows(e eid.EID) bool { return len(a.EIDs) == 0 || slices.Contains(a.EIDs, e) }
 
-// Config finds a configuration; "" is the default one, which always exists.
+// Config finds a configuration. "" is the default one, which always exists: the
+// one without an id, else the only one, else an empty one.
 func (a *Account) Config(id string) (*Config, error) {
-	if id == "" {
-		if len(a.Configs) == 1 {
-			return &a.Configs[0], nil
-		}
-		return &Config{}, nil
-	}
 	for i := range a.Configs {
 		if a.Configs[i].ID == id {
 			return &a.Configs[i], nil
 		}
 	}
-	return nil, ErrUnknown
+	switch {
+	case id != "":
+		return nil, ErrUnknown
+	case len(a.Configs) == 1:
+		return &a.Configs[0], nil
+	}
+	return &Config{}, nil
 }
 
 // LogValue shows the id only.

@@ -69,15 +69,23 @@ type EIDsConfig struct {
 
 // BankIDSEConfig is an agreement about Swedish BankID.
 type BankIDSEConfig struct {
-	Certificate    string `yaml:"certificate"`     // the RP certificate: PKCS#12, or PEM with its key. Required
-	Key            string `yaml:"key"`             // PEM key, if it is not in the certificate's file
-	PasswordFile   string `yaml:"password_file"`   // of a PKCS#12 file
-	URL            string `yaml:"url"`             // only in test_eids: another address of the RP API
-	TLSRoots       string `yaml:"tls_roots"`       // only in test_eids: PEM roots of that address
-	SignatureRoots string `yaml:"signature_roots"` // only in test_eids: PEM roots of its users' certificates
-	LaunchURL      string `yaml:"launch_url"`      // only in test_eids: where the app is opened instead of app.bankid.com
-	StoreOnly      bool   `yaml:"store_only"`      // keep signatures without verifying them; default false
-	AddressCheck   string `yaml:"address_check"`   // off, log, require-same-prefix or require-equal; default log
+	Certificate    string             `yaml:"certificate"`     // the RP certificate: PKCS#12, or PEM with its key. Required
+	Key            string             `yaml:"key"`             // PEM key, if it is not in the certificate's file
+	PasswordFile   string             `yaml:"password_file"`   // of a PKCS#12 file
+	Previous       *CertificateConfig `yaml:"previous"`        // the certificate before a renewal; let it stand for 3 hours after the restart, for orders that were begun with it
+	URL            string             `yaml:"url"`             // only in test_eids: another address of the RP API
+	TLSRoots       string             `yaml:"tls_roots"`       // only in test_eids: PEM roots of that address
+	SignatureRoots string             `yaml:"signature_roots"` // only in test_eids: PEM roots of its users' certificates
+	LaunchURL      string             `yaml:"launch_url"`      // only in test_eids: where the app is opened instead of app.bankid.com
+	StoreOnly      bool               `yaml:"store_only"`      // keep signatures without verifying them; default false
+	AddressCheck   string             `yaml:"address_check"`   // off, log, require-same-prefix or require-equal; default log
+}
+
+// CertificateConfig is a certificate with its key.
+type CertificateConfig struct {
+	Certificate  string `yaml:"certificate"`   // PKCS#12, or PEM with its key. Required
+	Key          string `yaml:"key"`           // PEM key, if it is not in the certificate's file
+	PasswordFile string `yaml:"password_file"` // of a PKCS#12 file
 }
 
 // AccountConfig is one relying party.
@@ -96,6 +104,17 @@ type AccountConfig struct {
 	WebhookEmail      string         `yaml:"webhook_email"`       // thin or full; default thin for live keys, full for test keys
 	Keep              time.Duration  `yaml:"keep"`                // how long personal data stays after the end; 5m to 720h, default sessions.keep
 	Switches          SwitchesConfig `yaml:"switches"`
+	Configs           []ConfigConfig `yaml:"configs"` // what a request chooses by its configid
+}
+
+// ConfigConfig is one of several configurations of an account.
+type ConfigConfig struct {
+	ID          string     `yaml:"id"`           // what a request names as configid; the one without an id counts when a request names none, and so does an only one
+	Layout      string     `yaml:"layout"`       // name of the pages' look
+	WebhookTest string     `yaml:"webhook_test"` // default address of notifications, test keys; wins over the account's
+	WebhookLive string     `yaml:"webhook_live"` // the same for live keys
+	EIDs        EIDsConfig `yaml:"eids"`         // the party's own agreements, for live keys; each wins over the server's
+	TestEIDs    EIDsConfig `yaml:"test_eids"`    // the same for test keys
 }
 
 // KeyConfig is one API key.
@@ -246,10 +265,9 @@ func (k *checker) eids(path string, e *EIDsConfig, env eid.Environment) {
 		return
 	}
 	b, at := e.BankIDSE, path+".bankid_se"
-	if b.Certificate == "" {
-		k.doc.Report(at+".certificate", "is required: the RP certificate of your agreement, as PKCS#12 or PEM")
-	} else if k.secret(at+".certificate", b.Certificate, true) {
-		k.certificate(at, b)
+	k.certificate(at, b.current(), false)
+	if b.Previous != nil {
+		k.certificate(at+".previous", b.Previous, true)
 	}
 	for name, value := range map[string]string{"url": b.URL, "tls_roots": b.TLSRoots, "signature_roots": b.SignatureRoots, "launch_url": b.LaunchURL} {
 		if value != "" && env == eid.Live {
@@ -266,15 +284,28 @@ func (k *checker) eids(path string, e *EIDsConfig, env eid.Environment) {
 	}
 }
 
-// certificate opens the RP certificate and warns of its end.
-func (k *checker) certificate(at string, b *BankIDSEConfig) {
-	cert, err := loadRPCertificate(b)
+// certificate opens an RP certificate and warns of its end.
+func (k *checker) certificate(at string, c *CertificateConfig, old bool) {
+	if c.Certificate == "" {
+		k.doc.Report(at+".certificate", "is required: the RP certificate of your agreement, as PKCS#12 or PEM")
+		return
+	}
+	if !k.secret(at+".certificate", c.Certificate, true) {
+		return
+	}
+	for path, name := range map[string]string{at + ".key": c.Key, at + ".password_file": c.PasswordFile} {
+		if name != "" && !k.secret(path, name, true) {
+			return
+		}
+	}
+	cert, err := loadRPCertificate(c)
 	if err != nil {
 		k.doc.Report(at+".certificate", "%v", err)
 		return
 	}
 	left := cert.Leaf.NotAfter.Sub(k.now)
 	switch {
+	case old:
 	case left <= 0:
 		k.doc.Report(at+".certificate", "expired on %s", cert.Leaf.NotAfter.Format(time.DateOnly))
 	case left < 60*24*time.Hour:

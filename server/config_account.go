@@ -41,9 +41,7 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	if count["live"] > 0 && len(a.Hosts) == 0 {
 		k.doc.Report(at+".hosts", "is required with live keys: the hosts that people may be sent back to")
 	}
-	if count["live"] > 0 && c.EIDs == (EIDsConfig{}) {
-		k.doc.Warn(at+".keys", "live keys, but no eID is configured under eids")
-	}
+	k.configs(at, a, c, count)
 	for i, e := range a.EIDs {
 		if !slices.Contains([]eid.EID{eid.BankIDSE}, eid.EID(e)) {
 			k.doc.Report(fmt.Sprintf("%s.eids.%d", at, i), "%q is not an eID that this server has; known: bankidse", e)
@@ -65,6 +63,49 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	}
 	if a.Keep != 0 && (a.Keep < 5*time.Minute || a.Keep > 720*time.Hour) {
 		k.doc.Report(at+".keep", "%s must be between 5m and 720h", a.Keep)
+	}
+}
+
+// configs checks the account's configurations, and that every one of them
+// finds an agreement or none does: otherwise requests would fail late.
+func (k *checker) configs(at string, a *AccountConfig, c *Config, keys map[string]int) {
+	ids := map[string]bool{}
+	for i := range a.Configs {
+		f, here := &a.Configs[i], fmt.Sprintf("%s.configs.%d", at, i)
+		if ids[f.ID] {
+			k.doc.Report(here+".id", "%q stands here a second time", f.ID)
+		}
+		ids[f.ID] = true
+		if a.WebhookSecretFile == "" && (f.WebhookTest != "" || f.WebhookLive != "") {
+			k.doc.Report(at+".webhook_secret_file", "is required with notifications")
+		}
+		k.eids(here+".eids", &f.EIDs, eid.Live)
+		k.eids(here+".test_eids", &f.TestEIDs, eid.Test)
+	}
+	for _, env := range []struct {
+		name, path string
+		server     *EIDsConfig
+		own        func(*ConfigConfig) *EIDsConfig
+	}{
+		{"live", "eids", &c.EIDs, func(f *ConfigConfig) *EIDsConfig { return &f.EIDs }},
+		{"test", "test_eids", &c.TestEIDs, func(f *ConfigConfig) *EIDsConfig { return &f.TestEIDs }},
+	} {
+		if keys[env.name] == 0 || env.server.BankIDSE != nil {
+			continue
+		}
+		own := 0
+		for i := range a.Configs {
+			if env.own(&a.Configs[i]).BankIDSE != nil {
+				own++
+			}
+		}
+		general := ids[""] || len(a.Configs) == 1
+		switch {
+		case own == 0:
+			k.doc.Warn(at+".keys", "%s keys, but no eID is configured under %s", env.name, env.path)
+		case own < len(a.Configs) || !general:
+			k.doc.Report(at+".configs", "%s has no bankid_se, so each of these, and one of them without an id, needs its own", env.path)
+		}
 	}
 }
 
@@ -130,20 +171,18 @@ func readMaster(path string) ([]byte, error) {
 func (a *AccountConfig) record() (*relying.Account, error) {
 	out := &relying.Account{ID: a.ID, Name: a.Name, Language: a.Language, Hosts: a.Hosts, Frames: a.Frames,
 		AllowedIPs: a.AllowedIPs, WebhookEmail: a.WebhookEmail, Keep: a.Keep,
-		Webhooks: map[eid.Environment]string{}, Switches: relying.Switches{
+		Webhooks: addresses(a.WebhookTest, a.WebhookLive), Switches: relying.Switches{
 			DropStateOnSuccess: a.Switches.DropStateOnSuccess, LegacyErrorStatus: a.Switches.LegacyErrorStatus,
 			PostMessageJSON: a.Switches.PostMessageJSON, TargetErrorDetails: a.Switches.TargetErrorDetails,
 			HMACHexUpper: a.Switches.HMACHexUpper, IdentificationDateLocal: a.Switches.IdentificationDateLocal,
 			WildcardFrameOrigin: a.Switches.WildcardFrameOrigin, AskPersonalNumber: a.Switches.AskPersonalNumber,
 			EchoCustom: a.Switches.EchoCustom, WebhookMaxAttempts: a.Switches.WebhookMaxAttempts}}
+	for i := range a.Configs {
+		f := &a.Configs[i]
+		out.Configs = append(out.Configs, relying.Config{ID: f.ID, Layout: f.Layout, Webhooks: addresses(f.WebhookTest, f.WebhookLive)})
+	}
 	for _, e := range a.EIDs {
 		out.EIDs = append(out.EIDs, eid.EID(e))
-	}
-	if a.WebhookTest != "" {
-		out.Webhooks[eid.Test] = a.WebhookTest
-	}
-	if a.WebhookLive != "" {
-		out.Webhooks[eid.Live] = a.WebhookLive
 	}
 	if a.WebhookSecretFile != "" {
 		var err error
@@ -152,4 +191,15 @@ func (a *AccountConfig) record() (*relying.Account, error) {
 		}
 	}
 	return out, nil
+}
+
+func addresses(test, live string) map[eid.Environment]string {
+	out := map[eid.Environment]string{}
+	if test != "" {
+		out[eid.Test] = test
+	}
+	if live != "" {
+		out[eid.Live] = live
+	}
+	return out
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,42 +32,41 @@ import (
 
 // A core is a server without listeners: what dev and serve have in common.
 type core struct {
-	store    *store.Store
-	broker   *broker.Broker
-	worker   *notify.Worker
-	health   *health
-	metrics  *metrics
-	handler  http.Handler // the public listener's
-	settings settings
+	store      *store.Store
+	broker     *broker.Broker
+	epoch      string // names this run of this node
+	worker     *notify.Worker
+	health     *health
+	metrics    *metrics
+	handler    http.Handler // the public listener's
+	agreements agreements
+	log        *slog.Logger
 }
-
-// settings are the eIDs' agreements by environment and eID.
-type settings map[eid.Environment]map[eid.EID]connector.Settings
 
 // parts is what dev and serve decide differently.
 type parts struct {
-	public   string
-	master   []byte
-	storeURL string
-	migrate  bool
-	settings settings
-	limits   broker.Limits
-	proxies  proxies
-	policy   func(eid.Environment) safehttp.Policy
-	mailer   notify.Mailer
-	now      func() time.Time
-	jumped   func() <-chan struct{}
-	observe  func(broker.Observation)
-	seen     func(*http.Request, int, http.Header)
-	sandbox  bool
-	also     []string
-	phone    string
-	version  string
-	log      *slog.Logger
+	public     string
+	master     []byte
+	storeURL   string
+	migrate    bool
+	agreements agreements
+	limits     broker.Limits
+	proxies    proxies
+	policy     func(eid.Environment) safehttp.Policy
+	mailer     notify.Mailer
+	now        func() time.Time
+	jumped     func() <-chan struct{}
+	observe    func(broker.Observation)
+	seen       func(*http.Request, int, http.Header)
+	sandbox    bool
+	also       []string
+	phone      string
+	version    string
+	log        *slog.Logger
 }
 
 func newCore(ctx context.Context, p parts) (*core, error) {
-	c := &core{metrics: newMetrics(p.version), settings: p.settings}
+	c := &core{epoch: uuid.NewString(), metrics: newMetrics(p.version), agreements: p.agreements, log: p.log}
 	var err error
 	if c.store, err = store.Open(ctx, store.Config{URL: p.storeURL, Master: p.master, Now: p.now, Log: p.log}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -105,15 +103,15 @@ func (c *core) open(ctx context.Context, p parts) error {
 		return err
 	}
 	conns := map[eid.Environment]map[eid.EID]connector.Connector{}
-	for env, all := range p.settings {
+	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		conns[env] = map[eid.EID]connector.Connector{}
-		for e := range all {
+		for _, e := range p.agreements.eids(env) {
 			conns[env][e] = constructors[e](p.now)
 		}
 	}
 	c.broker, err = broker.New(broker.Config{Store: c.store, Connectors: conns, Settings: c.find, Public: p.public, HandleKey: handleKey,
 		Outbox: map[string]func(*broker.Final) []broker.Delivery{zignsec.Name: zignsec.Outbox},
-		Epoch:  uuid.NewString(), Now: p.now, Jumped: p.jumped, NewID: uuid.NewString, Log: p.log, Limits: p.limits, Wake: c.worker.Wake,
+		Epoch:  c.epoch, Hint: c.store.Hint, Now: p.now, Jumped: p.jumped, NewID: uuid.NewString, Log: p.log, Limits: p.limits, Wake: c.worker.Wake,
 		Observe: func(o broker.Observation) {
 			c.metrics.observe(o)
 			if p.observe != nil {
@@ -131,15 +129,6 @@ func (c *core) open(ctx context.Context, p parts) error {
 // constructors make the connectors that a configuration may name.
 var constructors = map[eid.EID]func(func() time.Time) connector.Connector{
 	eid.BankIDSE: func(now func() time.Time) connector.Connector { return cbankidse.New(now) },
-}
-
-// find is what the broker asks for an account's agreement.
-func (c *core) find(_ context.Context, s *broker.Session, e eid.EID) (connector.Settings, error) {
-	set, ok := c.settings[s.Environment][e]
-	if !ok {
-		return set, fmt.Errorf("%s is not configured for %s", e, s.Environment)
-	}
-	return set, nil
 }
 
 // routes is the public listener: the API, the pages, static files.
@@ -161,7 +150,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := zignsec.New(zignsec.Config{Broker: c.broker, Accounts: c.store, Has: c.broker.Has, Public: p.public, Client: p.proxies.client,
+	api := zignsec.New(zignsec.Config{Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
 		Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string) error {
 			_, err := safehttp.CheckURL(raw, p.policy(env))
 			return err
@@ -198,17 +187,8 @@ func (c *core) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.broker.Run(ctx) })
 	g.Go(func() error { return c.worker.Run(ctx) })
+	g.Go(func() error { return c.store.RunHints(ctx, c.epoch, c.broker.Hinted) })
 	return g.Wait()
-}
-
-// bankIDSettings turns an agreement into what the connector reads.
-func bankIDSettings(s cbankidse.Settings) (connector.Settings, error) {
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return connector.Settings{}, err
-	}
-	sum := sha256.Sum256(raw)
-	return connector.Settings{Key: fmt.Sprintf("%x", sum[:16]), Data: raw}, nil
 }
 
 // livePolicy is what addresses that relying parties give must keep to.

@@ -103,11 +103,11 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	sims := newSimulators(o.Frozen, o.Auto, o.Seed)
-	agreement, err := sims.agreement("Demo shop", urls["issuers_tls"], urls["control"]+"/phone?autostarttoken=")
+	demo, err := sims.agreement("Demo shop", urls["issuers_tls"], urls["control"]+"/phone?autostarttoken=")
 	if err != nil {
 		return err
 	}
-	set, err := bankIDSettings(agreement)
+	set, err := keyed(demo)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	term := &terminal{out: o.Stdout, err: o.Stderr, json: o.JSON, quiet: o.Quiet, color: o.Color, now: sims.clock.Now}
 	box := &mailbox{}
 	c, err := newCore(ctx, parts{public: urls["public"], master: master, storeURL: storeURL, migrate: true,
-		settings: settings{eid.Test: {eid.BankIDSE: set}}, mailer: box, now: sims.clock.Now, jumped: sims.clock.Jumped,
+		agreements: agreements{{env: eid.Test, eid: eid.BankIDSE}: {now: set}}, mailer: box, now: sims.clock.Now, jumped: sims.clock.Jumped,
 		policy: func(eid.Environment) safehttp.Policy {
 			return safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true}
 		},

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"eidgate/broker"
-	"eidgate/connector"
 	cbankidse "eidgate/connector/bankidse"
 	"eidgate/eid"
 	"eidgate/internal/safehttp"
@@ -115,7 +114,7 @@ func newLogger(c LogConfig, w io.Writer) *slog.Logger {
 
 // parts turns the configuration into what the core is made of.
 func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
-	p := parts{public: c.Server.PublicURL, now: time.Now, version: version, log: log, settings: settings{},
+	p := parts{public: c.Server.PublicURL, now: time.Now, version: version, log: log,
 		limits: broker.Limits{Idle: c.Sessions.Idle, Keep: c.Sessions.Keep}}
 	var err error
 	if p.master, err = readMaster(c.Keys.MasterFile); err != nil {
@@ -124,18 +123,8 @@ func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
 	if p.storeURL, err = c.Store.address(); err != nil {
 		return p, err
 	}
-	for env, e := range map[eid.Environment]*EIDsConfig{eid.Live: &c.EIDs, eid.Test: &c.TestEIDs} {
-		if e.BankIDSE == nil {
-			continue
-		}
-		set, err := e.BankIDSE.settings(env)
-		if err != nil {
-			return p, err
-		}
-		p.settings[env] = map[eid.EID]connector.Settings{}
-		if p.settings[env][eid.BankIDSE], err = bankIDSettings(set); err != nil {
-			return p, err
-		}
+	if p.agreements, err = c.agreements(); err != nil {
+		return p, err
 	}
 	for _, n := range c.Server.TrustedProxies {
 		prefix, err := netip.ParsePrefix(n)
@@ -209,7 +198,7 @@ func (c *Config) accounts(ctx context.Context, to *core) error {
 }
 
 // loadRPCertificate reads PKCS#12 or PEM.
-func loadRPCertificate(b *BankIDSEConfig) (tls.Certificate, error) {
+func loadRPCertificate(b *CertificateConfig) (tls.Certificate, error) {
 	raw, err := os.ReadFile(b.Certificate)
 	if err != nil {
 		return tls.Certificate{}, unwrapPath(err)
@@ -234,15 +223,20 @@ func loadRPCertificate(b *BankIDSEConfig) (tls.Certificate, error) {
 	return bankidse.LoadPKCS12(raw, password)
 }
 
+// current is the certificate that new orders are begun with.
+func (b *BankIDSEConfig) current() *CertificateConfig {
+	return &CertificateConfig{b.Certificate, b.Key, b.PasswordFile}
+}
+
 // settings are the connector's, with BankID's own addresses and roots unless
 // a test system is named.
-func (b *BankIDSEConfig) settings(env eid.Environment) (cbankidse.Settings, error) {
+func (b *BankIDSEConfig) settings(env eid.Environment, with *CertificateConfig) (cbankidse.Settings, error) {
 	out := cbankidse.Settings{Base: bankidse.LiveBase, StoreOnly: b.StoreOnly, AddressCheck: b.AddressCheck, Launch: b.LaunchURL}
 	name := "live"
 	if env == eid.Test {
 		name, out.Base = "test", bankidse.TestBase
 	}
-	cert, err := loadRPCertificate(b)
+	cert, err := loadRPCertificate(with)
 	if err != nil {
 		return out, fmt.Errorf("RP certificate: %w", err)
 	}

@@ -49,7 +49,7 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 	s := strings.ReplaceAll(strings.ToLower(selector), "_", "-")
 	for _, m := range methods {
 		if strings.ReplaceAll(m.name, "_", "-") == s {
-			if m.eid == "" || !c.Account.Allows(m.eid) || !a.c.Has(c.Key.Environment, m.eid) {
+			if m.eid == "" || !c.Account.Allows(m.eid) || !a.c.Has(c.Account, c.Key.Environment, m.eid) {
 				return nil, bad("MISSING_CONFIG", "The account has no configuration for "+m.name+".")
 			}
 			return []method{m}, nil
@@ -66,7 +66,7 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 	}
 	var out []method
 	for _, m := range methods {
-		if m.country == s && m.eid != "" && c.Account.Allows(m.eid) && a.c.Has(c.Key.Environment, m.eid) {
+		if m.country == s && m.eid != "" && c.Account.Allows(m.eid) && a.c.Has(c.Account, c.Key.Environment, m.eid) {
 			out = append(out, m)
 		}
 	}
