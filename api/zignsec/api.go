@@ -43,78 +43,90 @@ type Config struct {
 	Accounts relying.Directory
 	Has      func(*relying.Account, eid.Environment, eid.EID) bool // whether an eID is configured for an account
 	Public   string                                                // address of the hosted pages, no slash at the end
-	CheckURL func(env eid.Environment, raw string) (*url.URL, error)
+	CheckURL func(env eid.Environment, raw string) error
 	Client   func(*http.Request) netip.Addr
 	Now      func() time.Time
-	Clock    func() time.Time // optional: of this machine, for limits, which a sandbox's clock shall not move; default time.Now
 	NewID    func() string
 	Log      *slog.Logger
 }
 
 // An API answers the calls of relying parties' servers.
 type API struct {
-	c                               Config
-	polls, reads, setups, guesses *limit.Limiter
+	c    Config
+	rate rate
 }
-
-// Limits (§16). Those of a key are the account's, where it has its own.
-var (
-	pollRate  = limit.Rate{PerSecond: 2, Burst: 5}            // of one session's result
-	readRate  = limit.Rate{PerSecond: 200, Burst: 400}        // of results with one key
-	setupRate = limit.Rate{PerSecond: 50, Burst: 100}         // of sessions with one key
-	guessRate = limit.Rate{PerSecond: 10.0 / 60.0, Burst: 10} // of unknown keys from one address
-)
 
 // New makes an API.
-func New(c Config) *API {
-	if c.Clock == nil {
-		c.Clock = time.Now
-	}
-	return &API{c: c, polls: limit.New(1 << 16), reads: limit.New(1 << 12), setups: limit.New(1 << 12), guesses: limit.New(1 << 14)}
-}
-
-// take lets a caller come once; perSecond replaces the rate if it is not 0.
-func (a *API) take(l *limit.Limiter, who string, r limit.Rate, perSecond int, refused error) error {
-	if perSecond > 0 {
-		r = limit.Rate{PerSecond: float64(perSecond), Burst: 2 * perSecond}
-	}
-	if wait := l.Take(who, r, a.c.Clock()); wait > 0 {
-		return &tooMany{refused, wait}
-	}
-	return nil
-}
+func New(c Config) *API { return &API{c: c, rate: rate{seen: map[string]time.Time{}}} }
 
 type caller = relying.Caller
 
 // ServeHTTP answers everything below /v2 but the hosted pages. Paths are
-// read without regard to case, doubled slashes and a slash at the end. No
-// other site's script may call it: keys do not belong into browsers.
+// read without regard to case, doubled slashes and a slash at the end.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if r.MultipartForm != nil {
+			_ = r.MultipartForm.RemoveAll() // best effort
+		}
+	}()
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	var c caller
-	call, allow, err := a.find(segments(r.URL.Path))
+	err := a.route(w, r, segments(r.URL.Path))
 	if err == nil {
-		c, err = a.authenticate(r)
+		return
 	}
-	if err == nil && r.Method != allow {
-		h.Set("Allow", allow)
-		err = errMethod
+	p := problemOf(err)
+	if p == nil {
+		a.c.Log.ErrorContext(r.Context(), "api call failed", "api", Name, "error", err)
+		p = &problem{http.StatusInternalServerError, wireError{"Internal Exception", "An error of this server. The log has it under the trace id of this answer."}}
 	}
-	if err == nil {
-		err = call(w, r, c)
+	h.Set("X-Eidgate-Error", p.Code)
+	status := p.status
+	if c, ok := callerOf(r); ok && c.Account.Switches.LegacyErrorStatus && status >= 400 && status < 500 && status != 401 && status != 404 {
+		status = http.StatusOK
 	}
-	if err != nil {
-		a.refuse(w, r, c, err)
+	if p.status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "1")
 	}
+	write(w, status, setupAnswer{ID: a.c.NewID(), Errors: []wireError{p.wireError}})
 }
 
-// find is what stands at a path, and the method that it takes.
-func (a *API) find(s []string) (call func(http.ResponseWriter, *http.Request, caller) error, method string, err error) {
-	with := func(f func(http.ResponseWriter, *http.Request, caller, string) error, arg string) func(http.ResponseWriter, *http.Request, caller) error {
-		return func(w http.ResponseWriter, r *http.Request, c caller) error { return f(w, r, c, arg) }
+// segments are the parts of a path, in lower case.
+func segments(path string) []string {
+	var out []string
+	for _, s := range strings.Split(strings.ToLower(path), "/") {
+		if s != "" {
+			out = append(out, s)
+		}
 	}
+	if len(out) > 0 && out[0] == "v2" {
+		out = out[1:]
+	}
+	return out
 }
+
+func (a *API) route(w http.ResponseWriter, r *http.Request, s []string) error {
+	if len(s) == 0 {
+		return errPath
+	}
+	c, err := a.authenticate(r)
+	if err != nil {
+		return err
+	}
+	*r = *r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
+	switch {
+	case s[0] == "eid" && len(s) >= 2 && r.Method == http.MethodPost:
+		return a.create(w, r, c, strings.Join(s[1:], "/"))
+	case s[0] == "eid" && len(s) == 2 && r.Method == http.MethodGet:
+		return a.result(w, r, c, s[1])
+	case s[0] == "bankidse" && len(s) == 2:
+		return a.headless(w, r, c, s[1])
+	case s[0] == "eid":
+		return errMethod
+	}
+	return errPath
+}
+
 type callerKey struct{}
 
 func callerOf(r *http.Request) (caller, bool) {
