@@ -1,148 +1,306 @@
 // Package demorp is a small shop that relies on eidgate. It is ordinary code
 // of a relying party: it knows an address, a key and a webhook secret, and
-// uses nothing of eidgate's own packages.
+// uses the public API and the standard library, nothing of eidgate's own
+// packages. docs/start.md explains what it does.
 package demorp
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"embed"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// Shop is the relying party. All fields but the unexported are required.
+//go:embed shop.html shop.css shop.js
+var files embed.FS
+
+// Shop is the relying party. The first four fields are required.
 type Shop struct {
 	Broker string // address of eidgate, no slash at the end
-	Key    string
-	Secret string // "whsec_…"
+	Key    string // API key
+	Secret string // webhook secret, "whsec_…"
 	Self   string // address of the shop, no slash at the end
+	Phone  string // address of the sandbox's phone; "" where there is none
 
-	mu    sync.Mutex
-	hooks []string // the latest webhooks, as lines
+	mu      sync.Mutex
+	visits  []*visit  // oldest first, at most maxVisits: the only place with personal data
+	seen    []string  // ids of webhooks that were used, at most maxSeen
+	refused []refusal // newest first, at most maxRefused
 }
 
-// Handler answers the shop's pages.
+const (
+	cookieName = "demoshop"
+	maxVisits  = 100
+	maxSeen    = 1000
+	maxRefused = 10
+	maxBody    = 1 << 20 // bytes of an answer or a webhook
+)
+
+// A visit is one login or signature, from the setup to the last webhook.
+type visit struct {
+	state   string // random; travels through the browser as relaystate
+	browser string // cookie of the browser that started
+	ID      string // the session's
+	URL     string // where the browser was sent
+	Frame   bool   // in an iframe of ours
+	number  string // personal number that was asked for
+
+	Calls    []exchange
+	Returned bool // the browser came back with our state
+	Result   *result
+	Hooked   bool // a webhook that is genuine came
+}
+
+// result is what we use of an answer of GET /v2/eid/{id}.
+type result struct {
+	ID       string
+	Errors   []struct{ Code, Description string }
+	URL      string `json:"redirect_url"` // of a setup
+	Identity *struct{ FullName, PersonalNumber, DateOfBirth string }
+	Binding  string
+	Result   struct{ Identity struct{ State string } } // PENDING, FINISHED or ERROR
+}
+
+// An exchange is a request and its answer, for the page.
+type exchange struct {
+	Title, Request, Answer, Curl string
+	Status                       int
+	Notes                        []check
+}
+
+// A check is something that a relying party must make sure of. The verdict is
+// "yes", "no" or "not yet".
+type check struct{ Verdict, Text string }
+
+func verdict(known, ok bool, text string) check {
+	if !known {
+		return check{"not yet", text}
+	}
+	return check{map[bool]string{true: "yes", false: "no"}[ok], text}
+}
+
+// Handler answers the shop's pages and eidgate's webhooks. Requests of other
+// sites' pages are refused; webhooks come from no page.
 func (s *Shop) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.home)
-	mux.HandleFunc("POST /login", s.login)
-	mux.HandleFunc("GET /done", s.done)
-	mux.HandleFunc("POST /hook", s.hook)
+	for pattern, f := range map[string]http.HandlerFunc{"GET /{$}": s.home, "POST /login": s.login, "GET /frame": s.frame, "GET /done": s.done, "POST /hook": s.hook} {
+		mux.HandleFunc(pattern, f)
+	}
+	for _, name := range []string{"shop.css", "shop.js"} {
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, name) })
+	}
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-var page = template.Must(template.New("").Parse(`<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><title>Demo shop</title></head>
-<body><h1>Demo shop</h1><p>A simulation: nobody is identified.</p>
-{{if .Result}}<h2>{{.Title}}</h2><p>What our server read with GET /v2/eid/{id}:</p><pre>{{.Result}}</pre>{{end}}
-<form method="post" action="/login"><button name="method" value="sbid-another">Log in with Swedish BankID, another device</button>
-<button name="method" value="sbid">Log in with Swedish BankID, this device</button> <button name="method" value="sbid-sign">Sign an agreement</button></form>
-<h2>Webhooks</h2><ul>{{range .Hooks}}<li><code>{{.}}</code></li>{{else}}<li>none yet</li>{{end}}</ul></body></html>`))
-
-func (s *Shop) show(w http.ResponseWriter, title, result string) {
-	s.mu.Lock()
-	hooks := append([]string(nil), s.hooks...)
-	s.mu.Unlock()
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; form-action 'self' "+s.Broker+"; base-uri 'none'")
-	_ = page.Execute(w, map[string]any{"Title": title, "Result": result, "Hooks": hooks}) // the browser has gone
+// browser is the cookie of the browser that asks.
+func browser(r *http.Request) string {
+	if c, err := r.Cookie(cookieName); err == nil {
+		return c.Value
+	}
+	return ""
 }
 
-func (s *Shop) home(w http.ResponseWriter, _ *http.Request) { s.show(w, "", "") }
+// find looks a visit of this browser up; what another browser started does
+// not exist for it.
+func (s *Shop) find(r *http.Request, is func(*visit) bool) *visit {
+	b := browser(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range slices.Backward(s.visits) {
+		if b != "" && v.browser == b && is(v) {
+			return v
+		}
+	}
+	return nil
+}
 
-// call asks eidgate.
-func (s *Shop) call(r *http.Request, method, path, body string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(r.Context(), method, s.Broker+path, strings.NewReader(body))
+// login sets a session up and sends the browser there.
+func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	method := r.FormValue("method")
+	v := &visit{state: rand.Text(), browser: cmp.Or(browser(r), rand.Text()), Frame: r.FormValue("open") == "frame",
+		number: strings.ReplaceAll(r.FormValue("personalnumber"), "-", "")}
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: v.browser, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: strings.HasPrefix(s.Self, "https:")})
+	form := url.Values{"target": {s.Self + "/done"}, "webhook": {s.Self + "/hook"}, "relaystate": {v.state}}
+	if r.FormValue("act") == "sign" {
+		method = "sbid-sign"
+		form.Set("userVisibleData", base64.StdEncoding.EncodeToString([]byte("I buy one lamp from Demo shop for 100 kr.")))
+		v.number = cmp.Or(v.number, "199001012385") // a signature names who signs: ada, a person of the sandbox
+	}
+	for name, value := range map[string]string{"personalnumber": v.number, "language": r.FormValue("language")} {
+		if value != "" {
+			form.Set(name, value)
+		}
+	}
+	out, call := s.call(r.Context(), http.MethodPost, "/v2/eid/"+url.PathEscape(method), form)
+	v.Calls = []exchange{call}
+	s.mu.Lock()
+	s.visits = append(s.visits, v)
+	s.visits = s.visits[max(0, len(s.visits)-maxVisits):]
+	if v.Result = out; out != nil && out.URL != "" {
+		v.ID, v.URL, v.Result = out.ID, out.URL, nil
+	}
+	s.mu.Unlock()
+	switch {
+	case v.URL == "":
+		http.Redirect(w, r, "/#result", http.StatusSeeOther)
+	case v.Frame:
+		http.Redirect(w, r, "/frame?relaystate="+v.state, http.StatusSeeOther)
+	default:
+		http.Redirect(w, r, v.URL, http.StatusSeeOther)
+	}
+}
+
+// call asks eidgate, and notes what was said. The result is nil without an
+// answer that can be read.
+func (s *Shop) call(ctx context.Context, method, path string, form url.Values) (out *result, x exchange) {
+	x = exchange{Title: method + " " + path, Request: method + " " + path + "\nAuthorization: (the key)\n",
+		Curl: "curl -s " + quote(s.Broker+path) + ` -H "Authorization: $EIDGATE_KEY"`}
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		x.Request += "\n" + name + "=" + form.Get(name)
+		x.Curl += " \\\n  --data-urlencode " + quote(name+"="+form.Get(name))
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, s.Broker+path, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, err
+		return nil, x
 	}
 	req.Header.Set("Authorization", s.Key)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		x.Answer = err.Error()
+		return nil, x
 	}
 	defer res.Body.Close()
-	return io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
+	x.Status, x.Answer = res.StatusCode, pretty(raw)
+	if err != nil || json.Unmarshal(raw, &out) != nil {
+		return nil, x
+	}
+	return out, x
 }
 
-// login sets a session up and sends the browser there.
-func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
-	method := r.FormValue("method")
-	form := url.Values{"target": {s.Self + "/done"}, "webhook": {s.Self + "/hook"}}
-	if method == "sbid-sign" {
-		form.Set("personalnumber", "199001012385")
-		form.Set("userVisibleData", base64.StdEncoding.EncodeToString([]byte("I buy one lamp for 100 kr.")))
-	}
-	raw, err := s.call(r, http.MethodPost, "/v2/eid/"+url.PathEscape(method), form.Encode())
-	var out struct {
-		Errors      []struct{ Code, Description string }
-		RedirectURL string `json:"redirect_url"`
-	}
-	if err != nil || json.Unmarshal(raw, &out) != nil || len(out.Errors) > 0 || out.RedirectURL == "" {
-		s.show(w, "The login did not start", string(raw))
-		return
-	}
-	http.Redirect(w, r, out.RedirectURL, http.StatusSeeOther)
-}
-
-// done reads the result on our own server: the redirect alone proves nothing.
-// Without a relaystate of ours the one that comes back is the session's id.
+// done is where the browser comes back. What it says is a hint: the visit must
+// be one of this browser, and the result is read by our own server. A page of
+// ours that has heard of the end from a frame or a pop-up brings the session's
+// id instead of our state.
 func (s *Shop) done(w http.ResponseWriter, r *http.Request) {
-	raw, err := s.call(r, http.MethodGet, "/v2/eid/"+url.PathEscape(r.URL.Query().Get("relaystate")), "")
-	if err != nil {
-		s.show(w, "The result could not be read", err.Error())
+	v := s.find(r, func(v *visit) bool {
+		return v.ID != "" && (v.state == r.FormValue("relaystate") || v.ID == r.FormValue("token"))
+	})
+	if v == nil {
+		s.show(w, http.StatusForbidden, &view{Stranger: true})
 		return
 	}
-	var v any
-	if json.Unmarshal(raw, &v) == nil {
-		if nice, err := json.MarshalIndent(v, "", "  "); err == nil {
-			raw = nice
-		}
-	}
-	s.show(w, "Welcome back", string(raw))
-}
-
-// hook verifies a webhook before it believes it.
-func (s *Shop) hook(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	if err != nil {
-		http.Error(w, "cannot be read", http.StatusBadRequest)
-		return
-	}
-	h := r.Header
-	verdict := "signature valid"
-	if !s.valid(h.Get("Webhook-Id"), h.Get("Webhook-Timestamp"), h.Get("Webhook-Signature"), body) {
-		verdict = "SIGNATURE NOT VALID"
-	}
+	out, call := s.call(r.Context(), http.MethodGet, "/v2/eid/"+v.ID, nil)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks = append(s.hooks, fmt.Sprintf("%s %s, %d bytes, %s", time.Now().Format("15:04:05"), h.Get("Webhook-Id"), len(body), verdict))
-	s.hooks = s.hooks[max(0, len(s.hooks)-10):]
-	w.WriteHeader(http.StatusNoContent)
+	v.Returned = true
+	v.Calls = append(v.Calls, call)
+	v.Calls = v.Calls[max(0, len(v.Calls)-10):]
+	if out != nil && out.ID == v.ID {
+		v.Result = out
+	}
+	s.visits = append(slices.DeleteFunc(s.visits, func(x *visit) bool { return x == v }), v) // what / shows
+	s.mu.Unlock()
+	http.Redirect(w, r, "/#result", http.StatusSeeOther)
 }
 
-func (s *Shop) valid(id, timestamp, signatures string, body []byte) bool {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s.Secret, "whsec_"))
+// checks are those that a relying party must make before it believes a visit.
+func (v *visit) checks() []check {
+	r := v.Result
+	ended := r != nil && r.Result.Identity.State != "PENDING"
+	out := []check{
+		verdict(v.Returned, v.Returned, "The state that came back is the one we made, and this is the browser that started."),
+		verdict(r != nil, r != nil, "Our own server read the result, with our key. Nothing was taken from the browser."),
+		verdict(ended, ended && r.Result.Identity.State == "FINISHED" && len(r.Errors) == 0, "The result says FINISHED and has no errors."),
+		verdict(v.Hooked, v.Hooked, "A webhook came: its signatures are valid, it is fresh, and we had not seen it before."),
+	}
+	if v.number != "" {
+		out = append(out, verdict(ended, ended && r.Identity != nil && strings.HasSuffix(r.Identity.PersonalNumber, v.number),
+			"The person is the one whose number we sent."))
+	}
+	return out
+}
+
+// view is what the page shows.
+type view struct {
+	Shop     *Shop
+	Origin   string // eidgate's, for messages of its pages
+	Method   string
+	Visit    *visit
+	Checks   []check
+	Refused  []refusal
+	Framed   bool // we are in our own frame
+	Embed    bool // show the frame
+	Stranger bool
+}
+
+var page = template.Must(template.ParseFS(files, "shop.html"))
+
+func (s *Shop) home(w http.ResponseWriter, r *http.Request) {
+	if self, err := url.Parse(s.Self); err == nil && r.Host != self.Host { // the cookie must be there when the browser comes back
+		http.Redirect(w, r, s.Self+r.URL.RequestURI(), http.StatusSeeOther)
+		return
+	}
+	s.show(w, http.StatusOK, &view{Method: r.FormValue("method"), Framed: r.Header.Get("Sec-Fetch-Dest") == "iframe",
+		Visit: s.find(r, func(*visit) bool { return true })})
+}
+
+// frame shows eidgate's page in a frame of ours.
+func (s *Shop) frame(w http.ResponseWriter, r *http.Request) {
+	v := s.find(r, func(v *visit) bool { return v.Frame && v.state == r.FormValue("relaystate") })
+	s.show(w, map[bool]int{true: http.StatusOK, false: http.StatusForbidden}[v != nil], &view{Embed: v != nil, Visit: v, Stranger: v == nil})
+}
+
+func (s *Shop) show(w http.ResponseWriter, status int, v *view) {
+	v.Shop = s
+	if u, err := url.Parse(s.Broker); err == nil {
+		v.Origin = u.Scheme + "://" + u.Host
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "+
+		"frame-ancestors 'self'; frame-src 'self' "+v.Origin+"; form-action 'self' "+v.Origin)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	var b bytes.Buffer
+	s.mu.Lock()
+	if v.Refused = s.refused; v.Visit != nil {
+		v.Checks = v.Visit.checks()
+	}
+	err := page.Execute(&b, v)
+	s.mu.Unlock()
 	if err != nil {
-		return false
+		status = http.StatusInternalServerError
 	}
-	m := hmac.New(sha256.New, key)
-	m.Write([]byte(id + "." + timestamp + "."))
-	m.Write(body)
-	want := "v1," + base64.StdEncoding.EncodeToString(m.Sum(nil))
-	for _, got := range strings.Fields(signatures) {
-		if hmac.Equal([]byte(got), []byte(want)) {
-			return true
-		}
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // the browser may have gone
+}
+
+// quote makes one word of a shell's command line.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// pretty indents JSON and leaves what is none.
+func pretty(raw []byte) string {
+	var b bytes.Buffer
+	if json.Indent(&b, raw, "", "  ") != nil {
+		return string(raw)
 	}
-	return false
+	return b.String()
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
@@ -76,7 +77,11 @@ func checkHook(t *testing.T, w *rig.Dev, want map[string]any) {
 func TestDemoShop(t *testing.T) {
 	t.Parallel()
 	w := rig.StartDev(t, "memory")
-	b := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := b.PostForm(w.URLs["demo"]+"/login", url.Values{"method": {"sbid-another"}})
 	if err != nil {
 		t.Fatal(err)
@@ -89,13 +94,13 @@ func TestDemoShop(t *testing.T) {
 		t.Fatalf("decide = %v", out)
 	}
 	for end := time.Now().Add(10 * time.Second); ; <-time.After(50 * time.Millisecond) {
-		res, err := http.Get(back) //nolint:noctx // bounded by the loop
+		res, err := b.Get(back) //nolint:noctx // bounded by the loop
 		if err != nil {
 			t.Fatal(err)
 		}
 		text, err := io.ReadAll(res.Body)
 		_ = res.Body.Close()
-		if err == nil && bytes.Contains(text, []byte("Provsson")) && bytes.Contains(text, []byte("signature valid")) {
+		if back = w.URLs["demo"] + "/"; err == nil && bytes.Contains(text, []byte("Provsson")) && bytes.Contains(text, []byte("signatures valid")) {
 			return
 		}
 		if time.Now().After(end) {
