@@ -87,6 +87,7 @@ type NewSession struct {
 	Language string
 	Spec     Spec
 	Texts    *connector.Texts // what is to be signed
+	Notes    []string         // what the relying party may want to know; no values of parameters
 }
 
 // A Handle is what a browser shows to prove that it is the one: the secret of

@@ -36,6 +36,9 @@ func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 	}
 	c := &Change{ID: s.ID, Session: s, Data: []Data{{DataSpec, spec}},
 		Audit: []Audit{{now, "rp:" + s.Key, "session.create", "ok"}}}
+	for _, text := range n.Notes {
+		c.Notes = append(c.Notes, Note{now, "rp", text})
+	}
 	if n.Texts != nil {
 		texts, err := json.Marshal(n.Texts)
 		if err != nil {

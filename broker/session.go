@@ -95,7 +95,7 @@ type Spec struct {
 	Host     string            `json:"host,omitempty"`   // the party's domain, shown on our pages
 	Params   map[string]string `json:"params,omitempty"` // inputs for connectors
 	Frames   []string          `json:"frames,omitempty"` // origins that may frame the pages; "*" only by switch
-	Next     string            `json:"next,omitempty"`   // origin that the browser goes to at the end, for form-action
+	Next     []string          `json:"next,omitempty"`   // origins that the browser may go to at the end, for form-action
 	Page     string            `json:"page,omitempty"`   // path of the session's page, ends in "/"
 	Marker   string            `json:"marker,omitempty"` // sandbox steering, "sandbox:cancel;person=bo"
 	Layout   string            `json:"layout,omitempty"`

@@ -29,6 +29,7 @@ type Account struct {
 	WebhookSecret Secret                     `json:"-"`                       // Standard Webhooks secret, "whsec_…"; stored sealed
 	Keep          time.Duration              `json:"keep,omitempty"`          // how long personal data stays after the end; default 24 h, at least 5 min
 	WebhookEmail  string                     `json:"webhook_email,omitempty"` // "thin" or "full"; "" is thin in live, full in test
+	Limits        Limits                     `json:"limits"`
 	Switches      Switches                   `json:"switches"`
 	Configs       []Config                   `json:"configs,omitempty"`
 	Auto          string                     `json:"auto,omitempty"` // sandbox ladder, tier 50
@@ -40,6 +41,13 @@ type Config struct {
 	ID       string                     `json:"id"` // "" is what counts when a request names none
 	Layout   string                     `json:"layout,omitempty"`
 	Webhooks map[eid.Environment]string `json:"webhooks,omitempty"`
+}
+
+// Limits are how often each key of an account may call, in a second and on one
+// node; twice as often for a moment. Zero takes the default.
+type Limits struct {
+	Setups int `json:"setups,omitempty"` // of new sessions; default 50
+	Reads  int `json:"reads,omitempty"`  // of results; default 200
 }
 
 // Switches make the ZignSec API behave as one of its older or newer clients

@@ -103,6 +103,7 @@ type AccountConfig struct {
 	WebhookSecretFile string         `yaml:"webhook_secret_file"` // whsec_…; signs Standard Webhooks headers. Required with notifications
 	WebhookEmail      string         `yaml:"webhook_email"`       // thin or full; default thin for live keys, full for test keys
 	Keep              time.Duration  `yaml:"keep"`                // how long personal data stays after the end; 5m to 720h, default sessions.keep
+	Limits            LimitsConfig   `yaml:"limits"`
 	Switches          SwitchesConfig `yaml:"switches"`
 	Configs           []ConfigConfig `yaml:"configs"` // what a request chooses by its configid
 }
@@ -121,6 +122,13 @@ type ConfigConfig struct {
 type KeyConfig struct {
 	Environment string `yaml:"environment"` // test or live. Required
 	File        string `yaml:"file"`        // a UUID in a file. Required
+}
+
+// LimitsConfig is how often each key of an account may call, in a second and
+// on one node; twice as often for a moment. Above it, the answer is 429.
+type LimitsConfig struct {
+	Setups int `yaml:"setups"` // of new sessions; 1 to 100000, default 50
+	Reads  int `yaml:"reads"`  // of results; 1 to 100000, default 200
 }
 
 // SwitchesConfig makes the ZignSec API behave as an older or newer client

@@ -61,6 +61,11 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	if n := a.Switches.WebhookMaxAttempts; n != 0 && n != 3 && n != 20 {
 		k.doc.Report(at+".switches.webhook_max_attempts", "%d is neither 20 nor 3", n)
 	}
+	for name, n := range map[string]int{"setups": a.Limits.Setups, "reads": a.Limits.Reads} {
+		if n < 0 || n > 100_000 {
+			k.doc.Report(at+".limits."+name, "%d must be between 1 and 100000", n)
+		}
+	}
 	if a.Keep != 0 && (a.Keep < 5*time.Minute || a.Keep > 720*time.Hour) {
 		k.doc.Report(at+".keep", "%s must be between 5m and 720h", a.Keep)
 	}
@@ -171,7 +176,7 @@ func readMaster(path string) ([]byte, error) {
 func (a *AccountConfig) record() (*relying.Account, error) {
 	out := &relying.Account{ID: a.ID, Name: a.Name, Language: a.Language, Hosts: a.Hosts, Frames: a.Frames,
 		AllowedIPs: a.AllowedIPs, WebhookEmail: a.WebhookEmail, Keep: a.Keep,
-		Webhooks: addresses(a.WebhookTest, a.WebhookLive), Switches: relying.Switches{
+		Webhooks: addresses(a.WebhookTest, a.WebhookLive), Limits: relying.Limits(a.Limits), Switches: relying.Switches{
 			DropStateOnSuccess: a.Switches.DropStateOnSuccess, LegacyErrorStatus: a.Switches.LegacyErrorStatus,
 			PostMessageJSON: a.Switches.PostMessageJSON, TargetErrorDetails: a.Switches.TargetErrorDetails,
 			HMACHexUpper: a.Switches.HMACHexUpper, IdentificationDateLocal: a.Switches.IdentificationDateLocal,

@@ -151,9 +151,10 @@ func (c *core) routes(p parts) (http.Handler, error) {
 		return nil, err
 	}
 	api := zignsec.New(zignsec.Config{Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
-		Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string) error {
-			_, err := safehttp.CheckURL(raw, p.policy(env))
-			return err
+		Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string, browser bool) (*url.URL, error) {
+			policy := p.policy(env)
+			policy.AnyPort = policy.AnyPort || browser
+			return safehttp.CheckURL(raw, policy)
 		}})
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/", static)

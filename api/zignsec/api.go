@@ -6,17 +6,21 @@ package zignsec
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/limit"
 	"eidgate/relying"
 )
 
@@ -43,58 +47,122 @@ type Config struct {
 	Accounts relying.Directory
 	Has      func(*relying.Account, eid.Environment, eid.EID) bool // whether an eID is configured for an account
 	Public   string                                                // address of the hosted pages, no slash at the end
-	CheckURL func(env eid.Environment, raw string) error
+	// CheckURL refuses addresses that may not be used; those for browsers may
+	// have any port.
+	CheckURL func(env eid.Environment, raw string, browser bool) (*url.URL, error)
 	Client   func(*http.Request) netip.Addr
 	Now      func() time.Time
+	Clock    func() time.Time // optional: of this machine, for limits, which a sandbox's clock shall not move; default time.Now
 	NewID    func() string
 	Log      *slog.Logger
 }
 
 // An API answers the calls of relying parties' servers.
 type API struct {
-	c    Config
-	rate rate
+	c                             Config
+	polls, reads, setups, guesses *limit.Limiter
 }
 
+// Limits (§16). Those of a key are the account's, where it has its own.
+var (
+	pollRate  = limit.Rate{PerSecond: 2, Burst: 5}            // of one session's result
+	readRate  = limit.Rate{PerSecond: 200, Burst: 400}        // of results with one key
+	setupRate = limit.Rate{PerSecond: 50, Burst: 100}         // of sessions with one key
+	guessRate = limit.Rate{PerSecond: 10.0 / 60.0, Burst: 10} // of unknown keys from one address
+)
+
 // New makes an API.
-func New(c Config) *API { return &API{c: c, rate: rate{seen: map[string]time.Time{}}} }
+func New(c Config) *API {
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	return &API{c: c, polls: limit.New(1 << 16), reads: limit.New(1 << 12), setups: limit.New(1 << 12), guesses: limit.New(1 << 14)}
+}
+
+// take lets a caller come once; perSecond replaces the rate if it is not 0.
+func (a *API) take(l *limit.Limiter, who string, r limit.Rate, perSecond int, refused error) error {
+	if perSecond > 0 {
+		r = limit.Rate{PerSecond: float64(perSecond), Burst: 2 * perSecond}
+	}
+	if wait := l.Take(who, r, a.c.Clock()); wait > 0 {
+		return &tooMany{refused, wait}
+	}
+	return nil
+}
 
 type caller = relying.Caller
 
 // ServeHTTP answers everything below /v2 but the hosted pages. Paths are
-// read without regard to case, doubled slashes and a slash at the end.
+// read without regard to case, doubled slashes and a slash at the end. No
+// other site's script may call it: a key does not belong into a browser.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer func() {
-		if r.MultipartForm != nil {
-			_ = r.MultipartForm.RemoveAll() // best effort
-		}
-	}()
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	err := a.route(w, r, segments(r.URL.Path))
+	w.Header().Set("Cache-Control", "no-store")
+	path := segments(r.URL.Path)
+	c, err := a.serve(w, r, a.find(path))
 	if err == nil {
 		return
 	}
 	p := problemOf(err)
 	if p == nil {
 		a.c.Log.ErrorContext(r.Context(), "api call failed", "api", Name, "error", err)
-		p = &problem{http.StatusInternalServerError, wireError{"Internal Exception", "An error of this server. The log has it under the trace id of this answer."}}
+		p = &problem{status: http.StatusInternalServerError,
+			wireError: wireError{"Internal Exception", "An error of this server. Its log has more, under the X-Trace-Id of this answer."}}
 	}
+	if p.id == "" {
+		p.id = a.c.NewID()
+	}
+	if c.Account != nil {
+		a.c.Log.InfoContext(r.Context(), "api call refused", "api", Name, "account", c.Account, "id", p.id, "code", p.Code, "status", p.status)
+	}
+	a.refuse(w, c, p, err, len(path) > 0 && path[0] == "eid" && r.Method == http.MethodPost)
+}
+
+// serve lets the one endpoint of a path do its work.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, e endpoint) (caller, error) {
+	if e == nil {
+		return caller{}, errPath
+	}
+	c, err := a.authenticate(r)
+	if err != nil {
+		return caller{}, err
+	}
+	call, ok := e[r.Method]
+	if !ok {
+		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(e)), ", "))
+		return c, errMethod
+	}
+	return c, call(w, r, c)
+}
+
+// refuse writes what a caller gets instead of an answer. That of a setup has
+// its shape, with an id that the log knows (§6.3).
+func (a *API) refuse(w http.ResponseWriter, c caller, p *problem, err error, setup bool) {
+	h := w.Header()
 	h.Set("X-Eidgate-Error", p.Code)
+	if t := (*tooMany)(nil); errors.As(err, &t) {
+		h.Set("Retry-After", strconv.Itoa(int((t.after+time.Second-1)/time.Second)))
+	}
 	status := p.status
-	if c, ok := callerOf(r); ok && c.Account.Switches.LegacyErrorStatus && status >= 400 && status < 500 && status != 401 && status != 404 {
+	if c.Account != nil && c.Account.Switches.LegacyErrorStatus && status >= 400 && status < 500 && status != 401 && status != 404 {
 		status = http.StatusOK
 	}
-	if p.status == http.StatusTooManyRequests {
-		h.Set("Retry-After", "1")
+	if setup {
+		write(w, status, setupAnswer{ID: p.id, Errors: []wireError{p.wireError}})
+		return
 	}
-	write(w, status, setupAnswer{ID: a.c.NewID(), Errors: []wireError{p.wireError}})
+	write(w, status, plainAnswer{ID: p.id, Errors: []wireError{p.wireError}})
+}
+
+// plainAnswer is what every answer has at least.
+type plainAnswer struct {
+	ID     string      `json:"id"`
+	Errors []wireError `json:"errors"`
 }
 
 // segments are the parts of a path, in lower case.
 func segments(path string) []string {
 	var out []string
-	for _, s := range strings.Split(strings.ToLower(path), "/") {
+	for s := range strings.SplitSeq(strings.ToLower(path), "/") {
 		if s != "" {
 			out = append(out, s)
 		}
@@ -105,49 +173,55 @@ func segments(path string) []string {
 	return out
 }
 
-func (a *API) route(w http.ResponseWriter, r *http.Request, s []string) error {
-	if len(s) == 0 {
-		return errPath
+// An endpoint is what a path can do, by HTTP method.
+type endpoint map[string]func(http.ResponseWriter, *http.Request, caller) error
+
+// find is what stands at a path; nil if there is nothing.
+func (a *API) find(path []string) endpoint {
+	with := func(f func(http.ResponseWriter, *http.Request, caller, string) error, arg string) func(http.ResponseWriter, *http.Request, caller) error {
+		return func(w http.ResponseWriter, r *http.Request, c caller) error { return f(w, r, c, arg) }
 	}
-	c, err := a.authenticate(r)
-	if err != nil {
-		return err
-	}
-	*r = *r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
 	switch {
-	case s[0] == "eid" && len(s) >= 2 && r.Method == http.MethodPost:
-		return a.create(w, r, c, strings.Join(s[1:], "/"))
-	case s[0] == "eid" && len(s) == 2 && r.Method == http.MethodGet:
-		return a.result(w, r, c, s[1])
-	case s[0] == "bankidse" && len(s) == 2:
-		return a.headless(w, r, c, s[1])
-	case s[0] == "eid":
-		return errMethod
+	case len(path) == 2 && path[0] == "eid":
+		return endpoint{http.MethodPost: with(a.create, path[1]), http.MethodGet: with(a.result, path[1])}
+	case len(path) == 3 && path[0] == "eid": // smartid/auth
+		return endpoint{http.MethodPost: with(a.create, path[1]+"/"+path[2])}
+	case len(path) == 2 && path[0] == "bankidse":
+		switch path[1] {
+		case "authenticate":
+			return endpoint{http.MethodPost: with(a.start, "sbid-another")}
+		case "sign":
+			return endpoint{http.MethodPost: with(a.start, "sbid-sign")}
+		case "collect":
+			return endpoint{http.MethodGet: a.collect}
+		case "cancel":
+			return endpoint{http.MethodPost: a.cancel}
+		}
 	}
-	return errPath
+	return nil
 }
 
-type callerKey struct{}
-
-func callerOf(r *http.Request) (caller, bool) {
-	c, ok := r.Context().Value(callerKey{}).(caller)
-	return c, ok
-}
-
-// authenticate reads the bare token of the Authorization header (§2.1).
+// authenticate reads the bare token of the Authorization header (§2.1). A
+// known one is accepted however many unknown ones its address has sent, so
+// that nobody can lock its owner out.
 func (a *API) authenticate(r *http.Request) (caller, error) {
 	token := strings.TrimSpace(r.Header.Get("Authorization"))
 	if len(token) > 7 && strings.EqualFold(token[:7], "bearer ") {
 		token = strings.TrimSpace(token[7:])
 	}
-	if len(token) != 36 {
-		return caller{}, relying.ErrUnknown
+	c, err := caller{}, relying.ErrUnknown
+	if len(token) == 36 {
+		c, err = a.c.Accounts.Caller(r.Context(), token)
 	}
-	c, err := a.c.Accounts.Caller(r.Context(), token)
-	if err != nil {
+	switch {
+	case errors.Is(err, relying.ErrUnknown):
+		if err := a.take(a.guesses, a.c.Client(r).String(), guessRate, 0, errGuesses); err != nil {
+			return c, err
+		}
+		return c, relying.ErrUnknown
+	case err != nil:
 		return c, err
-	}
-	if !addressAllowed(c.Account.AllowedIPs, a.c.Client(r)) {
+	case !addressAllowed(c.Account.AllowedIPs, a.c.Client(r)):
 		return c, errIP
 	}
 	return c, nil
@@ -195,35 +269,6 @@ func masked(a, mask netip.Addr) [4]byte {
 		x[i] &= m[i]
 	}
 	return x
-}
-
-// rate lets one session be read about once a second (§16).
-type rate struct {
-	mu   sync.Mutex
-	seen map[string]time.Time
-}
-
-const (
-	rateEach  = 250 * time.Millisecond
-	rateBurst = 2 * time.Second
-)
-
-// allow is a leaky bucket: each read costs rateEach, rateBurst may be ahead.
-func (r *rate) allow(id string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.seen) > 50_000 {
-		clear(r.seen)
-	}
-	at := r.seen[id]
-	if at.Before(now) {
-		at = now
-	}
-	if at.Sub(now) > rateBurst {
-		return false
-	}
-	r.seen[id] = at.Add(rateEach)
-	return true
 }
 
 func write(w http.ResponseWriter, status int, v any) {

@@ -1,11 +1,15 @@
 package zignsec
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/mail"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,12 +21,14 @@ import (
 	"eidgate/relying"
 )
 
-// Limits of texts to sign, in characters of base64 (§5.3).
+// Limits of texts to sign, in characters of base64, and of what is only kept
+// (§5).
 const (
 	maxVisible = 40_000
 	maxHidden  = 200_000
 	maxRelay   = 2048
 	maxCustom  = 8192
+	maxLayout  = 100
 )
 
 // setupAnswer is the answer to a setup (§6.1, §6.3).
@@ -50,76 +56,73 @@ type payload struct {
 	LocalDate   bool   `json:"local_date,omitempty"`
 	Details     bool   `json:"details,omitempty"`
 	MessageText bool   `json:"message_text,omitempty"`
-	Headless    bool   `json:"headless,omitempty"`
 }
 
 // create sets up a browser workflow (§5, §6).
 func (a *API) create(w http.ResponseWriter, r *http.Request, c caller, selector string) error {
-	p, err := decode(r)
+	n, ms, err := a.prepare(w, r, c, selector, false)
 	if err != nil {
 		return err
 	}
-	ms, err := a.choose(selector, c)
-	if err != nil {
-		return err
-	}
-	n, err := a.session(p, c, ms)
-	if err != nil {
-		return err
-	}
-	n.ID = a.c.NewID()
 	page := ms[0].name
-	if len(ms) > 1 || len(selector) == 2 {
+	if len(selector) == 2 {
 		page = selector
 	}
+	n.ID = a.c.NewID()
 	n.Spec.Page = "/v2/Hosted/" + n.ID + "/" + page + "/"
 	s, err := a.c.Broker.Create(r.Context(), *n)
 	if err != nil {
 		return err
-	}
-	if c.Key.Environment == eid.Test {
-		if unknown := p.unknown(); unknown != "" {
-			w.Header().Set("X-Eidgate-Warning", "ignored parameters: "+unknown)
-		}
 	}
 	to := a.c.Public + n.Spec.Page
 	write(w, http.StatusOK, setupAnswer{ID: s.ID, Errors: []wireError{}, RedirectURL: &to})
 	return nil
 }
 
-// known are the parameters that have a meaning; all others are ignored (§2.2).
-var known = map[string]bool{"configid": true, "relaystate": true, "target": true, "targeterror": true, "webhook": true,
-	"webhookemail": true, "language": true, "layout": true, "custom": true, "personalnumber": true, "uservisibledata": true,
-	"usernonvisibledata": true, "lookuppersonaddress": true, "environment": true, "orderref": true, "enduserip": true, "enduserinfo": true}
-
-// unknown names what was ignored, as far as the names are plain.
-func (p params) unknown() string {
-	var out []string
-	for k := range p {
-		if !known[k] && len(k) <= 40 && strings.Trim(k, "abcdefghijklmnopqrstuvwxyz0123456789.") == "" && len(out) < 10 {
-			out = append(out, k)
+// prepare reads and checks a request for a session, with pages or headless.
+func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector string, headless bool) (*broker.NewSession, []method, error) {
+	if err := a.take(a.setups, c.Key.ID, setupRate, c.Account.Limits.Setups, errSetups); err != nil {
+		return nil, nil, err
+	}
+	p, err := decode(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	ms, err := a.choose(selector, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := a.session(p, c, ms, headless)
+	if err != nil {
+		return nil, nil, err
+	}
+	if names := strings.Join(p.ignored(), ", "); names != "" {
+		n.Notes = []string{"parameters without a meaning here: " + names}
+		if c.Key.Environment == eid.Test {
+			w.Header().Set("X-Eidgate-Warning", "ignored parameters: "+names)
 		}
 	}
-	return strings.Join(out, ", ")
+	return n, ms, nil
 }
 
 // session turns parameters into what the broker is asked for.
-func (a *API) session(p params, c caller, ms []method) (*broker.NewSession, error) {
-	cfg, err := c.Account.Config(p["configid"])
+func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.NewSession, error) {
+	config := strings.ToLower(p["configid"])
+	cfg, err := c.Account.Config(config)
 	if err != nil {
-		return nil, bad("MISSING_CONFIG", "The account has no configuration of that configid.")
+		return nil, bad("MISSING_CONFIG", "The account has no configuration of that configid. Leave it out, or send one that the account has.")
 	}
-	pay, err := a.payload(p, c, cfg)
+	pay, err := payloadOf(p, c, cfg)
 	if err != nil {
 		return nil, err
 	}
-	n := &broker.NewSession{Caller: c, API: Name, Config: p["configid"], Purpose: ms[0].purpose,
+	n := &broker.NewSession{Caller: c, API: Name, Config: config, Purpose: ms[0].purpose,
 		Language: language(p["language"], c.Account.Language)}
 	if n.Spec.Pinned, err = a.number(p["personalnumber"], ms[0]); err != nil {
 		return nil, err
 	}
 	if ms[0].purpose == eid.Sign {
-		if n.Spec.Pinned == "" {
+		if n.Spec.Pinned == "" && !headless {
 			return nil, bad("INVALID_PERSONALNUMBER", "personalnumber is missing: a signature names who signs.")
 		}
 		if p["uservisibledata"] == "" {
@@ -141,84 +144,120 @@ func (a *API) session(p params, c caller, ms []method) (*broker.NewSession, erro
 	if n.Spec.Layout == "" {
 		n.Spec.Layout = cfg.Layout
 	}
-	if t, err := url.Parse(pay.Target); err == nil && pay.Target != "" {
-		n.Spec.Host, n.Spec.Next = t.Hostname(), t.Scheme+"://"+t.Host
+	if err := a.addresses(pay, c, &n.Spec); err != nil {
+		return nil, err
 	}
-	n.Spec.Frames = frames(c.Account, n.Spec.Next)
 	if strings.HasPrefix(pay.Custom, "sandbox:") && c.Key.Environment == eid.Test {
 		n.Spec.Marker = pay.Custom
+	}
+	if headless {
+		n.Spec.Headless, n.Spec.Page = true, "/"
+		if ip := p["enduserip"]; ip != "" {
+			if _, err := netip.ParseAddr(ip); err != nil {
+				return nil, bad("INVALID_IP", "endUserIp is not an address: send that of the person's device, such as 203.0.113.7.")
+			}
+			n.Spec.Params = map[string]string{"end_user_ip": ip}
+		}
 	}
 	n.Spec.Payload, err = json.Marshal(pay)
 	return n, err
 }
 
-// frames are the origins that may frame the pages: those of the account, else
-// that of target; any only by an explicit switch.
-func frames(acc *relying.Account, target string) []string {
+// addresses checks where browsers and notifications are sent, and settles who
+// may frame the pages: the account's origins, else that of target; any only by
+// an explicit switch.
+func (a *API) addresses(pay *payload, c caller, spec *broker.Spec) error {
+	target, err := a.target(&pay.Target, c, "INVALID_TARGET")
+	if err != nil {
+		return err
+	}
+	failed, err := a.target(&pay.TargetError, c, "INVALID_TARGETERROR")
+	if err != nil {
+		return err
+	}
+	if target != nil {
+		spec.Host = target.Hostname()
+		spec.Next = append(spec.Next, origin(target))
+		spec.Frames = []string{origin(target)}
+	}
+	if failed != nil && (target == nil || origin(failed) != origin(target)) {
+		spec.Next = append(spec.Next, origin(failed))
+	}
 	switch {
-	case acc.Switches.WildcardFrameOrigin:
-		return []string{"*"}
-	case len(acc.Frames) > 0:
-		return acc.Frames
-	case target != "":
-		return []string{target}
+	case c.Account.Switches.WildcardFrameOrigin:
+		spec.Frames = []string{"*"}
+	case len(c.Account.Frames) > 0:
+		spec.Frames = c.Account.Frames
+	}
+	if pay.Webhook == "" {
+		return nil
+	}
+	u, err := a.c.CheckURL(c.Key.Environment, pay.Webhook, false)
+	switch {
+	case err != nil:
+		return bad("INVALID_WEBHOOK", "The webhook cannot be used: "+err.Error()+".")
+	case u.Fragment != "":
+		return bad("INVALID_WEBHOOK", "The webhook cannot be used: a fragment is never sent.")
 	}
 	return nil
 }
 
-func (a *API) payload(p params, c caller, cfg *relying.Config) (*payload, error) {
+// target checks where a browser is to be sent at the end; nil for nowhere. What
+// a header cannot carry is escaped, all else stays as it was written.
+func (a *API) target(raw *string, c caller, code string) (*url.URL, error) {
+	if *raw == "" {
+		return nil, nil //nolint:nilnil // nowhere is not an error
+	}
+	u, err := a.c.CheckURL(c.Key.Environment, *raw, true)
+	if err != nil {
+		return nil, bad(code, "The address cannot be used: "+err.Error()+".")
+	}
+	if h := c.Account.Hosts; len(h) > 0 && !slices.ContainsFunc(h, func(h string) bool { return strings.EqualFold(h, u.Hostname()) || strings.EqualFold(h, u.Host) }) {
+		return nil, bad(code, "The account may not send people to this host. Add it to the account's hosts.")
+	}
+	if strings.ContainsFunc(*raw, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		*raw = ascii(u.String())
+	}
+	return u, nil
+}
+
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// ascii escapes what is left of other characters.
+func ascii(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if s[i] < utf8.RuneSelf {
+			b.WriteByte(s[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		}
+	}
+	return b.String()
+}
+
+// payloadOf takes what is kept for the end of the session. A webhook of the
+// request goes before that of its configuration, and that before the account's
+// (§10).
+func payloadOf(p params, c caller, cfg *relying.Config) (*payload, error) {
 	sw, env := c.Account.Switches, c.Key.Environment
-	pay := &payload{Target: p["target"], TargetError: p["targeterror"], RelayState: p["relaystate"], Webhook: p["webhook"],
-		Email: p["webhookemail"], Custom: p["custom"], Lookup: p.yes("lookuppersonaddress"), Attempts: sw.WebhookMaxAttempts,
+	pay := &payload{Target: p["target"], TargetError: p["targeterror"], RelayState: p["relaystate"],
+		Webhook: cmp.Or(p["webhook"], cfg.Webhooks[env], c.Account.Webhooks[env]),
+		Email:   p["webhookemail"], Custom: p["custom"], Lookup: p.yes("lookuppersonaddress"), Attempts: sw.WebhookMaxAttempts,
 		UpperHex: sw.HMACHexUpper, HMAC: !sw.NoWebhookHMAC, DropState: sw.DropStateOnSuccess, EchoCustom: sw.EchoCustom,
 		LocalDate: sw.IdentificationDateLocal, Details: sw.TargetErrorDetails, MessageText: sw.PostMessageJSON,
 		EmailFull: c.Account.WebhookEmail == "full" || c.Account.WebhookEmail == "" && env == eid.Test}
-	for _, u := range []struct{ value, code string }{{pay.Target, "INVALID_TARGET"}, {pay.TargetError, "INVALID_TARGETERROR"}, {pay.Webhook, "INVALID_WEBHOOK"}} {
-		if u.value == "" {
-			continue
-		}
-		if err := a.c.CheckURL(env, u.value); err != nil {
-			return nil, bad(u.code, "The address cannot be used: "+err.Error())
-		}
-		if u.code != "INVALID_WEBHOOK" && !hostAllowed(c.Account, u.value) {
-			return nil, bad(u.code, "The account may not send people to this host. Add it to the account's hosts.")
-		}
-		if u.code == "INVALID_WEBHOOK" && strings.Contains(u.value, "#") {
-			return nil, bad(u.code, "The address cannot be used: a fragment is never sent.")
-		}
-	}
-	if pay.Webhook == "" {
-		pay.Webhook = cfg.Webhooks[env]
-	}
-	if pay.Webhook == "" {
-		pay.Webhook = c.Account.Webhooks[env]
-	}
-	if pay.Email != "" && !address(pay.Email) {
+	switch {
+	case pay.Email != "" && !address(pay.Email):
 		return nil, bad("INVALID_REQUEST", "webhook_email is not one plain mail address.")
-	}
-	if len(pay.RelayState) > maxRelay || strings.ContainsFunc(pay.RelayState, unicode.IsControl) {
+	case utf8.RuneCountInString(pay.RelayState) > maxRelay || strings.ContainsFunc(pay.RelayState, unicode.IsControl):
 		return nil, bad("INVALID_REQUEST", "relaystate may have 2048 characters, none of them a control character.")
-	}
-	if len(pay.Custom) > maxCustom {
+	case utf8.RuneCountInString(pay.Custom) > maxCustom:
 		return nil, bad("INVALID_REQUEST", "custom may have 8192 characters.")
+	case utf8.RuneCountInString(p["layout"]) > maxLayout:
+		return nil, bad("INVALID_REQUEST", "layout may have 100 characters.")
 	}
 	return pay, nil
-}
-
-func hostAllowed(acc *relying.Account, raw string) bool {
-	if len(acc.Hosts) == 0 {
-		return true
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return false
-	}
-	for _, h := range acc.Hosts {
-		if strings.EqualFold(h, u.Hostname()) || strings.EqualFold(h, u.Host) {
-			return true
-		}
-	}
-	return false
 }
 
 // address takes one mail address without a display name.
@@ -230,26 +269,34 @@ func address(s string) bool {
 	return err == nil && a.Address == s
 }
 
-// number checks a personal number by shape and date, never by checksum.
+// number checks a personal number by shape and date, never by checksum. It may
+// be written with blanks, hyphens and full stops anywhere.
 func (a *API) number(text string, m method) (eid.Number, error) {
-	if text == "" {
+	if text == "" || m.number == "" {
 		return "", nil
 	}
-	if m.number == "" {
-		return "", nil
+	info, err := natid.Parse(m.number, without(text, unicode.IsSpace), a.c.Now())
+	if err != nil {
+		info, err = natid.Parse(m.number, without(text, func(r rune) bool { return unicode.IsSpace(r) || r == '-' || r == '.' }), a.c.Now())
 	}
-	digits := strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
+	if err != nil {
+		return "", bad("INVALID_PERSONALNUMBER", "The given number is an invalid "+kinds[m.number]+".")
+	}
+	return eid.Number(info.Normalized), nil
+}
+
+// kinds name the numbers of each country, for the person who reads the error;
+// the number itself stays out of it.
+var kinds = map[string]string{"SE": "Swedish personal number (YYYYMMDDNNNN)", "DK": "Danish CPR Number (DDMMYYNNNN)",
+	"NO": "Norwegian national number (DDMMYYNNNNN)", "FI": "Finnish identity code (DDMMYY-NNNC)"}
+
+func without(s string, drop func(rune) bool) string {
+	return strings.Map(func(r rune) rune {
+		if drop(r) {
 			return -1
 		}
 		return r
-	}, text)
-	info, err := natid.Parse(m.number, digits, a.c.Now())
-	if err != nil {
-		kind := map[string]string{"SE": "Swedish personal number (YYYYMMDDNNNN)", "DK": "Danish CPR Number", "NO": "Norwegian national number", "FI": "Finnish identity code"}[m.number]
-		return "", bad("INVALID_PERSONALNUMBER", "The given number is an invalid "+kind+".")
-	}
-	return eid.Number(info.Normalized), nil
+	}, s)
 }
 
 // texts reads what is to be signed: base64 of UTF-8, with bounds.
@@ -260,31 +307,33 @@ func texts(p params) (*connector.Texts, error) {
 		limit     int
 		into      *eid.Text
 	}{{"userVisibleData", "uservisibledata", maxVisible, &t.Visible}, {"userNonVisibleData", "usernonvisibledata", maxHidden, &t.NonShown}} {
-		text := strings.Map(func(r rune) rune {
-			if r == ' ' { // a "+" that a form has turned into a blank
-				return '+'
-			}
-			if unicode.IsSpace(r) {
-				return -1
-			}
-			return r
-		}, p[x.key])
+		text := p[x.key]
 		if text == "" {
 			continue
 		}
-		if len(text) > x.limit {
-			return nil, bad("INVALID_REQUEST", x.name+" is longer than the allowed number of base64 characters.")
+		if len(without(text, unicode.IsSpace)) > x.limit {
+			return nil, bad("INVALID_REQUEST", fmt.Sprintf("%s is longer than %d characters of base64.", x.name, x.limit))
 		}
-		raw, err := base64.StdEncoding.DecodeString(text)
-		if err != nil || !utf8.Valid(raw) {
+		if *x.into = unbase64(text); len(*x.into) == 0 {
 			return nil, bad("INVALID_REQUEST", x.name+" is not the base64 of UTF-8 text.")
 		}
-		*x.into = raw
 	}
 	if t.Visible == nil && t.NonShown == nil {
 		return nil, nil //nolint:nilnil // no texts is not an error
 	}
 	return &t, nil
+}
+
+// unbase64 reads UTF-8; nil if it is none. A blank may be a "+" that its sender
+// did not escape for a form, else it is folding.
+func unbase64(text string) []byte {
+	for _, blank := range []string{"+", ""} {
+		raw, err := base64.StdEncoding.DecodeString(without(strings.ReplaceAll(text, " ", blank), unicode.IsSpace))
+		if err == nil && utf8.Valid(raw) {
+			return raw
+		}
+	}
+	return nil
 }
 
 // languages maps what clients send, and country codes that they mean by it.

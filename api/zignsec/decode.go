@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,8 +18,8 @@ import (
 const maxBody = 1 << 20
 
 var (
-	errTooLarge = errors.New("the body is larger than 1 MiB")
-	errBody     = errors.New("the body is neither JSON nor a form; send application/json or application/x-www-form-urlencoded")
+	errTooLarge = errors.New("body too large")
+	errBody     = errors.New("body not readable")
 )
 
 // params are a request's parameters under their canonical names: lower case,
@@ -29,9 +31,8 @@ type params map[string]string
 // text or not, JSON with single quotes, and the query string with less weight.
 func decode(r *http.Request) (params, error) {
 	out := params{}
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err == nil {
-		out.form(q)
+	if out.form(r.URL.RawQuery) != nil {
+		clear(out) // a query that cannot be read is no reason to refuse the body
 	}
 	if r.Body == nil {
 		return out, nil
@@ -43,96 +44,103 @@ func decode(r *http.Request) (params, error) {
 	if len(raw) > maxBody {
 		return nil, errTooLarge
 	}
-	return out, out.body(raw)
+	body := params{}
+	if err := body.body(raw); err != nil {
+		return nil, err
+	}
+	maps.Copy(out, body)
+	return out, nil
 }
 
 func (p params) body(raw []byte) error {
 	raw = bytes.TrimSpace(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
-	if len(raw) == 0 {
+	switch {
+	case len(raw) == 0:
+		return nil
+	case !utf8.Valid(raw), bytes.IndexByte([]byte(`[<"`), raw[0]) >= 0:
+		return errBody
+	case raw[0] != '{':
+		return p.form(string(raw))
+	case p.json("", raw) == nil:
 		return nil
 	}
-	if !utf8.Valid(raw) {
-		return errBody
+	clear(p)
+	strict, err := relax(raw)
+	if err != nil {
+		return err
 	}
-	if raw[0] == '{' {
-		return p.json(raw)
+	return p.json("", strict)
+}
+
+// form reads name=value&name=value in the order in which it is written. A name
+// that holds a line or a semicolon is another format's.
+func (p params) form(raw string) error {
+	for pair := range strings.SplitSeq(raw, "&") {
+		k, v, _ := strings.Cut(pair, "=")
+		name, err1 := url.QueryUnescape(k)
+		value, err2 := url.QueryUnescape(v)
+		if err1 != nil || err2 != nil || !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsAny(name, ";\r\n") {
+			return errBody
+		}
+		if name != "" {
+			p.set(name, value)
+		}
 	}
-	f, err := url.ParseQuery(string(raw))
-	if err != nil || raw[0] == '[' || raw[0] == '<' || raw[0] == '"' {
-		return errBody
-	}
-	p.form(f)
 	return nil
 }
 
-func (p params) form(f url.Values) {
-	for k, vs := range f {
-		p.set(k, vs[len(vs)-1])
+// json reads an object in the order in which it is written. Older clients nest
+// some parameters: one level is flattened, "requirement.cardreader".
+func (p params) json(prefix string, raw []byte) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := d.Token(); err != nil { // the brace, which the caller has seen
+		return errBody
 	}
-}
-
-func (p params) json(raw []byte) error {
-	var m map[string]json.RawMessage
-	if json.Unmarshal(raw, &m) != nil {
-		strict, err := relax(raw)
-		if err != nil || json.Unmarshal(strict, &m) != nil {
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		var v json.RawMessage
+		if err != nil || !ok || d.Decode(&v) != nil {
 			return errBody
 		}
-	}
-	for k, v := range m {
-		v = bytes.TrimSpace(v)
-		var s string
+		name = prefix + name
 		switch {
-		case len(v) == 0 || string(v) == "null":
-			continue
+		case string(v) == "null":
+			p.set(name, "")
 		case v[0] == '"':
+			var s string
 			if json.Unmarshal(v, &s) != nil {
 				return errBody
 			}
-		case v[0] == '{': // older clients nest some parameters; one level is flattened
-			var inner map[string]json.RawMessage
-			if json.Unmarshal(v, &inner) == nil {
-				flat := params{}
-				if again, err := json.Marshal(inner); err == nil && depth(v) == 1 && flat.json(again) == nil {
-					for ik, iv := range flat {
-						p.set(k+"."+ik, iv)
-					}
-				}
+			p.set(name, s)
+		case v[0] == '{' && prefix == "":
+			if err := p.json(name+".", v); err != nil {
+				return err
 			}
-			continue
-		case v[0] == '[':
-			continue
 		default:
-			s = string(v)
+			p.set(name, string(v))
 		}
-		p.set(k, s)
+	}
+	if _, err := d.Token(); err != nil {
+		return errBody
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errBody
 	}
 	return nil
 }
 
-// depth counts how deep objects are nested.
-func depth(raw []byte) int {
-	deepest, now := 0, 0
-	for _, b := range raw {
-		switch b {
-		case '{':
-			now++
-			deepest = max(deepest, now)
-		case '}':
-			now--
-		}
-	}
-	return deepest
-}
-
+// set takes a parameter; the last one of a name counts.
 func (p params) set(name, value string) {
 	name = canonical(name)
 	if a, ok := aliases[name]; ok {
 		name = a
 	}
-	if value != "" {
-		p[name] = value
+	if value == "" {
+		delete(p, name)
+		return
 	}
+	p[name] = value
 }
 
 var aliases = map[string]string{"identitynumber": "personalnumber"}
@@ -158,8 +166,28 @@ func (p params) yes(name string) bool {
 	return false
 }
 
-// relax turns JSON with single quotes, bare names and trailing commas into
-// JSON. It reads each byte once.
+// known are the parameters that have a meaning here; names below one that ends
+// in a full stop too.
+var known = []string{"configid", "custom", "enduserinfo", "enduserip", "environment", "language", "layout", "lookuppersonaddress",
+	"orderref", "personalnumber", "relaystate", "requirement.", "target", "targeterror", "usernonvisibledata", "uservisibledata",
+	"webhook", "webhookemail"}
+
+// ignored names what has no meaning, for the session's timeline (§2.2). What
+// does not look like a name may be somebody's data, and is not told.
+func (p params) ignored() []string {
+	var out []string
+	for k := range p {
+		if len(k) <= 40 && strings.Trim(k, "abcdefghijklmnopqrstuvwxyz.") == "" &&
+			!slices.ContainsFunc(known, func(n string) bool { return n == k || strings.HasSuffix(n, ".") && strings.HasPrefix(k, n) }) {
+			out = append(out, k)
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), 10)]
+}
+
+// relax turns JSON with single quotes, bare names, bare numbers of any form and
+// trailing commas into JSON. It reads each byte once.
 func relax(in []byte) ([]byte, error) {
 	var out bytes.Buffer
 	for i := 0; i < len(in); {
@@ -182,15 +210,15 @@ func relax(in []byte) ([]byte, error) {
 			}
 			out.WriteByte(c)
 			i++
-		case c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+		case bare(c):
 			j := i
-			for j < len(in) && (in[j] == '_' || in[j] == '-' || in[j] >= 'a' && in[j] <= 'z' || in[j] >= 'A' && in[j] <= 'Z' || in[j] >= '0' && in[j] <= '9') {
+			for j < len(in) && bare(in[j]) {
 				j++
 			}
-			word := string(in[i:j])
-			if word == "true" || word == "false" || word == "null" {
+			switch word := string(in[i:j]); word {
+			case "true", "false", "null":
 				out.WriteString(word)
-			} else {
+			default: // a number too: 0608914472 is none in JSON
 				out.WriteString(`"` + word + `"`)
 			}
 			i = j
@@ -200,6 +228,11 @@ func relax(in []byte) ([]byte, error) {
 		}
 	}
 	return out.Bytes(), nil
+}
+
+// bare says whether a name or a number may hold it without quotes.
+func bare(c byte) bool {
+	return c == '_' || c == '-' || c == '+' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
 // quoted copies one string with double quotes; n is what it took of the input.

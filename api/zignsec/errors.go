@@ -3,6 +3,7 @@ package zignsec
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"eidgate/broker"
 	"eidgate/eid"
@@ -19,13 +20,22 @@ type wireError struct {
 type problem struct {
 	status int
 	wireError
+	id string // of the session that it is about; "" for none
 }
 
 func (p *problem) Error() string { return p.Code }
 
 func bad(code, text string) *problem {
-	return &problem{http.StatusBadRequest, wireError{code, text}}
+	return &problem{status: http.StatusBadRequest, wireError: wireError{code, text}}
 }
+
+// A tooMany is an error of a caller who may come again after a while.
+type tooMany struct {
+	error
+	after time.Duration
+}
+
+func (t *tooMany) Unwrap() error { return t.error }
 
 // answers is the one table from errors to answers (§9.2, §9.3). What is not
 // in it is a 500 that tells the outside nothing.
@@ -35,21 +45,27 @@ var answers = []struct {
 	code, text string
 }{
 	{relying.ErrUnknown, 401, "INVALID_APPID", "The access token in the Authorization header is not known. Send it as it was issued, without a scheme word."},
-	{errIP, 403, "INVALID_IP", "Calls from this address are not allowed for the account."},
+	{errIP, 403, "INVALID_IP", "Calls from this address are not allowed for the account. Add it to the account's Allowed_IPs."},
 	{broker.ErrNotFound, 404, "SESSION_NOT_FOUND", "There is no such session, or its data have been erased."},
-	{broker.ErrMove, 400, "INVALID_REQUEST", "The session has ended already."},
-	{errTooLarge, 413, "INVALID_REQUEST", errTooLarge.Error()},
-	{errBody, 400, "INVALID_REQUEST", errBody.Error()},
-	{errMethod, 405, "INVALID_REQUEST", "This address takes another method."},
+	{broker.ErrMove, 400, "INVALID_REQUEST", "The session has ended already. Read its result."},
+	{errTooLarge, 413, "INVALID_REQUEST", "The body is larger than 1 MiB. Send less: a text to sign may have 40 000 characters of base64, a hidden one 200 000."},
+	{errBody, 400, "INVALID_REQUEST", "The body is neither JSON nor a form. Send application/json or application/x-www-form-urlencoded, in UTF-8."},
+	{errMethod, 405, "INVALID_REQUEST", "This address takes another method; the Allow header names it."},
 	{errPath, 404, "INVALID_REQUEST", "There is nothing at this address. Set up a session with POST /v2/eid/{method}, read it with GET /v2/eid/{id}."},
-	{errRate, 429, "INVALID_REQUEST", "Too many reads of one session. Ask every two seconds, or use a webhook."},
+	{errPolls, 429, "INVALID_REQUEST", "Too many reads of one session. Ask every two seconds, or use a webhook."},
+	{errReads, 429, "INVALID_REQUEST", "Too many reads with this access token. Ask for each session every two seconds, or use webhooks."},
+	{errSetups, 429, "INVALID_REQUEST", "Too many new sessions with this access token. Wait as long as Retry-After says."},
+	{errGuesses, 429, "INVALID_APPID", "Too many unknown access tokens from this address. Wait as long as Retry-After says; a known token is still accepted."},
 }
 
 var (
-	errIP     = errors.New("address not allowed")
-	errMethod = errors.New("method not allowed")
-	errPath   = errors.New("no such address")
-	errRate   = errors.New("too many reads")
+	errIP      = errors.New("address not allowed")
+	errMethod  = errors.New("method not allowed")
+	errPath    = errors.New("no such address")
+	errPolls   = errors.New("too many reads of a session")
+	errReads   = errors.New("too many reads with a key")
+	errSetups  = errors.New("too many sessions with a key")
+	errGuesses = errors.New("too many unknown keys")
 )
 
 // problemOf finds the answer to an error; nil if the table has none.
@@ -60,14 +76,13 @@ func problemOf(err error) *problem {
 	}
 	for _, a := range answers {
 		if errors.Is(err, a.err) {
-			return &problem{a.status, wireError{a.code, a.text}}
+			return &problem{status: a.status, wireError: wireError{a.code, a.text}}
 		}
 	}
 	return nil
 }
 
-// failures is how each reason is told in a result (§9.2, §13.5). An upstream's
-// own word, where it has a code of this API, goes before.
+// failures is how each reason is told in a result (§9.2, §13.5).
 var failures = map[eid.Reason]wireError{
 	eid.Cancelled:          {"USER_CANCEL", "Action cancelled"},
 	eid.Declined:           {"INVALID_REQUEST", "The eID did not confirm the person."},
@@ -89,4 +104,17 @@ var failures = map[eid.Reason]wireError{
 	eid.BadAnswer:          {"INVALID_REQUEST", "The eID's answer could not be read."},
 	eid.BadRequest:         {"INVALID_PARAMETERS", "The eID does not take this request."},
 	eid.Internal:           {"INTERNAL_ERROR", "An error of this server."},
+}
+
+// failure says why a session has failed. An upstream's own word is told where
+// it has a code of this API, and where it is all there is to know of a refusal.
+func failure(s *broker.Session) wireError {
+	f := failures[s.Reason]
+	switch {
+	case s.Reason == eid.Unavailable && s.Code == "internalError":
+		return wireError{"INTERNAL_ERROR", "The eID had an error of its own."}
+	case s.Code != "" && (s.Reason == eid.Declined || s.Reason == eid.DocumentFailed):
+		f.Description += " Its own word: " + s.Code + "."
+	}
+	return f
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/netip"
 
 	"eidgate/broker"
 	"eidgate/connector"
@@ -31,11 +30,15 @@ type collectAnswer struct {
 	Lookup         string      `json:"LookupPersonAddressStatus,omitempty"`
 }
 
+// userInfo has all fields that clients know. BankID no longer tells the days
+// between which the eID is valid, and the address is what the party has sent.
 type userInfo struct {
 	PersonalNumber string `json:"personalNumber"`
 	GivenName      string `json:"givenName"`
 	Surname        string `json:"surname"`
 	Name           string `json:"name"`
+	NotBefore      string `json:"notBefore"`
+	NotAfter       string `json:"notAfter"`
 	IPAddress      string `json:"ipAddress"`
 }
 
@@ -43,75 +46,13 @@ type userInfo struct {
 var progress = map[string]string{"": "OUTSTANDING_TRANSACTION", "outstandingTransaction": "OUTSTANDING_TRANSACTION",
 	"noClient": "NO_CLIENT", "started": "STARTED"}
 
-func (a *API) headless(w http.ResponseWriter, r *http.Request, c caller, verb string) error {
-	want := http.MethodPost
-	if verb == "collect" {
-		want = http.MethodGet
-	}
-	switch verb {
-	case "authenticate", "sign", "collect", "cancel":
-	default:
-		return errPath
-	}
-	if r.Method != want {
-		return errMethod
-	}
-	p, err := decode(r)
+// start makes a session without pages and begins its order at once. A number is
+// not mandatory here, not for a signature either; one that is given pins the
+// person.
+func (a *API) start(w http.ResponseWriter, r *http.Request, c caller, selector string) error {
+	n, _, err := a.prepare(w, r, c, selector, true)
 	if err != nil {
 		return err
-	}
-	if verb == "authenticate" || verb == "sign" {
-		return a.start(w, r, c, p, verb == "sign")
-	}
-	s, err := a.c.Broker.ByRef(r.Context(), c.Account.ID, c.Key.Environment, eid.BankIDSE, connector.Ref(p["orderref"]))
-	if err != nil {
-		return err
-	}
-	if verb == "cancel" {
-		if _, err := a.c.Broker.Cancel(r.Context(), s.ID, broker.Handle{}); err != nil {
-			return err
-		}
-		write(w, http.StatusOK, struct {
-			ID     string      `json:"id"`
-			Errors []wireError `json:"errors"`
-		}{s.ID, []wireError{}})
-		return nil
-	}
-	return a.collect(w, r, s, p)
-}
-
-// start makes a session without pages and begins its order at once.
-func (a *API) start(w http.ResponseWriter, r *http.Request, c caller, p params, sign bool) error {
-	name := "sbid-another"
-	if sign {
-		name = "sbid-sign"
-	}
-	ms, err := a.choose(name, c)
-	if err != nil {
-		return err
-	}
-	if sign && p["personalnumber"] == "" { // here a number is not mandatory, and pins nobody if it is missing
-		m := ms[0]
-		m.purpose = eid.Identify
-		ms = []method{m}
-	}
-	n, err := a.session(p, c, ms)
-	if err != nil {
-		return err
-	}
-	if sign {
-		n.Purpose = eid.Sign
-		if p["uservisibledata"] == "" {
-			return bad("INVALID_REQUEST", "userVisibleData is missing: the base64 of the text to sign.")
-		}
-	}
-	n.Spec.Headless, n.Spec.Page = true, "/"
-	n.Spec.Params = map[string]string{}
-	if ip := p["enduserip"]; ip != "" {
-		if _, err := netip.ParseAddr(ip); err != nil {
-			return bad("INVALID_IP", "endUserIp is not an address.")
-		}
-		n.Spec.Params["end_user_ip"] = ip
 	}
 	s, err := a.c.Broker.Create(r.Context(), *n)
 	if err != nil {
@@ -123,8 +64,7 @@ func (a *API) start(w http.ResponseWriter, r *http.Request, c caller, p params, 
 	}
 	wait, ok := v.Step.(connector.Wait)
 	if v.Place != broker.AtStep || !ok {
-		f := failures[v.Failed]
-		return &problem{http.StatusBadGateway, f}
+		return &problem{startStatus(v.Failed), failure(&v.Session), s.ID}
 	}
 	refs, err := a.c.Broker.Refs(r.Context(), s.ID)
 	if err != nil {
@@ -137,13 +77,68 @@ func (a *API) start(w http.ResponseWriter, r *http.Request, c caller, p params, 
 	return nil
 }
 
-// collect tells the order's progress; a result once.
-func (a *API) collect(w http.ResponseWriter, r *http.Request, s *broker.Session, _ params) error {
-	out := collectAnswer{ID: s.ID, Errors: []wireError{}}
+// startStatus is the status of an order that could not be started (§9).
+func startStatus(r eid.Reason) int {
+	switch r {
+	case eid.Unavailable, eid.Refused, eid.BadAnswer:
+		return http.StatusBadGateway
+	case eid.Internal:
+		return http.StatusInternalServerError
+	}
+	return http.StatusBadRequest
+}
+
+// order finds the session of an orderRef. Those with pages are not found: what
+// their person does is not the caller's to answer or to stop.
+func (a *API) order(r *http.Request, c caller) (*broker.Session, *broker.Spec, error) {
+	p, err := decode(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	ref := p["orderref"]
+	if ref == "" {
+		return nil, nil, bad("INVALID_PARAMETERS", "orderRef is missing: send the one that Authenticate or Sign has answered.")
+	}
+	s, err := a.c.Broker.ByRef(r.Context(), c.Account.ID, c.Key.Environment, eid.BankIDSE, connector.Ref(ref))
+	if err != nil {
+		return nil, nil, err
+	}
 	spec, err := a.c.Broker.Spec(r.Context(), s)
+	if err == nil && (s.API != Name || !spec.Headless) {
+		err = broker.ErrNotFound
+	}
+	return s, spec, err
+}
+
+// cancel ends an order that nobody waits for any more.
+func (a *API) cancel(w http.ResponseWriter, r *http.Request, c caller) error {
+	s, _, err := a.order(r, c)
 	if err != nil {
 		return err
 	}
+	if s.State.Ended() {
+		return broker.ErrMove
+	}
+	if _, err := a.c.Broker.Cancel(r.Context(), s.ID, broker.Handle{}); err != nil {
+		return err
+	}
+	write(w, http.StatusOK, plainAnswer{ID: s.ID, Errors: []wireError{}})
+	return nil
+}
+
+// collect tells the order's progress; a result once.
+func (a *API) collect(w http.ResponseWriter, r *http.Request, c caller) error {
+	if err := a.take(a.reads, c.Key.ID, readRate, c.Account.Limits.Reads, errReads); err != nil {
+		return err
+	}
+	s, spec, err := a.order(r, c)
+	if err != nil {
+		return err
+	}
+	if err := a.take(a.polls, c.Account.ID+s.ID, pollRate, 0, errPolls); err != nil {
+		return err
+	}
+	out := collectAnswer{ID: s.ID, Errors: []wireError{}}
 	var pay payload
 	if err := json.Unmarshal(spec.Payload, &pay); err != nil {
 		return err
@@ -151,21 +146,22 @@ func (a *API) collect(w http.ResponseWriter, r *http.Request, s *broker.Session,
 	out.RelayState = pay.RelayState
 	switch s.State {
 	case broker.Failed:
-		out.Errors = []wireError{failures[s.Reason]}
+		out.Errors = []wireError{failure(s)}
 	case broker.Finished:
 		first, err := a.c.Broker.Note(r.Context(), s.ID, "collected")
 		if err != nil {
 			return err
 		}
 		if !first {
-			return bad("ALREADY_COLLECTED", "The result has been collected. It is given once.")
+			return &problem{http.StatusBadRequest, wireError{"ALREADY_COLLECTED", "The result has been collected. It is given once."}, s.ID}
 		}
 		who, evidence, err := a.c.Broker.Result(r.Context(), s)
 		if err != nil {
 			return err
 		}
 		out.ProgressStatus = "COMPLETE"
-		out.UserInfo = &userInfo{PersonalNumber: string(who.Number), GivenName: who.Given, Surname: who.Family, Name: who.Name}
+		out.UserInfo = &userInfo{PersonalNumber: string(who.Number), GivenName: who.Given, Surname: who.Family, Name: who.Name,
+			IPAddress: spec.Params["end_user_ip"]}
 		if n := node(evidence); n != nil {
 			out.Signature, out.OCSPResponse = n.Signature, n.OCSPResponse
 		}

@@ -1,6 +1,7 @@
 package zignsec
 
 import (
+	"net/http"
 	"strings"
 
 	"eidgate/broker"
@@ -49,8 +50,11 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 	s := strings.ReplaceAll(strings.ToLower(selector), "_", "-")
 	for _, m := range methods {
 		if strings.ReplaceAll(m.name, "_", "-") == s {
-			if m.eid == "" || !c.Account.Allows(m.eid) || !a.c.Has(c.Account, c.Key.Environment, m.eid) {
+			switch {
+			case m.eid == "" || !a.c.Has(c.Account, c.Key.Environment, m.eid):
 				return nil, bad("MISSING_CONFIG", "The account has no configuration for "+m.name+".")
+			case !c.Account.Allows(m.eid):
+				return nil, &problem{status: http.StatusForbidden, wireError: wireError{"MISSING_CONFIG", m.name + " is not enabled for the account. Add its eID to the account's list."}}
 			}
 			return []method{m}, nil
 		}

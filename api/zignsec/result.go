@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
+	_ "time/tzdata" // Europe/Stockholm, wherever the program runs
 
 	"eidgate/broker"
 	"eidgate/eid"
@@ -58,8 +60,14 @@ var providers = map[eid.EID]string{eid.BankIDSE: "BankIDSE", eid.BankIDNO: "Bank
 
 // result answers the reading of a session, as often as it is asked (§8).
 func (a *API) result(w http.ResponseWriter, r *http.Request, c caller, id string) error {
-	if !a.rate.allow(id, time.Now()) {
-		return errRate
+	if err := a.take(a.reads, c.Key.ID, readRate, c.Account.Limits.Reads, errReads); err != nil {
+		return err
+	}
+	if len(id) != 36 { // what is no id shall not fill the limiter's memory
+		return broker.ErrNotFound
+	}
+	if err := a.take(a.polls, c.Account.ID+id, pollRate, 0, errPolls); err != nil {
+		return err
 	}
 	s, err := a.c.Broker.Session(r.Context(), c.Account.ID, c.Key.Environment, id)
 	if err != nil {
@@ -106,7 +114,7 @@ func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []
 		}
 	case broker.Failed:
 		state = "ERROR"
-		e.Errors = []wireError{failures[s.Reason]}
+		e.Errors = []wireError{failure(s)}
 	}
 	if pay.EchoCustom {
 		e.Custom = pay.Custom
@@ -124,14 +132,21 @@ const dateForm = "2006-01-02T15:04:05.0000000Z07:00"
 func fill(who *eid.Identity, local bool) *identity {
 	at := who.At.UTC()
 	if local {
-		if zone, err := time.LoadLocation("Europe/Stockholm"); err == nil {
-			at = at.In(zone)
-		}
+		at = at.In(stockholm())
 	}
 	return &identity{CountryCode: who.Country, FirstName: who.Given, LastName: who.Family, FullName: who.Name,
 		PersonalNumber: string(who.Number), DateOfBirth: who.Birth, Age: who.Age, IDProviderName: providers[who.EID],
 		IdentificationDate: at.Format(dateForm), IDProviderRequestID: who.Request}
 }
+
+// stockholm is the local time that older results were written in.
+var stockholm = sync.OnceValue(func() *time.Location {
+	zone, err := time.LoadLocation("Europe/Stockholm")
+	if err != nil {
+		panic(err) // it is linked into the program
+	}
+	return zone
+})
 
 func node(evidence []eid.Evidence) *bankIDSE {
 	var n bankIDSE

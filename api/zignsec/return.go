@@ -3,6 +3,7 @@ package zignsec
 import (
 	"encoding/json"
 	"net/url"
+	"strings"
 
 	"eidgate/broker"
 	"eidgate/eid"
@@ -32,7 +33,7 @@ func Leave(s *broker.Session, spec *broker.Spec) (Return, error) {
 	m := message{Command: "zignsec_postback", Token: s.ID}
 	to := pay.Target
 	if s.State == broker.Failed {
-		f := failures[s.Reason]
+		f := failure(s)
 		m.ErrorCode, m.Error = f.Code, f.Description
 		if pay.TargetError != "" {
 			to = pay.TargetError
@@ -43,25 +44,37 @@ func Leave(s *broker.Session, spec *broker.Spec) (Return, error) {
 	if out.Message, err = marshal(m); err != nil || to == "" {
 		return out, err
 	}
-	u, err := url.Parse(to)
-	if err != nil {
-		return out, err
-	}
 	relay := pay.RelayState
 	if relay == "" {
 		relay = s.ID
 	}
-	extra := "relaystate=" + url.QueryEscape(relay) + "&service=eIDBasic"
+	extra := "relaystate=" + escape(relay) + "&service=eIDBasic"
 	if s.State == broker.Failed && pay.Details {
-		extra += "&errorcode=" + url.QueryEscape(m.ErrorCode) + "&error=" + url.QueryEscape(m.Error)
+		extra += "&errorcode=" + escape(m.ErrorCode) + "&error=" + escape(m.Error)
 	}
-	if u.RawQuery != "" { // the party's own query stays as it is, byte for byte
-		u.RawQuery += "&"
-	}
-	u.RawQuery += extra
-	out.URL = u.String()
+	out.URL = appendQuery(to, extra)
 	return out, nil
 }
+
+// appendQuery adds parameters to an address that was checked when it came, and
+// leaves all of it as it was written.
+func appendQuery(address, extra string) string {
+	address, fragment, found := strings.Cut(address, "#")
+	switch {
+	case !strings.Contains(address, "?"):
+		address += "?"
+	case !strings.HasSuffix(address, "?") && !strings.HasSuffix(address, "&"):
+		address += "&"
+	}
+	address += extra
+	if found {
+		address += "#" + fragment
+	}
+	return address
+}
+
+// escape leaves no "+", which not every reader takes for a blank.
+func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 // Outbox is what is to be told when a session has ended (§10). Pure.
 func Outbox(f *broker.Final) []broker.Delivery {

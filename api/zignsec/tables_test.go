@@ -97,10 +97,10 @@ func TestLeave(t *testing.T) {
 	}{
 		"target":              {`{"target":"https://a.example/done"}`, broker.Finished, "https://a.example/done?relaystate=ID&service=eIDBasic"},
 		"own query, fragment": {`{"target":"https://a.example/?b=%2F&c#d"}`, broker.Finished, "https://a.example/?b=%2F&c&relaystate=ID&service=eIDBasic#d"},
-		"own relaystate":      {`{"target":"https://a.example/","relaystate":"x y&z"}`, broker.Finished, "https://a.example/?relaystate=x+y%26z&service=eIDBasic"},
+		"own relaystate":      {`{"target":"https://a.example/","relaystate":"x y&z"}`, broker.Finished, "https://a.example/?relaystate=x%20y%26z&service=eIDBasic"},
 		"failed":              {`{"target":"https://a.example/","target_error":"https://a.example/bad"}`, broker.Failed, "https://a.example/bad?relaystate=ID&service=eIDBasic"},
 		"failed, one target":  {`{"target":"https://a.example/"}`, broker.Failed, "https://a.example/?relaystate=ID&service=eIDBasic"},
-		"failed, details":     {`{"target":"https://a.example/","details":true}`, broker.Failed, "https://a.example/?relaystate=ID&service=eIDBasic&errorcode=USER_CANCEL&error=Action+cancelled"},
+		"failed, details":     {`{"target":"https://a.example/","details":true}`, broker.Failed, "https://a.example/?relaystate=ID&service=eIDBasic&errorcode=USER_CANCEL&error=Action%20cancelled"},
 		"no target":           {`{}`, broker.Finished, ""},
 	} {
 		s := &broker.Session{ID: "ID", State: c.state, Reason: eid.Cancelled}

@@ -39,7 +39,7 @@ func TestLoginOnEveryStore(t *testing.T) {
 				t.Errorf("state before anything = %s", got)
 			}
 			out := w.Decide(id, "approve", "ada")
-			if want := w.HookAt + "?x=1&relaystate=a+b%26c&service=eIDBasic#end"; out["state"] != "finished" || out["redirect"] != want {
+			if want := w.HookAt + "?x=1&relaystate=a%20b%26c&service=eIDBasic#end"; out["state"] != "finished" || out["redirect"] != want {
 				t.Errorf("decide = %v, want redirect %s", out, want)
 			}
 			got := w.Result(id)
@@ -170,7 +170,7 @@ func TestHeadless(t *testing.T) {
 	if status, got := w.Call("POST", w.URLs["control"]+"/sandbox/v1/orders/"+ref+"/events", "application/json", `{"event":"approve","person":"bo"}`); status != 200 {
 		t.Fatalf("event = %v", got)
 	}
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); <-time.After(600 * time.Millisecond) {
 		if got := collect(); got["progressStatus"] == "COMPLETE" {
 			if got["userInfo"].(map[string]any)["personalNumber"] != "199001032391" || got["signature"] == "" {
 				t.Errorf("collect = %v", got)

@@ -59,7 +59,7 @@ log: {level: warn}
 test_eids:
   bankid_se: {url: %s/rp/v6.0, certificate: %[2]s/rp.pem, tls_roots: %[2]s/tls-root.pem, signature_roots: %[2]s/signature-root.pem}
 accounts:
-  - {id: %[4]s, name: Load shop, keys: [{environment: test, file: %[2]s/key}], webhook_secret_file: %[2]s/secret}
+  - {id: %[4]s, name: Load shop, keys: [{environment: test, file: %[2]s/key}], webhook_secret_file: %[2]s/secret, limits: {setups: 100000, reads: 100000}}
 `, Public, s.dir, s.Issuer.URL, Account))
 	up := Start(t, nil, Binary(t), "migrate", "up", "--config", s.config(t, "migrate"))
 	<-up.done

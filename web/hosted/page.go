@@ -122,10 +122,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	for _, l := range p.c.Words.Languages() {
 		d.Languages = append(d.Languages, option{Code: l, Name: p.c.Words.Say(l, "lang.name"), On: l == lang})
 	}
-	policy := web.Policy{Frames: v.Spec.Frames}
-	if v.Spec.Next != "" {
-		policy.Forms = []string{v.Spec.Next}
-	}
+	policy := web.Policy{Frames: v.Spec.Frames, Forms: v.Spec.Next}
 	switch d.View {
 	case "choice":
 		p.choice(r, v, d, say)
