@@ -1,0 +1,276 @@
+// Package browser lets Chromium log people in: with scripts and without, in a
+// page of its own and in a frame, from the same site and from another one; and
+// it looks at every page in light and dark, wide and narrow, with axe-core.
+// EIDGATE_SHOTS names a folder that keeps pictures of all of them.
+package browser
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"eidgate/test/rig"
+)
+
+// chrome is the one browser of this test binary. Each tab has a profile of its
+// own, so that it begins without cookies.
+var chrome = sync.OnceValues(func() (context.Context, error) {
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
+	ctx, _ := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, _ = chromedp.NewContext(ctx)
+	return ctx, chromedp.Do(ctx)
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if started.Load() {
+		if ctx, err := chrome(); err == nil {
+			_ = chromedp.Cancel(ctx) // ends the process and removes its folder
+		}
+	}
+	os.Exit(code)
+}
+
+var started atomic.Bool
+
+// tab opens an empty tab of a browser that has no cookies.
+func tab(t *testing.T) context.Context {
+	t.Helper()
+	if _, err := exec.LookPath("chromium"); err != nil {
+		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
+			t.Fatal("chromium is not installed")
+		}
+		t.Skip("chromium is not installed")
+	}
+	started.Store(true)
+	browser, err := chrome()
+	if err != nil {
+		t.Fatalf("start chromium: %v", err)
+	}
+	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil { // the first context that is used lives as long as the tab
+		t.Fatalf("open a tab: %v", err)
+	}
+	return ctx
+}
+
+// shown is what the page is, for the text of a failure. It has its own time,
+// since the test's may be over.
+func shown(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string]("location.href + '\\n' + (document.body ?? document.documentElement).outerHTML"))
+	if err != nil {
+		return "(the page does not answer: " + err.Error() + ")"
+	}
+	return text
+}
+
+func do(ctx context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	part, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(part, steps...); err != nil {
+		t.Fatalf("%v\nthe page is %s", err, shown(ctx))
+	}
+}
+
+func eval[T any](ctx context.Context, t *testing.T, js string) T {
+	t.Helper()
+	part, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(part, chromedp.Evaluate[T](js, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("%.200s: %v\nthe page is %s", js, err, shown(ctx))
+	}
+	return v
+}
+
+// patience bounds one thing that a browser does; nothing takes so long but on
+// a machine that is very busy.
+const patience = 20 * time.Second
+
+// until waits for a condition of the page; it survives that the page is
+// replaced meanwhile.
+func until(ctx context.Context, t *testing.T, js string) {
+	t.Helper()
+	part, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		ok, err := chromedp.Run(part, chromedp.Evaluate[bool](js))
+		switch {
+		case err == nil && ok:
+			return
+		case part.Err() != nil:
+			t.Fatalf("not yet: %s (%v)\nthe page is %s", js, err, shown(ctx))
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
+// noScripts switches the page's scripts off; ours still run.
+func noScripts(off bool) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tg, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: off})
+		return err
+	})
+}
+
+// party is a relying party's site: a page at the end, and one that frames.
+func party(t *testing.T, host string) (base string) {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /done", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, "<!DOCTYPE html><title>done</title><h1 id=done>done</h1>")
+	})
+	mux.HandleFunc("GET /frame", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<!DOCTYPE html><title>shop</title><script>window.got=[];addEventListener("message",e=>got.push({origin:e.origin,data:e.data}))</script>
+			<iframe src=%q width=500 height=900></iframe>`, r.URL.Query().Get("at"))
+	})
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return strings.Replace(s.URL, "127.0.0.1", host, 1)
+}
+
+// phone does something with the session's order, as the app does.
+func phone(t *testing.T, w *rig.Dev, id, event string) {
+	t.Helper()
+	ref := ""
+	until2(t, "an order of the session", func() bool {
+		_, orders := w.Call("GET", w.URLs["control"]+"/sandbox/v1/sessions/"+id+"/explain", "", "")
+		for ref = range orders {
+		}
+		return ref != ""
+	})
+	if status, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/orders/"+ref+"/events", "application/json",
+		`{"event":"`+event+`","person":"ada"}`); status != 200 {
+		t.Fatalf("%s: %d %v", event, status, out)
+	}
+}
+
+// until2 is until for a condition that is not of the page.
+func until2(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !f(); <-time.After(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not yet: " + what)
+		}
+	}
+}
+
+func session(w *rig.Dev, selector, target string, more ...string) (id, page string) {
+	form := url.Values{"target": {target}, "language": {"sv"}}
+	for i := 0; i+1 < len(more); i += 2 {
+		form.Set(more[i], more[i+1])
+	}
+	id = w.Setup(selector, form)
+	return id, w.URLs["public"] + "/v2/Hosted/" + id + "/" + selector + "/"
+}
+
+func TestWithScripts(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	at := party(t, "localhost")
+	id, page := session(w, "sbid-another", at+"/done")
+	do(ctx, t, chromedp.Navigate(page))
+	until(ctx, t, begun) // begun by the page's own script
+	until(ctx, t, `document.querySelector("[data-qr]").src.includes("qr.svg?t=")`)
+	before := eval[string](ctx, t, `document.querySelector("[data-qr]").src`)
+	until(ctx, t, `document.querySelector("[data-qr]").src !== `+fmt.Sprintf("%q", before))
+	until(ctx, t, `document.querySelector("[data-qr]").complete && document.querySelector("[data-qr]").naturalWidth > 100`)
+	do(ctx, t, chromedp.Click(chromedp.CSS("[data-enlarge]")))
+	until(ctx, t, `document.querySelector("dialog.big").open`)
+	do(ctx, t, chromedp.Click(chromedp.CSS("dialog.big button")))
+	phone(t, w, id, "approve")
+	until(ctx, t, `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
+}
+
+func TestWithoutScripts(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	at := party(t, "localhost")
+	id, page := session(w, "sbid-another", at+"/done")
+	do(ctx, t, chromedp.Navigate("about:blank"), noScripts(true), chromedp.Navigate(page))
+	until(ctx, t, `document.querySelector("form[action^=start] button") !== null`)
+	if len(w.Orders()) > 0 {
+		t.Error("an order was started because a page was fetched")
+	}
+	do(ctx, t, chromedp.Click(chromedp.CSS("form[action^=start] button")))
+	until(ctx, t, `document.querySelector("noscript iframe, .qr iframe") !== null`)
+	until(ctx, t, `document.querySelector(".qr iframe").contentDocument.querySelector("img").naturalWidth > 100`)
+	phone(t, w, id, "approve")
+	until(ctx, t, `location.pathname === "/done"`)
+}
+
+// TestInAFrame has the shop frame the page: from the same site, where a cookie
+// holds the session, and from another one, where the address must.
+func TestInAFrame(t *testing.T) {
+	t.Parallel()
+	for name, host := range map[string]string{"same site": "localhost", "another site": "127.0.0.1"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := rig.StartDev(t, "memory")
+			ctx := tab(t)
+			at := party(t, host)
+			id, page := session(w, "sbid-another", at+"/done")
+			do(ctx, t, chromedp.Navigate(at+"/frame?at="+url.QueryEscape(page)))
+			phone(t, w, id, "approve")
+			until(ctx, t, `got.length > 0`)
+			if from := eval[string](ctx, t, `got[0].origin`); from != w.URLs["public"] {
+				t.Errorf("the message came from %s", from)
+			}
+			if got := eval[string](ctx, t, `JSON.stringify(got[0].data)`); !strings.Contains(got, id) {
+				t.Errorf("the message is %s", got)
+			}
+			if status, out := w.Call("GET", w.URLs["public"]+"/v2/eid/"+id, "", ""); status != 200 || rig.State(out) != "FINISHED" {
+				t.Errorf("result = %d %v", status, out)
+			}
+		})
+	}
+}
+
+// TestASiteThatMayNot frames the page from an origin that is not the target's.
+func TestASiteThatMayNot(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	_, page := session(w, "sbid-another", party(t, "localhost")+"/done")
+	do(ctx, t, chromedp.Navigate(party(t, "127.0.0.1")+"/frame?at="+url.QueryEscape(page)))
+	<-time.After(time.Second) // nothing tells that nothing will happen
+	if n := len(w.Orders()); n > 0 {
+		t.Errorf("%d orders were started in a frame that may not be", n)
+	}
+}
+
+func TestCancelAndSecondBrowser(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx, other := tab(t), tab(t)
+	at := party(t, "localhost")
+	_, page := session(w, "sbid-another", at+"/done", "targetError", at+"/done?failed=1")
+	do(ctx, t, chromedp.Navigate(page))
+	until(ctx, t, `document.querySelector("[data-qr]") !== null`)
+	do(other, t, chromedp.Navigate(page))
+	until(other, t, `document.querySelector("h1").textContent === "Öppnad i en annan webbläsare" && document.querySelector("[data-qr]") === null`)
+	do(ctx, t, chromedp.Click(chromedp.CSS("form[action^=cancel] button")))
+	until(ctx, t, `location.pathname === "/done" && location.search.includes("failed=1")`)
+}
