@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/mail"
@@ -17,6 +18,7 @@ import (
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/safehttp"
 	"eidgate/natid"
 	"eidgate/relying"
 )
@@ -123,10 +125,10 @@ func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.N
 	}
 	if ms[0].purpose == eid.Sign {
 		if n.Spec.Pinned == "" && !headless {
-			return nil, bad("INVALID_PERSONALNUMBER", "personalnumber is missing: a signature names who signs.")
+			return nil, bad("INVALID_PERSONALNUMBER", "personalnumber is missing: send the number of the person who is to sign.")
 		}
 		if p["uservisibledata"] == "" {
-			return nil, bad("INVALID_REQUEST", "userVisibleData is missing: the base64 of the text to sign.")
+			return nil, bad("INVALID_REQUEST", "userVisibleData is missing: send the base64 of the text to sign, which is UTF-8.")
 		}
 	}
 	if n.Texts, err = texts(p); err != nil {
@@ -167,11 +169,11 @@ func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.N
 // may frame the pages: the account's origins, else that of target; any only by
 // an explicit switch.
 func (a *API) addresses(pay *payload, c caller, spec *broker.Spec) error {
-	target, err := a.target(&pay.Target, c, "INVALID_TARGET")
+	target, err := a.target(&pay.Target, c, "target", "INVALID_TARGET")
 	if err != nil {
 		return err
 	}
-	failed, err := a.target(&pay.TargetError, c, "INVALID_TARGETERROR")
+	failed, err := a.target(&pay.TargetError, c, "targetError", "INVALID_TARGETERROR")
 	if err != nil {
 		return err
 	}
@@ -195,30 +197,38 @@ func (a *API) addresses(pay *payload, c caller, spec *broker.Spec) error {
 	u, err := a.c.CheckURL(c.Key.Environment, pay.Webhook, false)
 	switch {
 	case err != nil:
-		return bad("INVALID_WEBHOOK", "The webhook cannot be used: "+err.Error()+".")
+		return bad("INVALID_WEBHOOK", "webhook cannot be used: "+rule(err)+". Send an https address of a public host, at port 443 or 8443.")
 	case u.Fragment != "":
-		return bad("INVALID_WEBHOOK", "The webhook cannot be used: a fragment is never sent.")
+		return bad("INVALID_WEBHOOK", "webhook cannot be used: address has a fragment, which is never sent. Leave it out.")
 	}
 	return nil
 }
 
 // target checks where a browser is to be sent at the end; nil for nowhere. What
 // a header cannot carry is escaped, all else stays as it was written.
-func (a *API) target(raw *string, c caller, code string) (*url.URL, error) {
+func (a *API) target(raw *string, c caller, name, code string) (*url.URL, error) {
 	if *raw == "" {
 		return nil, nil //nolint:nilnil // nowhere is not an error
 	}
 	u, err := a.c.CheckURL(c.Key.Environment, *raw, true)
 	if err != nil {
-		return nil, bad(code, "The address cannot be used: "+err.Error()+".")
+		return nil, bad(code, name+" cannot be used: "+rule(err)+". Send an absolute https address.")
 	}
 	if h := c.Account.Hosts; len(h) > 0 && !slices.ContainsFunc(h, func(h string) bool { return strings.EqualFold(h, u.Hostname()) || strings.EqualFold(h, u.Host) }) {
-		return nil, bad(code, "The account may not send people to this host. Add it to the account's hosts.")
+		return nil, bad(code, name+" cannot be used: the account may not send people to this host. Add it to the account's hosts.")
 	}
 	if strings.ContainsFunc(*raw, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		*raw = ascii(u.String())
 	}
 	return u, nil
+}
+
+// rule is which rule an address has broken.
+func rule(err error) string {
+	if e := (*safehttp.Error)(nil); errors.As(err, &e) && e.Rule != "" {
+		return e.Rule
+	}
+	return "address is not acceptable"
 }
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
@@ -249,7 +259,7 @@ func payloadOf(p params, c caller, cfg *relying.Config) (*payload, error) {
 		EmailFull: c.Account.WebhookEmail == "full" || c.Account.WebhookEmail == "" && env == eid.Test}
 	switch {
 	case pay.Email != "" && !address(pay.Email):
-		return nil, bad("INVALID_REQUEST", "webhook_email is not one plain mail address.")
+		return nil, bad("INVALID_REQUEST", "webhook_email must be one mail address without a name, such as ops@shop.example.")
 	case utf8.RuneCountInString(pay.RelayState) > maxRelay || strings.ContainsFunc(pay.RelayState, unicode.IsControl):
 		return nil, bad("INVALID_REQUEST", "relaystate may have 2048 characters, none of them a control character.")
 	case utf8.RuneCountInString(pay.Custom) > maxCustom:
@@ -312,10 +322,10 @@ func texts(p params) (*connector.Texts, error) {
 			continue
 		}
 		if len(without(text, unicode.IsSpace)) > x.limit {
-			return nil, bad("INVALID_REQUEST", fmt.Sprintf("%s is longer than %d characters of base64.", x.name, x.limit))
+			return nil, bad("INVALID_REQUEST", fmt.Sprintf("%s is longer than %d characters of base64: send a shorter text.", x.name, x.limit))
 		}
 		if *x.into = unbase64(text); len(*x.into) == 0 {
-			return nil, bad("INVALID_REQUEST", x.name+" is not the base64 of UTF-8 text.")
+			return nil, bad("INVALID_REQUEST", x.name+" is not the base64 of UTF-8 text: send it with the letters + and /, and padding.")
 		}
 	}
 	if t.Visible == nil && t.NonShown == nil {

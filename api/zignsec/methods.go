@@ -52,7 +52,7 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 		if strings.ReplaceAll(m.name, "_", "-") == s {
 			switch {
 			case m.eid == "" || !a.c.Has(c.Account, c.Key.Environment, m.eid):
-				return nil, bad("MISSING_CONFIG", "The account has no configuration for "+m.name+".")
+				return nil, bad("MISSING_CONFIG", "The account has no configuration for "+m.name+". Add one for its eID, or use another method.")
 			case !c.Account.Allows(m.eid):
 				return nil, &problem{status: http.StatusForbidden, wireError: wireError{"MISSING_CONFIG", m.name + " is not enabled for the account. Add its eID to the account's list."}}
 			}
@@ -60,13 +60,13 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 		}
 	}
 	if strings.HasPrefix(s, "bli-") || strings.HasPrefix(s, "iv-") {
-		return nil, bad("MISSING_CONFIG", "Bank login is not served here.")
+		return nil, bad("MISSING_CONFIG", "Bank login is not served here. Use an eID.")
 	}
 	if len(s) != 2 {
 		return nil, bad("INVALID_REQUEST", "Unknown method. Known: sbid, sbid-another, sbid-sign, or a country such as se.")
 	}
 	if !strings.Contains(countries, " "+s+" ") {
-		return nil, bad("INVALID_COUNTRYCODE", "There is no country of that code.")
+		return nil, bad("INVALID_COUNTRYCODE", "There is no country of that code. Send two letters of ISO 3166-1, such as se.")
 	}
 	var out []method
 	for _, m := range methods {
@@ -75,7 +75,7 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, bad("MISSING_CONFIG", "The account has no method for this country.")
+		return nil, bad("MISSING_CONFIG", "The account has no method for this country. Add an eID of it, or use another country.")
 	}
 	return out, nil
 }

@@ -244,8 +244,8 @@ func lengthen(r *http.Request) {
 }
 
 var (
-	mainPart = regexp.MustCompile(`(?s)<main.*?>(.*)</main>`)
-	readable = regexp.MustCompile(`(?s)<(h1|p|button|div class="doc" tabindex="0"|label[^>]*)(?: class="(?:lead|error|quiet|plain)")?(?: role="alert")?(?: name="\w+" value="\w+")?(?: data-default)?>([^<]+)<|data-(end|message|origins|text)="([^"]+)"`)
+	mainPart = regexp.MustCompile(`(?s)<main[^>]*>(.*?)(?:<dialog|</main>)`)
+	readable = regexp.MustCompile(`<(h1|p|div|label)(?: class="(?:lead|error|doc)"| for="\w+"| id="[\w-]+"| role="alert"| tabindex="0")*>([^<]+)<|data-(end|message|origins|text)="([^"]+)"`)
 )
 
 // read writes an answer. Of a page it leaves what a person reads, what its
@@ -258,7 +258,7 @@ func read(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
 		for _, part := range readable.FindAllSubmatch(m[1], -1) {
 			switch {
 			case len(part[1]) > 0:
-				fmt.Fprintf(&b, "%s: %s\n", bytes.Fields(part[1])[0], part[2])
+				fmt.Fprintf(&b, "%s: %s\n", part[1], part[2])
 			default:
 				fmt.Fprintf(&b, "data-%s: %s\n", part[3], part[4])
 			}
