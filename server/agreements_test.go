@@ -57,7 +57,7 @@ func ref(t *testing.T, c *core, s *broker.Session) string {
 // the configuration, of the account, of the server, in this order.
 func TestPartysOwnAgreementWins(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "house", "north", "sole")
+	s := newHouse(t, "house", "north", "sole")
 	sole := strings.Replace(twoParties, "configs: [{id: north, test_eids: {BANKID(north)}}, {id: south}]", "configs: [{id: only, test_eids: {BANKID(sole)}}]", 1)
 	general := strings.Replace(twoParties, "{id: south}", "{test_eids: {BANKID(sole)}}, {id: south}", 1)
 	for _, c := range []struct{ name, yaml, config, want string }{
@@ -92,7 +92,7 @@ func TestRenewedCertificate(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, "old", "new")
+			s := newHouse(t, "old", "new")
 			before := strings.Replace(twoParties[:strings.Index(twoParties, ",\n     configs")]+"}\n", "BANKID(house)", "BANKID(old)", 1)
 			node := s.core(t, before)
 			stop := run(t, node)

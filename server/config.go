@@ -29,16 +29,17 @@ type Config struct {
 	Webhooks WebhooksConfig  `yaml:"webhooks"`
 }
 
-// ServerConfig says where the server listens and what it is called.
+// ServerConfig is where the server listens and what it is called.
 type ServerConfig struct {
 	PublicURL      string         `yaml:"public_url"` // the one name that this server answers to; https, no path. Required
 	Listen         ListenConfig   `yaml:"listen"`
 	TLS            TLSConfig      `yaml:"tls"`
 	TrustedProxies []string       `yaml:"trusted_proxies"` // networks whose X-Forwarded-For counts; default none
+	Contact        string         `yaml:"contact"`         // how people reach the operator, shown at the public address; default nothing
 	ShutdownDelay  *time.Duration `yaml:"shutdown_delay"`  // how long /readyz says no before the drain; 0s to 1m, default 5s
 }
 
-// ListenConfig has one address each.
+// ListenConfig is one address for each listener.
 type ListenConfig struct {
 	Public string `yaml:"public"` // default ":8443"
 	Ops    string `yaml:"ops"`    // health and metrics, never public; default "127.0.0.1:8709"
@@ -48,7 +49,7 @@ type ListenConfig struct {
 // speaks http, for a proxy that ends TLS.
 type TLSConfig struct {
 	Certificate string `yaml:"certificate"` // PEM file with the chain
-	Key         string `yaml:"key"`         // PEM file
+	Key         string `yaml:"key"`         // PEM file that only the server may read
 }
 
 // StoreConfig is where sessions are kept.
@@ -62,7 +63,7 @@ type KeysConfig struct {
 	MasterFile string `yaml:"master_file"` // 32 random bytes as 64 hex digits; openssl rand -hex 32. Required
 }
 
-// EIDsConfig has one entry for each eID that is configured.
+// EIDsConfig is one entry for each eID that is configured.
 type EIDsConfig struct {
 	BankIDSE *BankIDSEConfig `yaml:"bankid_se"`
 }
@@ -131,43 +132,43 @@ type LimitsConfig struct {
 	Reads  int `yaml:"reads"`  // of results; 1 to 100000, default 200
 }
 
-// SwitchesConfig makes the ZignSec API behave as an older or newer client
-// expects; see docs/apis/zignsec.md.
+// SwitchesConfig is how the ZignSec API differs for older or newer clients; see
+// docs/apis/zignsec.md.
 type SwitchesConfig struct {
-	DropStateOnSuccess      bool `yaml:"drop_state_on_success"`
-	LegacyErrorStatus       bool `yaml:"legacy_error_status"`
-	PostMessageJSON         bool `yaml:"post_message_json"`
-	TargetErrorDetails      bool `yaml:"target_error_details"`
-	HMACHexUpper            bool `yaml:"hmac_hex_upper"`
-	IdentificationDateLocal bool `yaml:"identification_date_local"`
-	WildcardFrameOrigin     bool `yaml:"wildcard_frame_origin"`
-	AskPersonalNumber       bool `yaml:"ask_personal_number"`
-	EchoCustom              bool `yaml:"echo_custom"`
-	WebhookMaxAttempts      int  `yaml:"webhook_max_attempts"` // 20 or 3; default 20
+	DropStateOnSuccess      bool `yaml:"drop_state_on_success"`     // leave state out of a result that has an identity; default false
+	LegacyErrorStatus       bool `yaml:"legacy_error_status"`       // answer 200 with errors that would be 4xx, other than 401 and 404; default false
+	PostMessageJSON         bool `yaml:"post_message_json"`         // the message to the framing page is JSON text instead of an object; default false
+	TargetErrorDetails      bool `yaml:"target_error_details"`      // tell targetError the code and reason too; default false
+	HMACHexUpper            bool `yaml:"hmac_hex_upper"`            // the webhook signature in upper case; default false
+	IdentificationDateLocal bool `yaml:"identification_date_local"` // IdentificationDate in Swedish time instead of UTC; default false
+	WildcardFrameOrigin     bool `yaml:"wildcard_frame_origin"`     // any page may frame ours, and gets the message; default false
+	AskPersonalNumber       bool `yaml:"ask_personal_number"`       // ask people for their number before a login with sbid; default false
+	EchoCustom              bool `yaml:"echo_custom"`               // custom comes back in the result; default false
+	WebhookMaxAttempts      int  `yaml:"webhook_max_attempts"`      // 20 or 3; default 20
 }
 
 // MailConfig is the relay that mail is submitted to.
 type MailConfig struct {
-	Host         string `yaml:"host"` // Required
-	Port         int    `yaml:"port"` // 465 (TLS from the start) or 587 (STARTTLS, required); default 587
-	User         string `yaml:"user"`
-	PasswordFile string `yaml:"password_file"`
-	From         string `yaml:"from"` // Required
+	Host         string `yaml:"host"`          // of the relay. Required
+	Port         int    `yaml:"port"`          // 465 (TLS from the start) or 587 (STARTTLS, required); default 587
+	User         string `yaml:"user"`          // account at the relay; default none
+	PasswordFile string `yaml:"password_file"` // of that account
+	From         string `yaml:"from"`          // address that mail comes from. Required
 }
 
-// SessionsConfig has the clocks of a session.
+// SessionsConfig is the clocks of a session.
 type SessionsConfig struct {
 	Idle time.Duration `yaml:"idle"` // without an act of the person; 1m to 1h, default 15m
 	Keep time.Duration `yaml:"keep"` // personal data after the end; 5m to 720h, default 24h
 }
 
-// LogConfig says what is logged, to standard output.
+// LogConfig is what is logged, to standard output.
 type LogConfig struct {
 	Level  string `yaml:"level"`  // debug, info, warn or error; default info
 	Format string `yaml:"format"` // json or text; default json
 }
 
-// WebhooksConfig is about where notifications may go.
+// WebhooksConfig is where notifications may go.
 type WebhooksConfig struct {
 	AllowedNetworks []string `yaml:"allowed_networks"` // private networks that they may reach all the same; default none
 }
@@ -189,6 +190,40 @@ func ReadConfig(path string) (*Config, []strictyaml.Problem, error) {
 	k := checker{doc: doc, now: time.Now()}
 	k.config(&c)
 	return &c, doc.Sorted(), nil
+}
+
+// Summary is what the configuration would run, for people.
+func (c *Config) Summary() []string {
+	scheme := "behind a proxy that ends TLS"
+	if c.Server.TLS.Certificate != "" {
+		scheme = "with TLS"
+	}
+	kind := "address in a file"
+	if c.Store.URL != "" {
+		kind, _, _ = strings.Cut(c.Store.URL, ":")
+	}
+	out := []string{
+		fmt.Sprintf("public    %s on %s, %s", c.Server.PublicURL, orElse(c.Server.Listen.Public, ":8443"), scheme),
+		"ops       " + orElse(c.Server.Listen.Ops, "127.0.0.1:8709"),
+		"store     " + kind,
+	}
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		keys := map[string]int{}
+		for _, k := range a.Keys {
+			keys[k.Environment]++
+		}
+		out = append(out, fmt.Sprintf("account   %s: %d test and %d live keys, %d configurations", a.Name, keys["test"], keys["live"], len(a.Configs)))
+	}
+	for _, e := range []struct {
+		name string
+		of   *EIDsConfig
+	}{{"eids", &c.EIDs}, {"test_eids", &c.TestEIDs}} {
+		if e.of.BankIDSE != nil {
+			out = append(out, fmt.Sprintf("%-9s bankid_se", e.name))
+		}
+	}
+	return out
 }
 
 // A checker reports what is wrong with the values of a configuration.

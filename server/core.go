@@ -22,12 +22,14 @@ import (
 	"eidgate/broker"
 	"eidgate/connector"
 	cbankidse "eidgate/connector/bankidse"
+	"eidgate/docs"
 	"eidgate/eid"
 	"eidgate/internal/safehttp"
 	"eidgate/notify"
 	"eidgate/store"
 	"eidgate/web"
 	"eidgate/web/hosted"
+	"eidgate/web/site"
 )
 
 // A core is a server without listeners: what dev and serve have in common.
@@ -57,12 +59,21 @@ type parts struct {
 	now        func() time.Time
 	jumped     func() <-chan struct{}
 	observe    func(broker.Observation)
-	seen       func(*http.Request, int, http.Header)
+	seen       func(*http.Request, int, http.Header, []byte)
 	sandbox    bool
 	also       []string
 	phone      string
+	start      *site.Sandbox // what the first page shows of the sandbox; nil for none
+	contact    string        // how to reach the operator, for the first page of a live server
 	version    string
 	log        *slog.Logger
+}
+
+func (p *parts) command() string {
+	if p.sandbox {
+		return "dev"
+	}
+	return "serve"
 }
 
 func newCore(ctx context.Context, p parts) (*core, error) {
@@ -121,7 +132,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
-	c.health = &health{store: c.store.Ping, version: p.version, metrics: c.metrics}
+	c.health = &health{store: c.store.Ping, version: p.version, command: p.command(), metrics: c.metrics}
 	c.handler, err = c.routes(p)
 	return err
 }
@@ -156,13 +167,14 @@ func (c *core) routes(p parts) (http.Handler, error) {
 			policy.AnyPort = policy.AnyPort || browser
 			return safehttp.CheckURL(raw, policy)
 		}})
+	start, err := site.New(site.Config{Static: static, Docs: docs.Files, Contact: p.contact, Sandbox: p.start})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
+	start.Register(mux)
 	mux.Handle("GET /static/", static)
 	mux.HandleFunc("GET /scripts/zignsecautostart.js", static.Autostart)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("This server answers programs and their users. There is nothing to see at this address.\n")) // the client has gone
-	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if id, rest, ok := hostedPath(r.URL.Path); ok {
 			pages.Serve(w, r, id, rest)

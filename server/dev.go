@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,9 +34,12 @@ type DevOptions struct {
 	Host, URL, Data, Store, Auto string
 	Port                         int
 	KnownAs                      []string
+	EIDs                         []eid.EID // none for all
 	Seed                         int64
-	Frozen, JSON, Quiet, Color   bool
+	Frozen, LAN                  bool
+	JSON, Quiet, Color, Terminal bool // Terminal: Stderr is a screen
 	ReadyFile, EnvFile, Version  string
+	Opened                       func(url string) // called when a login would work; may be nil
 	Stdout, Stderr               io.Writer
 }
 
@@ -81,53 +86,25 @@ func (s *simulators) agreement(name, base, launch string) (cbankidse.Settings, e
 // Dev runs the sandbox with everything until ctx ends.
 func Dev(ctx context.Context, o DevOptions) error {
 	start := time.Now()
-	p := &ports{host: o.Host, first: o.Port}
-	defer p.close()
-	urls := map[string]string{}
-	at := map[string]int{"public": 0, "control": 3, "demo": 4, "issuers_tls": 5, "ops": 9}
-	lis := map[string]int{}
-	for _, name := range []string{"public", "control", "demo", "issuers_tls", "ops"} {
-		l, err := p.listen(at[name])
-		if err != nil {
-			return err
-		}
-		lis[name] = len(p.all) - 1
-		scheme := "http"
-		if name == "issuers_tls" {
-			scheme = "https"
-		}
-		urls[name] = fmt.Sprintf("%s://localhost:%d", scheme, portOf(l))
+	at, err := devListen(ctx, &o)
+	if err != nil {
+		return err
 	}
-	if o.URL != "" {
-		urls["public"] = strings.TrimSuffix(o.URL, "/")
-	}
+	defer at.ports.close()
 	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	sims := newSimulators(o.Frozen, o.Auto, o.Seed)
-	demo, err := sims.agreement("Demo shop", urls["issuers_tls"], urls["control"]+"/phone?autostarttoken=")
-	if err != nil {
-		return err
-	}
-	set, err := keyed(demo)
-	if err != nil {
-		return err
-	}
-	storeURL, data, master, err := devStore(o)
-	if err != nil {
-		return err
-	}
-	term := &terminal{out: o.Stdout, err: o.Stderr, json: o.JSON, quiet: o.Quiet, color: o.Color, now: sims.clock.Now}
+	term := &terminal{out: o.Stdout, err: o.Stderr, json: o.JSON, quiet: o.Quiet, color: o.Color, live: o.Terminal, now: sims.clock.Now,
+		docs: strings.TrimPrefix(at.urls["public"], "http://") + "/docs"}
+	defer term.close()
 	box := &mailbox{}
-	c, err := newCore(ctx, parts{public: urls["public"], master: master, storeURL: storeURL, migrate: true,
-		agreements: agreements{{env: eid.Test, eid: eid.BankIDSE}: {now: set}}, mailer: box, now: sims.clock.Now, jumped: sims.clock.Jumped,
-		policy: func(eid.Environment) safehttp.Policy {
-			return safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true}
-		},
-		observe: func(ob broker.Observation) { term.login(ob, "Demo shop") },
-		seen: func(r *http.Request, status int, h http.Header) {
-			term.refusal(r, status, h, "docs/apis/zignsec.md, errors: "+h.Get("X-Eidgate-Error"))
-		},
-		sandbox: true, also: o.KnownAs, phone: urls["control"] + "/phone", version: o.Version, log: log})
+	p, data, err := devParts(&o, at.urls, sims)
 	if err != nil {
+		return err
+	}
+	var c *core
+	p.mailer, p.log, p.seen = box, log, term.refusal
+	p.observe = func(ob broker.Observation) { term.login(ob, "Demo shop", sims.person(ctx, c, ob)) }
+	if c, err = newCore(ctx, p); err != nil {
 		return err
 	}
 	defer func() { _ = c.store.Close() }() // what it could say is of no use any more
@@ -136,53 +113,157 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	sims.decisions.Lookup = c.lookup
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, Sessions: &sessions{c, urls["public"]}, Mailbox: box})
+		Faults: sims.faults, BankIDSE: sims.bankidse, Sessions: &sessions{c, at.urls["public"]}, Mailbox: box})
 	if err != nil {
 		return err
 	}
-	ctl = edge{listener: "control", sandbox: true, log: log, metrics: c.metrics}.wrap(newNames(urls["public"], true, o.KnownAs...).only(ctl))
-	g, ctx := errgroup.WithContext(ctx)
-	const drain = 2 * time.Second
+	ctl = edge{listener: "control", sandbox: true, log: log, metrics: c.metrics}.wrap(newNames(at.urls["public"], true, o.KnownAs...).only(ctl))
 	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
 	issuer.TLSConfig = sims.bankidse.TLSConfig()
-	shop := &demorp.Shop{Broker: urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: urls["demo"]}
+	shop := &demorp.Shop{Broker: at.urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: at.urls["demo"], Phone: at.urls["control"] + "/phone"}
+	g, ctx := errgroup.WithContext(ctx)
 	for name, s := range map[string]*http.Server{"public": httpServer(c.handler, log), "demo": httpServer(shop.Handler(), log), "control": httpServer(ctl, log),
 		"ops": httpServer(c.health.handler(), log), "issuers_tls": issuer} {
-		g.Go(func() error { return serve(ctx, p.all[lis[name]], s, drain, log) })
+		g.Go(func() error { return serve(ctx, at.listeners[name], s, 2*time.Second, log) })
 	}
 	g.Go(func() error { return c.run(ctx) })
-	c.health.ready.Store(true)
-	r := &ready{Event: "ready", Version: o.Version, URLs: urls, Accounts: []readyAccount{{"demo", sandboxAccount, sandboxKey, sandboxSecret}}}
-	if err := r.write(o); err != nil {
-		return err
-	}
-	term.screen(r, "BankID SE", data, time.Since(start))
-	if o.JSON {
-		term.event(r)
-	}
-	err = g.Wait()
-	if errors.Is(err, context.Canceled) {
+	g.Go(func() error {
+		c.health.ready.Store(true)
+		r := &ready{Event: "ready", Version: o.Version, URLs: at.urls, Accounts: []readyAccount{{"demo", sandboxAccount, sandboxKey, sandboxSecret}}}
+		term.screen(r, eidNames(p.agreements), data, time.Since(start), at.notes)
+		if o.JSON {
+			term.event(r)
+		}
+		if o.Opened != nil {
+			o.Opened(at.urls["public"])
+		}
+		return r.write(o)
+	})
+	if err = g.Wait(); errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
 
-// devStore says where the data are, and which key opens them: a new one in
-// memory, one that stays beside the data otherwise.
-func devStore(o DevOptions) (storeURL, text string, master []byte, err error) {
+// A place is where the sandbox listens.
+type place struct {
+	ports     *ports
+	listeners map[string]net.Listener
+	urls      map[string]string
+	notes     []string // what the screen must say about it
+}
+
+// devListen opens every listener, so that what follows is not in vain.
+func devListen(ctx context.Context, o *DevOptions) (*place, error) {
+	name := "localhost"
+	out := &place{listeners: map[string]net.Listener{}, urls: map[string]string{}}
+	if o.LAN {
+		ip, err := lanAddress(ownAddresses())
+		if err != nil {
+			return nil, err
+		}
+		o.Host, name = "", ip.String()
+	}
+	out.ports = &ports{host: o.Host, first: o.Port}
+	for _, l := range []struct {
+		name, scheme string
+		offset       int
+	}{{"public", "http", 0}, {"control", "http", 3}, {"demo", "http", 4}, {"issuers_tls", "https", 5}, {"ops", "http", 9}} {
+		at, err := out.ports.listen(l.offset)
+		if err != nil {
+			out.ports.close()
+			var in *PortInUse
+			if errors.As(err, &in) {
+				in.By = holderOf(ctx, o.Port+9)
+			}
+			return nil, err
+		}
+		host := name
+		if l.name == "issuers_tls" || l.name == "ops" { // for this machine alone
+			host = "localhost"
+		}
+		out.listeners[l.name] = at
+		out.urls[l.name] = fmt.Sprintf("%s://%s:%d", l.scheme, host, portOf(at))
+	}
+	if o.URL != "" {
+		out.urls["public"] = strings.TrimSuffix(o.URL, "/")
+	}
+	if o.LAN {
+		out.notes = append(out.notes, "On a real phone in the same network, open "+out.urls["control"]+"/phone",
+			"WARNING: everybody in this network can use this sandbox, and decide its logins.")
+	}
+	return out, nil
+}
+
+// devParts is what the sandbox decides for itself.
+func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts, data string, err error) {
+	demo, err := sims.agreement("Demo shop", urls["issuers_tls"], urls["control"]+"/phone?autostarttoken=")
+	if err != nil {
+		return p, "", err
+	}
+	set, err := keyed(demo)
+	if err != nil {
+		return p, "", err
+	}
+	p = parts{public: urls["public"], migrate: true, agreements: agreements{}, now: sims.clock.Now, jumped: sims.clock.Jumped,
+		sandbox: true, also: o.KnownAs, phone: urls["control"] + "/phone", version: o.Version}
+	if len(o.EIDs) == 0 || slices.Contains(o.EIDs, eid.BankIDSE) {
+		p.agreements[holder{env: eid.Test, eid: eid.BankIDSE}] = agreement{now: set}
+	}
+	policy := safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true}
+	if o.LAN { // the demo shop is there
+		policy.Networks = ownAddresses()
+	}
+	p.policy = func(eid.Environment) safehttp.Policy { return policy }
+	p.storeURL, data, p.master, err = devStore(o)
+	return p, data, err
+}
+
+// eidNames lists what the sandbox plays, as people say it.
+func eidNames(a agreements) string {
+	var out []string
+	for _, e := range a.eids(eid.Test) {
+		out = append(out, eidName(e))
+	}
+	slices.Sort(out)
+	return strings.Join(out, "  ")
+}
+
+// person is the key of the test person who took part in a session that has
+// just ended.
+func (s *simulators) person(ctx context.Context, c *core, o broker.Observation) string {
+	if o.Kind != "ended" {
+		return ""
+	}
+	refs, err := c.broker.Refs(ctx, o.Session.ID)
+	if err != nil || len(refs) == 0 {
+		return ""
+	}
+	order, err := s.bankidse.Order(string(refs[len(refs)-1]))
+	if err != nil {
+		return ""
+	}
+	return order.Person
+}
+
+// devStore says where the data are, and which key opens them, which is no
+// secret.
+func devStore(o *DevOptions) (storeURL, text string, master []byte, err error) {
 	master = make([]byte, 32)
 	copy(master, "sandbox master key, known to all")
-	switch {
-	case o.Data != "":
+	if o.Data != "" {
 		if err := os.MkdirAll(o.Data, 0o700); err != nil {
 			return "", "", nil, err
 		}
-		return "sqlite:" + filepath.Join(o.Data, "eidgate.db"), "in " + o.Data, master, nil
-	case o.Store == "" || o.Store == "memory":
-		return "memory", "in memory, gone when you stop; --data DIR keeps it", master, nil
 	}
-	kind, _, _ := strings.Cut(o.Store, ":")
-	return o.Store, "in " + kind, master, nil
+	switch {
+	case o.Store != "" && o.Store != "memory":
+		kind, _, _ := strings.Cut(o.Store, ":")
+		return o.Store, "in " + kind, master, nil
+	case o.Data != "":
+		return "sqlite:" + filepath.Join(o.Data, "eidgate.db"), "in " + o.Data, master, nil
+	}
+	return "memory", "in memory, gone when you stop; --data DIR keeps it", master, nil
 }
 
 func devAccount(ctx context.Context, c *core) error {

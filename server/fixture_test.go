@@ -12,8 +12,8 @@ import (
 	sbankidse "eidgate/sandbox/bankidse"
 )
 
-// A site is a folder with the files of a configuration, and a simulator.
-type site struct {
+// A house is a folder with the files of a configuration, and a simulator.
+type house struct {
 	dir string
 	sim *sbankidse.Simulator
 	url string // of the simulator
@@ -24,13 +24,13 @@ const (
 	testKey     = "7c1f6a0e-0000-4000-8000-0000000000aa"
 )
 
-// newSite starts a simulator whose people wait to be told, and writes what a
+// newHouse starts a simulator whose people wait to be told, and writes what a
 // configuration can name: master, key, live-key, secret, NAME.pem for each
 // relying party, and the simulator's roots.
-func newSite(t *testing.T, parties ...string) *site {
+func newHouse(t *testing.T, parties ...string) *house {
 	t.Helper()
 	sims := newSimulators(false, "ask", 1)
-	s := &site{dir: t.TempDir(), sim: sims.bankidse}
+	s := &house{dir: t.TempDir(), sim: sims.bankidse}
 	srv := httptest.NewUnstartedServer(s.sim.Handler())
 	srv.TLS = s.sim.TLSConfig()
 	srv.StartTLS()
@@ -49,7 +49,7 @@ func newSite(t *testing.T, parties ...string) *site {
 }
 
 // certify writes FILE.pem, a certificate that calls the relying party name.
-func (s *site) certify(t *testing.T, file, name string) {
+func (s *house) certify(t *testing.T, file, name string) {
 	t.Helper()
 	cert, err := s.sim.RPCertificate(name, "5566304928")
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *site) certify(t *testing.T, file, name string) {
 	s.write(t, file+".pem", certPEM+keyPEM)
 }
 
-func (s *site) write(t *testing.T, name, text string) {
+func (s *house) write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func (s *site) write(t *testing.T, name, text string) {
 
 // fill replaces DIR, SIM and BANKID(name more), the agreement of NAME.pem with
 // more keys.
-func (s *site) fill(text string) string {
+func (s *house) fill(text string) string {
 	for {
 		before, rest, ok := strings.Cut(text, "BANKID(")
 		if !ok {
@@ -85,7 +85,7 @@ func (s *site) fill(text string) string {
 }
 
 // config reads a configuration that must be without errors.
-func (s *site) config(t *testing.T, text string) *Config {
+func (s *house) config(t *testing.T, text string) *Config {
 	t.Helper()
 	s.write(t, "eidgate.yaml", s.fill(text))
 	c, problems, err := ReadConfig(filepath.Join(s.dir, "eidgate.yaml"))
@@ -102,7 +102,7 @@ func (s *site) config(t *testing.T, text string) *Config {
 
 // core starts a node that migrates its store and has the accounts. It does no
 // background work until somebody calls its run.
-func (s *site) core(t *testing.T, text string) *core {
+func (s *house) core(t *testing.T, text string) *core {
 	t.Helper()
 	cfg := s.config(t, text)
 	p, err := cfg.parts("test", slog.New(slog.DiscardHandler))

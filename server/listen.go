@@ -2,11 +2,14 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"syscall"
 	"time"
@@ -20,9 +23,65 @@ var (
 )
 
 // PortInUse means that another program listens there already.
-type PortInUse struct{ Port int }
+type PortInUse struct {
+	Port int
+	By   string // which, if it is one of ours: `"eidgate dev", process 4123`
+}
 
-func (p *PortInUse) Error() string { return fmt.Sprintf("port %d is already in use", p.Port) }
+func (p *PortInUse) Error() string {
+	by := ""
+	if p.By != "" {
+		by = " (by " + p.By + ")"
+	}
+	return fmt.Sprintf("port %d is already in use%s", p.Port, by)
+}
+
+// holderOf asks the operations listener at a port of this machine who it is;
+// "" where none of ours answers.
+func holderOf(ctx context.Context, port int) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/version", port), nil)
+	if err != nil {
+		return ""
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	var v versionAnswer
+	if json.NewDecoder(io.LimitReader(res.Body, 4096)).Decode(&v) != nil || v.Process == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%q, process %d", "eidgate "+clean(v.Command), v.Process)
+}
+
+// ownAddresses are those of this machine's interfaces.
+func ownAddresses() []netip.Prefix {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Prefix
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			ip := p.Addr().Unmap()
+			out = append(out, netip.PrefixFrom(ip, ip.BitLen()))
+		}
+	}
+	return out
+}
+
+// lanAddress is where a phone in the same network finds this machine.
+func lanAddress(own []netip.Prefix) (netip.Addr, error) {
+	for _, p := range own {
+		if ip := p.Addr(); ip.Is4() && ip.IsPrivate() {
+			return ip, nil
+		}
+	}
+	return netip.Addr{}, errors.New("this machine has no address in a local network")
+}
 
 // ports are consecutive listeners from a first port, or free ones for 0.
 type ports struct {
@@ -39,7 +98,7 @@ func (p *ports) listen(offset int) (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(p.host, strconv.Itoa(port)))
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, &PortInUse{port}
+		return nil, &PortInUse{Port: port}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)

@@ -16,6 +16,7 @@ import (
 
 // names are the hosts that a listener answers to.
 type names struct {
+	public  string // the one to tell who asked by another
 	exact   map[string]bool
 	sandbox bool // also loopback names and addresses
 }
@@ -23,6 +24,7 @@ type names struct {
 func newNames(public string, sandbox bool, also ...string) names {
 	n := names{exact: map[string]bool{}, sandbox: sandbox}
 	if u, err := url.Parse(public); err == nil {
+		n.public = u.Host
 		n.exact[strings.ToLower(u.Hostname())] = true
 	}
 	for _, a := range also {
@@ -30,6 +32,9 @@ func newNames(public string, sandbox bool, also ...string) names {
 	}
 	if sandbox {
 		n.exact["host.docker.internal"] = true
+		for _, p := range ownAddresses() {
+			n.exact[p.Addr().String()] = true
+		}
 	}
 	return n
 }
@@ -46,11 +51,15 @@ func (n names) know(host string) bool {
 // page that another site's name points at cannot drive us so. Paths in free
 // are exempt: clients of the ZignSec API send a hard-coded Host, and a key.
 func (n names) only(next http.Handler, free ...string) http.Handler {
+	fix := "set server.public_url or your proxy's Host header"
+	if n.sandbox {
+		fix = "use that name, or start eidgate dev with --also-known-as NAME"
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !n.know(r.Host) && !hasPrefix(r.URL.Path, free) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			w.WriteHeader(http.StatusMisdirectedRequest)
-			fmt.Fprintf(w, "This server does not answer as %q.\nOperator: set server.public_url, or your proxy's Host header.\n", clean(r.Host))
+			fmt.Fprintf(w, "This server answers as %s. You asked for %s.\nOperator: %s.\n", n.public, clean(r.Host), fix)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -106,10 +115,11 @@ func (p proxies) trust(a netip.Addr) bool {
 	return false
 }
 
-// A recorder remembers what was answered.
+// A recorder remembers what was answered, and the beginning of a refusal.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	answer []byte
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -122,6 +132,9 @@ func (r *recorder) WriteHeader(status int) {
 func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
+	}
+	if room := 1024 - len(r.answer); room > 0 && r.Header().Get("X-Eidgate-Error") != "" {
+		r.answer = append(r.answer, b[:min(room, len(b))]...)
 	}
 	return r.ResponseWriter.Write(b)
 }
@@ -138,7 +151,7 @@ type edge struct {
 	sandbox  bool
 	log      *slog.Logger
 	metrics  *metrics
-	seen     func(r *http.Request, status int, header http.Header) // the terminal's lines; may be nil
+	seen     func(r *http.Request, status int, header http.Header, answer []byte) // the terminal's lines; may be nil
 }
 
 func (e edge) wrap(next http.Handler) http.Handler {
@@ -169,7 +182,7 @@ func (e edge) wrap(next http.Handler) http.Handler {
 			e.log.DebugContext(r.Context(), "request", "listener", e.listener, "method", r.Method,
 				"route", r.Pattern, "status", rec.status, "duration_ms", took.Milliseconds(), "trace_id", h.Get("X-Trace-Id"))
 			if e.seen != nil {
-				e.seen(r, rec.status, h)
+				e.seen(r, rec.status, h, rec.answer)
 			}
 		}()
 		if r.Method == http.MethodTrace || r.Method == http.MethodConnect {

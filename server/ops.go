@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -14,6 +15,7 @@ type health struct {
 	draining atomic.Bool // a stop is on its way
 	store    func(context.Context) error
 	version  string
+	command  string // dev or serve
 	metrics  *metrics
 }
 
@@ -32,10 +34,17 @@ func (h *health) handler() http.Handler {
 		say(w, status(ok), map[string]any{"ready": ok, "checks": checks})
 	})
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, http.StatusOK, map[string]any{"version": h.version})
+		say(w, http.StatusOK, versionAnswer{h.version, h.command, os.Getpid()})
 	})
 	mux.Handle("GET /metrics", h.metrics.handler())
 	return mux
+}
+
+// versionAnswer says which program this is, to those who may ask.
+type versionAnswer struct {
+	Version string `json:"version"`
+	Command string `json:"command"`
+	Process int    `json:"process"`
 }
 
 // check asks everything that a login needs. What fails is named, never why:

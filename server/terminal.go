@@ -20,10 +20,12 @@ type terminal struct {
 	json     bool
 	quiet    bool
 	color    bool
+	live     bool // err is a screen, where a line can be written over
 	now      func() time.Time
+	docs     string // address of the documentation
 
 	mu    sync.Mutex
-	last  string // the last line, so that repeats are folded
+	last  string // the last entry, so that repeats are folded
 	times int
 }
 
@@ -33,6 +35,9 @@ const (
 	red   = "\x1b[31m"
 	green = "\x1b[32m"
 	plain = "\x1b[0m"
+	above = "\x1b[1A\x1b[2K" // to the line above, and clear it
+	after = "          "     // below the text of an entry
+	width = 80
 )
 
 func (t *terminal) paint(code, s string) string {
@@ -43,7 +48,7 @@ func (t *terminal) paint(code, s string) string {
 }
 
 // screen prints what to click, then what to paste, then facts.
-func (t *terminal) screen(r *ready, eids, data string, took time.Duration) {
+func (t *terminal) screen(r *ready, eids, data string, took time.Duration, notes []string) {
 	if t.quiet || t.json {
 		return
 	}
@@ -52,14 +57,15 @@ func (t *terminal) screen(r *ready, eids, data string, took time.Duration) {
 	line := func(name, value, note string) {
 		s := fmt.Sprintf("  %-13s %s", name, t.paint(bold, value))
 		if note != "" {
-			s = fmt.Sprintf("  %-13s %s%s  %s", name, t.paint(bold, value), strings.Repeat(" ", max(0, 26-len(value))), note)
+			s += strings.Repeat(" ", max(2, 30-len(value))) + note
 		}
 		b.WriteString(s + "\n")
 	}
 	fmt.Fprintf(&b, "\n  eidgate %s   %s\n\n", r.Version, t.paint(bold, "SANDBOX: nothing here is real and nobody is identified"))
 	line("Start here", u["public"], "")
 	line("Demo shop", u["demo"], "log in as a test person")
-	line("Phone", u["control"]+"/phone", "approve, cancel, or do nothing")
+	line("Phone", u["control"]+"/phone", "approve, cancel, do nothing")
+	line("Docs", u["public"]+"/docs", "")
 	b.WriteString("\n")
 	line("API key", a.Key, "")
 	line("Webhooks", a.WebhookSecret, "")
@@ -69,8 +75,27 @@ func (t *terminal) screen(r *ready, eids, data string, took time.Duration) {
 	line("Ready", fmt.Sprintf("in %.1f s", took.Seconds()), "")
 	fmt.Fprintf(&b, "\n  Try   curl -s %s/v2/eid/sbid-another \\\n             -H 'Authorization: %s' \\\n             -d target=%s/done\n",
 		strings.TrimPrefix(u["public"], "http://"), a.Key, u["demo"])
+	for _, n := range notes {
+		b.WriteString("\n")
+		for _, l := range wrap(n, width-2) {
+			b.WriteString("  " + t.paint(bold, l) + "\n")
+		}
+	}
 	b.WriteString("\n  Ctrl-C stops. Logins appear below.\n\n")
 	t.write(b.String())
+}
+
+// wrap breaks a text at blanks. A longer word has a line of its own.
+func wrap(s string, width int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(s) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	return append(lines, line)
 }
 
 func (t *terminal) write(s string) {
@@ -90,25 +115,35 @@ func (t *terminal) event(v any) {
 	_, _ = t.out.Write(append(raw, '\n')) // as above
 }
 
-// login tells that a session has started or ended.
-func (t *terminal) login(o broker.Observation, party string) {
+// login tells that a session has started or ended. person is the key of the
+// test person who acted, "" for nobody.
+func (t *terminal) login(o broker.Observation, party, person string) {
 	s := o.Session
+	state, notes := "started", []string{party}
 	switch o.Kind {
-	case "started", "ended":
+	case "started":
+	case "ended":
+		state = string(s.State)
+		if s.State == broker.Failed {
+			notes = []string{strings.TrimSpace(string(s.Reason) + " " + s.Code)}
+		}
+		if person != "" {
+			notes = append(notes, "person "+person)
+		}
+		notes = append(notes, fmt.Sprintf("%d s", int(o.Took.Seconds())))
 	default:
 		return
 	}
-	id, state, note := s.ID[:8], "started", party
-	if o.Kind == "ended" {
-		state = string(s.State)
-		note = fmt.Sprintf("%s, %d s", party, int(o.Took.Seconds()))
-		if s.State == broker.Failed {
-			note = strings.TrimSpace(string(s.Reason) + " " + s.Code)
-		}
-	}
 	if t.json {
-		t.event(map[string]any{"event": "session." + state, "id": s.ID, "ref": s.Ref(), "eid": s.EID,
-			"reason": s.Reason, "at": t.now().UTC().Format(time.RFC3339Nano)})
+		t.event(struct {
+			Event  string     `json:"event"`
+			ID     string     `json:"id"`
+			Ref    string     `json:"ref"`
+			EID    eid.EID    `json:"eid"`
+			Reason eid.Reason `json:"reason,omitempty"`
+			Person string     `json:"person,omitempty"`
+			At     string     `json:"at"`
+		}{"session." + state, s.ID, s.Ref(), s.EID, s.Reason, person, t.now().UTC().Format(time.RFC3339Nano)})
 		return
 	}
 	color := dim
@@ -118,7 +153,7 @@ func (t *terminal) login(o broker.Observation, party string) {
 	case broker.Failed:
 		color = red
 	}
-	t.line(fmt.Sprintf("%s  %s  %-12s  %s", id, t.paint(color, fmt.Sprintf("%-8s", state)), eidName(s.EID), note))
+	t.line(fmt.Sprintf("%s  %s  %-12s  %s", s.ID[:8], t.paint(color, fmt.Sprintf("%-8s", state)), eidName(s.EID), strings.Join(notes, ", ")))
 }
 
 // eidName tells two eIDs of one name apart.
@@ -135,35 +170,75 @@ func eidName(e eid.EID) string {
 	}
 }
 
-// refusal tells a developer why a request was refused.
-func (t *terminal) refusal(r *http.Request, status int, h http.Header, docs string) {
+// refusal tells a developer that the API refused a request, and why. answer is
+// the beginning of its body; the texts in it are ours.
+func (t *terminal) refusal(r *http.Request, status int, h http.Header, answer []byte) {
 	code := h.Get("X-Eidgate-Error")
-	if status < 400 || code == "" {
+	if code == "" {
 		return
+	}
+	var body struct {
+		Errors []struct{ Description string }
+	}
+	cause := ""
+	if json.Unmarshal(answer, &body) == nil && len(body.Errors) > 0 {
+		cause = body.Errors[0].Description
 	}
 	if t.json {
-		t.event(map[string]any{"event": "refused", "method": r.Method, "path": r.URL.Path, "status": status, "code": code})
+		t.event(struct {
+			Event  string `json:"event"`
+			Method string `json:"method"`
+			Path   string `json:"path"`
+			Status int    `json:"status"`
+			Code   string `json:"code"`
+			Cause  string `json:"cause,omitempty"`
+			At     string `json:"at"`
+		}{"refused", r.Method, clean(r.URL.Path), status, code, cause, t.now().UTC().Format(time.RFC3339Nano)})
 		return
 	}
-	t.line(fmt.Sprintf("%s %s  %s\n          %s", r.Method, clean(r.URL.Path), t.paint(red, fmt.Sprintf("%d %s", status, clean(code))), docs))
+	text := fmt.Sprintf("%s %s  %s", r.Method, clean(r.URL.Path), t.paint(red, fmt.Sprintf("%d %s", status, clean(code))))
+	for _, l := range append(wrap(cause, width-len(after)), t.docs+"/errors/"+clean(code)) {
+		text += "\n" + after + l
+	}
+	t.line(text)
 }
 
-// line prints a line with the time; a repeat is counted instead.
+// line prints an entry with the time. Repeats are counted: on a screen in
+// place, elsewhere when something else is said.
 func (t *terminal) line(s string) {
 	if t.quiet {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s == t.last {
-		t.times++
-		if t.times == 2 || t.times%10 == 0 {
-			fmt.Fprintf(t.err, "          (x%d)\n", t.times)
-		}
+	if s != t.last {
+		t.fold()
+		t.last, t.times = s, 1
+		fmt.Fprintf(t.err, "%s  %s\n", t.now().Format("15:04:05"), s)
 		return
 	}
-	t.last, t.times = s, 1
-	fmt.Fprintf(t.err, "%s  %s\n", t.now().Format("15:04:05"), s)
+	t.times++
+	if t.live {
+		if t.times > 2 {
+			_, _ = io.WriteString(t.err, above) // as in write
+		}
+		fmt.Fprintf(t.err, "%s×%d\n", after, t.times)
+	}
+}
+
+// fold says how often the last entry came, if that was not said yet.
+func (t *terminal) fold() {
+	if !t.live && t.times > 1 {
+		fmt.Fprintf(t.err, "%s×%d\n", after, t.times)
+	}
+	t.last, t.times = "", 0
+}
+
+// close says what is left to say.
+func (t *terminal) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fold()
 }
 
 // ready is what "eidgate dev" promises to programs.

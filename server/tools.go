@@ -10,8 +10,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,7 +28,7 @@ import (
 )
 
 // openStore opens the configured store without anything around it.
-func (c *Config) openStore(ctx context.Context) (*store.Store, error) {
+func (c *Config) openStore(ctx context.Context, look bool) (*store.Store, error) {
 	master, err := readMaster(c.Keys.MasterFile)
 	if err != nil {
 		return nil, fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
@@ -34,7 +37,7 @@ func (c *Config) openStore(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s, err := store.Open(ctx, store.Config{URL: address, Master: master, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	s, err := store.Open(ctx, store.Config{URL: address, Master: master, Now: time.Now, Log: slog.New(slog.DiscardHandler), Look: look})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -43,7 +46,7 @@ func (c *Config) openStore(ctx context.Context) (*store.Store, error) {
 
 // MigrateStatus tells how many changes of the schema are not applied.
 func MigrateStatus(ctx context.Context, c *Config, out io.Writer) error {
-	s, err := c.openStore(ctx)
+	s, err := c.openStore(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -56,7 +59,7 @@ func MigrateStatus(ctx context.Context, c *Config, out io.Writer) error {
 
 // MigrateUp applies them.
 func MigrateUp(ctx context.Context, c *Config, out io.Writer) error {
-	s, err := c.openStore(ctx)
+	s, err := c.openStore(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func row(s *broker.Session) Row {
 
 // Sessions lists the latest sessions.
 func Sessions(ctx context.Context, c *Config, account, state string, limit int) ([]Row, error) {
-	s, err := c.openStore(ctx)
+	s, err := c.openStore(ctx, true)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +101,7 @@ func Sessions(ctx context.Context, c *Config, account, state string, limit int) 
 
 // SessionShow finds a session by id or reference, and its timeline.
 func SessionShow(ctx context.Context, c *Config, id string) (Row, []broker.Note, error) {
-	s, err := c.openStore(ctx)
+	s, err := c.openStore(ctx, true)
 	if err != nil {
 		return Row{}, nil, err
 	}
@@ -177,9 +180,20 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 }
 
 // Unmet means that evidence did not verify.
-type Unmet struct{ Check string }
+type Unmet struct {
+	Check string   // which of the checks failed
+	Try   []string // what may be the reason
+}
 
 func (u *Unmet) Error() string { return u.Check }
+
+// reasons say what a failed check of a signature may come from.
+var reasons = map[string][]string{
+	"chain":     {"evidence of BankID's test system:  --roots test", "evidence of eidgate sandbox:  --roots bankid-signature-root.pem"},
+	"signature": {"the evidence was altered after it was signed"},
+	"shape":     {"is this file a BankID signature?"},
+	"encoding":  {"is this file a BankID signature?"},
+}
 
 // A Verdict is what valid evidence proves.
 type Verdict struct {
@@ -193,8 +207,9 @@ type VerdictField struct {
 }
 
 // VerifySignature checks a BankID signature and its OCSP answer offline. The
-// file is XML, its base64 text, or a result with a BankIDSE node.
-func VerifySignature(path, ocspPath, roots string) (*Verdict, error) {
+// file is XML, its base64 text, or a result with a BankIDSE node. What is
+// personal is left out unless it is to be revealed.
+func VerifySignature(path, ocspPath, roots string, reveal bool) (*Verdict, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -210,7 +225,7 @@ func VerifySignature(path, ocspPath, roots string) (*Verdict, error) {
 		}
 	}
 	if resp == "" {
-		return nil, errors.New("the OCSP answer is missing; name it with --ocsp")
+		return nil, &Unmet{"no OCSP answer, so nobody knows whether the certificate was revoked", []string{"name its file:  --ocsp FILE"}}
 	}
 	var text string
 	if roots == "live" || roots == "test" {
@@ -230,20 +245,40 @@ func VerifySignature(path, ocspPath, roots string) (*Verdict, error) {
 	v, err := bankidse.Verify(bankidse.VerifyInput{Signature: sig, OCSP: resp, Roots: pool})
 	var why *bankidse.VerifyError
 	if errors.As(err, &why) {
-		return nil, &Unmet{why.Check}
+		return nil, &Unmet{why.Check, reasons[why.Check]}
 	}
 	if err != nil {
 		return nil, err
 	}
+	person, visible, hidden := v.PersonalNumber+" "+v.Name, printable(v.Visible), printable(v.NonVisible)
+	if !reveal {
+		person, visible, hidden = mask(person), mask(visible), mask(hidden)
+	}
 	out := &Verdict{}
 	for _, f := range [][2]string{{"signature", "valid"}, {"signed at", v.SignedAt.UTC().Format(time.RFC3339)}, {"operation", string(v.Operation)},
-		{"person", v.PersonalNumber + " " + v.Name}, {"bankid", v.Kind}, {"issuer", v.Issuer}, {"serial", v.Serial},
-		{"relying party", v.RPName}, {"text", string(v.Visible)}, {"hidden text", string(v.NonVisible)}} {
+		{"person", person}, {"bankid", v.Kind}, {"issuer", v.Issuer}, {"serial", v.Serial},
+		{"relying party", v.RPName}, {"text", visible}, {"hidden text", hidden}} {
 		if f[1] != "" {
 			out.Fields = append(out.Fields, VerdictField{f[0], f[1]})
 		}
 	}
 	return out, nil
+}
+
+// mask leaves nothing of a text but that it is there.
+func mask(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "•••• (--reveal shows it)"
+}
+
+// printable keeps a text on one line and away from the terminal's controls.
+func printable(b []byte) string {
+	if s := string(b); strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s) {
+		return strconv.Quote(s)
+	}
+	return string(b)
 }
 
 // evidenceOf finds signature and OCSP answer in what a file may be.

@@ -43,6 +43,7 @@ type Config struct {
 	Master []byte // 32 bytes
 	Now    func() time.Time
 	Log    *slog.Logger
+	Look   bool // only to look at, beside the process that a file of SQLite belongs to
 }
 
 // A Store is open until Close. It is safe for concurrent use.
@@ -97,7 +98,12 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	case c.URL == "memory":
 		err = s.openSQLite("file:/"+random()+"?vfs=memdb", "&_pragma=journal_mode(MEMORY)&_pragma=synchronous(OFF)")
 	case strings.HasPrefix(c.URL, "sqlite:"):
-		err = s.openFile(strings.TrimPrefix(c.URL, "sqlite:"))
+		file := strings.TrimPrefix(c.URL, "sqlite:")
+		if c.Look {
+			err = s.openSQLite("file:"+file+"?mode=rw", "&_pragma=query_only(1)")
+			break
+		}
+		err = s.openFile(file)
 	case strings.HasPrefix(c.URL, "postgres://"), strings.HasPrefix(c.URL, "postgresql://"):
 		err = s.openPostgres(ctx, c.URL)
 	default:

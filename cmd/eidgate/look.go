@@ -19,8 +19,8 @@ import (
 )
 
 type sessionCmd struct {
-	List sessionList `cmd:"" help:"The latest sessions. No personal data."`
-	Show sessionShow `cmd:"" help:"One session's timeline. No personal data."`
+	List sessionList `cmd:"" help:"The latest sessions; nothing personal." example:"eidgate session list --state failed"`
+	Show sessionShow `cmd:"" help:"One session's timeline; nothing personal." example:"eidgate session show 7QK4-29XM"`
 }
 
 type sessionList struct {
@@ -117,33 +117,43 @@ func (c *triggerCmd) Run(ctx context.Context, io streams) error {
 	case err != nil:
 		return err
 	case res.StatusCode == http.StatusNotFound:
-		return failed(exitNotFound, nil, "%s", answer)
+		return failed(exitNotFound, nil, "%s", reason(answer))
 	case res.StatusCode >= 300:
-		return failed(exitRefused, nil, "%s: %s", res.Status, answer)
+		return failed(exitRefused, nil, "refused: %s", reason(answer))
 	}
 	_, err = io.out.Write(append(bytes.TrimSpace(answer), '\n'))
 	return err
 }
 
+// reason is what a refusal of the control API says.
+func reason(answer []byte) string {
+	var body struct{ Error string }
+	if json.Unmarshal(answer, &body) != nil || body.Error == "" {
+		return string(bytes.TrimSpace(answer))
+	}
+	return body.Error
+}
+
 func readAll(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, 1<<20)) }
 
 type verifyCmd struct {
-	Signature verifySignature `cmd:"" help:"A BankID signature and its OCSP answer."`
+	Signature verifySignature `cmd:"" help:"A BankID signature with its OCSP answer." example:"eidgate verify signature signature.xml --ocsp ocsp.der"`
 }
 
 type verifySignature struct {
-	File  string `arg:"" help:"The signature: XML, its base64 text, or a ZignSec result with a BankIDSE node."`
-	OCSP  string `name:"ocsp" help:"The OCSP answer: DER or base64. Part of a result file already."`
-	Roots string `default:"live" help:"live, test, or a PEM file with the root."`
-	JSON  bool   `name:"json" help:"As JSON."`
+	File   string `arg:"" help:"The signature: XML, its base64 text, or a ZignSec result with a BankIDSE node."`
+	OCSP   string `name:"ocsp" help:"The OCSP answer: DER or base64. Part of a result file already."`
+	Roots  string `default:"live" help:"live, test, or a PEM file with the root."`
+	Reveal bool   `help:"Show the person and the texts too. They are personal data."`
+	JSON   bool   `name:"json" help:"As JSON."`
 }
 
 func (c *verifySignature) Run(_ context.Context, io streams) error {
-	v, err := server.VerifySignature(c.File, c.OCSP, c.Roots)
+	v, err := server.VerifySignature(c.File, c.OCSP, c.Roots, c.Reveal)
 	var unmet *server.Unmet
 	switch {
 	case errors.As(err, &unmet):
-		return failed(exitUnmet, nil, "not valid: %v", err)
+		return failed(exitUnmet, unmet.Try, "not valid: %v", err)
 	case errors.Is(err, os.ErrNotExist):
 		return failed(exitNotFound, nil, "%v", err)
 	case err != nil:

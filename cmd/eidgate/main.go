@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -20,17 +21,17 @@ import (
 
 // cli is the command line. Verbs are acts, nouns have verbs below them.
 type cli struct {
-	Dev         devCmd         `cmd:"" help:"The sandbox with everything, on this machine. Example: eidgate dev"`
-	Serve       serveCmd       `cmd:"" help:"Run from a configuration file. Example: eidgate serve --config eidgate.yaml"`
-	Check       checkCmd       `cmd:"" help:"Print all problems of a configuration at once. Example: eidgate check --config eidgate.yaml"`
-	Migrate     migrateCmd     `cmd:"" help:"Database changes. Example: eidgate migrate up"`
-	Wait        waitCmd        `cmd:"" help:"Wait until a server is ready. Example: eidgate wait --ready-file ready.json --timeout 30s"`
-	Healthcheck healthcheckCmd `cmd:"" help:"Ask a running server whether it is ready; for containers without a shell."`
-	Trigger     triggerCmd     `cmd:"" help:"Sandbox: decide how a login ends. Example: eidgate trigger cancel --next"`
-	Sandbox     sandboxCmd     `cmd:"" help:"The simulators alone, in a process of their own. Example: eidgate sandbox --ready-file sim.json"`
-	Session     sessionCmd     `cmd:"" help:"Look at sessions. Example: eidgate session show 7QK4-29XM"`
-	Verify      verifyCmd      `cmd:"" help:"Check evidence offline. Example: eidgate verify signature signature.xml --ocsp ocsp.der"`
-	Version     versionCmd     `cmd:"" help:"Which version this is."`
+	Dev         devCmd         `cmd:"" help:"The sandbox with everything, on this machine." example:"eidgate dev"`
+	Serve       serveCmd       `cmd:"" help:"Run from a configuration file." example:"eidgate serve --config eidgate.yaml"`
+	Check       checkCmd       `cmd:"" help:"All problems of a configuration at once." example:"eidgate check --config eidgate.yaml"`
+	Migrate     migrateCmd     `cmd:"" help:"Database changes."`
+	Wait        waitCmd        `cmd:"" help:"Wait until a server is ready." example:"eidgate wait --ready-file ready.json --timeout 30s"`
+	Healthcheck healthcheckCmd `cmd:"" help:"Is a server ready? For containers without a shell." example:"eidgate healthcheck --url http://127.0.0.1:8709"`
+	Trigger     triggerCmd     `cmd:"" help:"Sandbox: decide how a login ends." example:"eidgate trigger cancel --next"`
+	Sandbox     sandboxCmd     `cmd:"" help:"The simulators alone, in a process of their own." example:"eidgate sandbox --data sim --ready-file sim.json"`
+	Session     sessionCmd     `cmd:"" help:"Look at sessions."`
+	Verify      verifyCmd      `cmd:"" help:"Check evidence offline."`
+	Version     versionCmd     `cmd:"" help:"Which version this is." example:"eidgate version --json"`
 }
 
 // The exit codes of docs/cli.md.
@@ -72,16 +73,8 @@ func main() {
 
 // run is the whole command; tests call it.
 func run(ctx context.Context, stop func(), args []string, io streams) (code int) {
-	var c cli
 	exited := -1
-	parser, err := kong.New(&c, kong.Name("eidgate"),
-		kong.Description("A self-hosted broker for the national eIDs of Europe."),
-		kong.Writers(io.out, io.err), kong.Exit(func(n int) { exited = n; panic(exit{}) }),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(io))
-	if err != nil {
-		panic(err) // the struct above is wrong
-	}
+	parser := newParser(io, func(n int) { exited = n; panic(exit{}) }, kong.BindTo(ctx, (*context.Context)(nil)))
 	defer func() {
 		if r := recover(); r != nil {
 			if _, ok := r.(exit); !ok {
@@ -90,12 +83,16 @@ func run(ctx context.Context, stop func(), args []string, io streams) (code int)
 			code = exited
 		}
 	}()
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(args[1:], "--help")
 	}
 	k, err := parser.Parse(args)
 	if err != nil {
-		return explain(io.err, &failure{exitUsage, err, suggest(parser, args)})
+		what, _, _ := strings.Cut(err.Error(), ", did you mean") // said below, where it can be copied
+		return explain(io.err, &failure{exitUsage, errors.New(what), suggest(parser.Model.Node, args)})
 	}
 	go func() { // the first Ctrl-C drains, the second stops now
 		<-ctx.Done()
@@ -106,14 +103,52 @@ func run(ctx context.Context, stop func(), args []string, io streams) (code int)
 
 type exit struct{}
 
-// suggest finds the verb that was meant.
-func suggest(p *kong.Kong, args []string) []string {
-	for _, n := range p.Model.Children {
-		if d := strictyaml.Distance(args[0], n.Name); d > 0 && d <= 2 {
-			return []string{"did you mean:  eidgate " + n.Name}
+// newParser reads the struct above.
+func newParser(io streams, exit func(int), more ...kong.Option) *kong.Kong {
+	p, err := kong.New(&cli{}, append(more, kong.Name("eidgate"), kong.Description("A self-hosted broker for the national eIDs of Europe."),
+		kong.Writers(io.out, io.err), kong.Exit(exit), kong.Help(help),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Bind(io))...)
+	if err != nil {
+		panic(err) // the struct is wrong
+	}
+	return p
+}
+
+// help shows an example before anything else.
+func help(o kong.HelpOptions, ctx *kong.Context) error {
+	if n := ctx.Selected(); n != nil && n.Tag.Has("example") {
+		if _, err := fmt.Fprintf(ctx.Stdout, "Example: %s\n\n", n.Tag.Get("example")); err != nil {
+			return err
 		}
 	}
-	return []string{"eidgate --help"}
+	return kong.DefaultHelpPrinter(o, ctx)
+}
+
+// suggest finds the verb or the flag that was meant.
+func suggest(n *kong.Node, args []string) []string {
+	for len(args) > 0 {
+		i := slices.IndexFunc(n.Children, func(c *kong.Node) bool { return c.Name == args[0] })
+		if i < 0 {
+			break
+		}
+		n, args = n.Children[i], args[1:]
+	}
+	var known []string
+	for _, c := range n.Children {
+		known = append(known, c.Name)
+	}
+	for _, f := range n.Flags {
+		known = append(known, "--"+f.Name)
+	}
+	for _, arg := range args {
+		arg, _, _ = strings.Cut(arg, "=")
+		for _, k := range known {
+			if d := strictyaml.Distance(arg, k); d > 0 && d <= 2 {
+				return []string{"did you mean:  " + n.FullPath() + " " + k}
+			}
+		}
+	}
+	return []string{"see:  " + n.FullPath() + " --help"}
 }
 
 // explain writes an error so that it says what to do, and picks the code.

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"golang.org/x/term"
 
+	"eidgate/eid"
 	"eidgate/server"
 )
 
@@ -19,17 +22,20 @@ type devCmd struct {
 	Host        string   `default:"127.0.0.1" help:"Address to listen on."`
 	Port        int      `default:"8700" help:"First of ten ports; 0 picks free ones."`
 	URL         string   `help:"The public address, if it is not that of the first port."`
-	AlsoKnownAs []string `help:"Other host names that the sandbox answers to."`
-	Data        string   `help:"Directory that keeps the data; without it they are gone when you stop."`
+	AlsoKnownAs []string `placeholder:"NAME,..." help:"Other host names that the sandbox answers to."`
+	LAN         bool     `name:"lan" help:"Listen on all addresses, so that a real phone in the same network can take part."`
+	EIDs        []string `name:"eids" placeholder:"EID,..." help:"Only these eIDs, of: bankidse. Default all."`
+	Data        string   `placeholder:"DIR" help:"Directory that keeps the data; without it they are gone when you stop."`
 	Store       string   `default:"memory" help:"memory, sqlite:FILE or postgres://…"`
 	Seed        int64    `help:"Seed of injected faults."`
 	Auto        string   `enum:"approve,ask," default:"" help:"approve: logins succeed by themselves; ask: wait for the phone. Default ask on a terminal, else approve."`
 	Clock       string   `enum:"real,frozen" default:"real" help:"frozen: time moves only through the control API."`
-	ReadyFile   string   `help:"Written when a login would work."`
-	EnvFile     string   `help:"Written with EIDGATE_URL and EIDGATE_KEY, for your program."`
+	ReadyFile   string   `placeholder:"FILE" help:"Written when a login would work."`
+	EnvFile     string   `placeholder:"FILE" help:"Written with EIDGATE_URL and EIDGATE_KEY, for your program."`
+	Open        bool     `help:"Open the browser."`
 	JSON        bool     `name:"json" help:"One JSON object a line on standard output."`
 	Quiet       bool     `help:"No screen."`
-	Color       string   `enum:"auto,never,always" default:"auto" help:"Colours."`
+	Color       string   `enum:"auto,never,always" default:"auto" help:"Colours: auto, never or always."`
 }
 
 func (c *devCmd) Run(ctx context.Context, io streams) error {
@@ -41,11 +47,42 @@ func (c *devCmd) Run(ctx context.Context, io streams) error {
 			auto = "approve"
 		}
 	}
-	color := c.Color == "always" || c.Color == "auto" && terminal && os.Getenv("NO_COLOR") == ""
-	return server.Dev(ctx, server.DevOptions{Host: c.Host, Port: c.Port, URL: c.URL, KnownAs: c.AlsoKnownAs,
+	o := server.DevOptions{Host: c.Host, Port: c.Port, URL: c.URL, KnownAs: c.AlsoKnownAs, LAN: c.LAN,
 		Data: c.Data, Store: c.Store, Seed: c.Seed, Auto: auto, Frozen: c.Clock == "frozen",
-		ReadyFile: c.ReadyFile, EnvFile: c.EnvFile, JSON: c.JSON, Quiet: c.Quiet, Color: color,
-		Version: version(), Stdout: io.out, Stderr: io.err})
+		ReadyFile: c.ReadyFile, EnvFile: c.EnvFile, JSON: c.JSON, Quiet: c.Quiet, Terminal: terminal,
+		Color:   c.Color == "always" || c.Color == "auto" && terminal && os.Getenv("NO_COLOR") == "",
+		Version: version(), Stdout: io.out, Stderr: io.err}
+	for _, e := range c.EIDs {
+		if eid.EID(e) != eid.BankIDSE {
+			return failed(exitUsage, []string{"known:  bankidse"}, "--eids: there is no eID %q", e)
+		}
+		o.EIDs = append(o.EIDs, eid.EID(e))
+	}
+	if c.Open {
+		o.Opened = func(url string) {
+			if err := browse(ctx, url); err != nil {
+				fmt.Fprintf(io.err, "eidgate: no browser could be opened: %v\n", err)
+			}
+		}
+	}
+	return server.Dev(ctx, o)
+}
+
+// browse shows an address to the person at this machine.
+func browse(ctx context.Context, url string) error {
+	name, args := "xdg-open", []string{url}
+	switch runtime.GOOS {
+	case "darwin":
+		name = "open"
+	case "windows":
+		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), name, args...) //nolint:gosec // our own address
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }() // how the browser ends is its own affair
+	return nil
 }
 
 func isTerminal(w any) bool {
@@ -72,7 +109,7 @@ func (c *configFlag) load(io streams, all bool) (*server.Config, error) {
 	cfg, problems, err := server.ReadConfig(c.Config)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, failed(exitConfig, []string{"name it:  eidgate serve --config FILE", "or see docs/configuration.md"}, "%s does not exist", c.Config)
+			return nil, failed(exitConfig, []string{"name another one:  --config FILE", "what it may hold:  docs/configuration.md"}, "%s does not exist", c.Config)
 		}
 		return nil, &failure{exitConfig, err, nil}
 	}
@@ -87,12 +124,19 @@ func (c *configFlag) load(io streams, all bool) (*server.Config, error) {
 			errs++
 		}
 		fmt.Fprintf(io.err, "%s:%s\n", filepath.Base(c.Config), p)
+		if p.Source != "" {
+			fmt.Fprintf(io.err, "  %s\n  %*s\n", p.Source, p.Column, "^")
+		}
 	}
 	if errs > 0 {
-		return nil, failed(exitConfig, nil, "%s, %s. Nothing was started.", count(errs, "error"), count(warnings, "warning"))
+		fmt.Fprintf(io.err, "%s, %s. Nothing was started.\n", count(errs, "error"), count(warnings, "warning"))
+		return nil, failed(exitConfig, nil, "") // it has been said
 	}
 	if all {
-		fmt.Fprintf(io.out, "%s: no error, %s.\n", filepath.Base(c.Config), count(warnings, "warning"))
+		fmt.Fprintf(io.out, "%s: no error, %s. It would run:\n", filepath.Base(c.Config), count(warnings, "warning"))
+		for _, line := range cfg.Summary() {
+			fmt.Fprintf(io.out, "  %s\n", line)
+		}
 	}
 	return cfg, nil
 }
@@ -112,8 +156,8 @@ func (c *checkCmd) Run(_ context.Context, io streams) error {
 }
 
 type migrateCmd struct {
-	Status migrateStatus `cmd:"" help:"What has been applied and what has not."`
-	Up     migrateUp     `cmd:"" help:"Apply all changes."`
+	Status migrateStatus `cmd:"" help:"What has not been applied." example:"eidgate migrate status --config eidgate.yaml"`
+	Up     migrateUp     `cmd:"" help:"Apply all changes." example:"eidgate migrate up --config eidgate.yaml"`
 }
 
 type migrateStatus struct{ configFlag }

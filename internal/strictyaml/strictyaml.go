@@ -21,6 +21,7 @@ type Problem struct {
 	Path         string // "eids.bankid_se.certificate"
 	Text         string
 	Warning      bool
+	Source       string // the line, where it cannot be read at all; each tab is one blank
 }
 
 // String is the line that people read.
@@ -79,7 +80,7 @@ func Decode(raw []byte, into any) *Document {
 	d := &Document{places: map[string]*yaml.Node{}}
 	var root yaml.Node
 	if err := yaml.Unmarshal(raw, &root); err != nil {
-		d.Problems = []Problem{syntax(err)}
+		d.Problems = []Problem{syntax(err, raw)}
 		return d
 	}
 	if len(root.Content) == 0 {
@@ -89,8 +90,10 @@ func Decode(raw []byte, into any) *Document {
 	return d
 }
 
-// syntax turns the library's "yaml: line 13: text" into a problem.
-func syntax(err error) Problem {
+// syntax turns the library's "yaml: line 13: text" into a problem. The library
+// knows no column; a tab where none may be is found here, else it is the
+// beginning of the line's text.
+func syntax(err error, raw []byte) Problem {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	p := Problem{Line: 1, Column: 1, Text: "not readable as YAML: " + text}
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
@@ -99,6 +102,15 @@ func syntax(err error) Problem {
 				p.Line, p.Text = line, "not readable as YAML: "+why
 			}
 		}
+	}
+	if lines := strings.Split(string(raw), "\n"); p.Line <= len(lines) {
+		source := strings.TrimRight(lines[p.Line-1], "\r ")
+		if tab := strings.IndexByte(source, '\t'); tab >= 0 {
+			p.Column = tab + 1
+		} else {
+			p.Column = 1 + len(source) - len(strings.TrimLeft(source, " "))
+		}
+		p.Source = strings.ReplaceAll(source, "\t", " ")
 	}
 	return p
 }
@@ -180,7 +192,7 @@ func (d *Document) mapping(n *yaml.Node, v reflect.Value, path string) {
 			d.places[at] = key
 			d.Report(at, "unknown key%s", guess(key.Value, names))
 		case seen[key.Value]:
-			d.Problems = append(d.Problems, Problem{key.Line, key.Column, at, "stands here a second time", false})
+			d.Problems = append(d.Problems, Problem{key.Line, key.Column, at, "stands here a second time", false, ""})
 		default:
 			d.value(val, f, at)
 			d.places[at] = key

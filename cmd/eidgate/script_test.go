@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"eidgate": main})
+}
+
+// TestScripts plays testdata/*.txtar: each runs the command as a user would,
+// in processes of their own.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	evidence, err := filepath.Abs("../../protocol/bankidse/testdata/evidence")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("EVIDENCE", evidence)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "port": port, "json": jsonValue, "request": request, "replace": replace, "stops": stops,
+		},
+	})
+}
+
+// exits CODE PROGRAM ARG... runs a program that must end with a code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG...")
+	}
+	got := 0
+	var e *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &e) {
+		got = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// port NAME... sets variables to free ports of the loopback address.
+func port(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close() // together, so that they differ
+		_, p, err := net.SplitHostPort(l.Addr().String())
+		ts.Check(err)
+		ts.Setenv(name, p)
+	}
+}
+
+// json FILE NAME KEY... sets a variable to what stands below the keys.
+func jsonValue(ts *testscript.TestScript, _ bool, args []string) {
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &v))
+	for _, key := range args[2:] {
+		switch in := v.(type) {
+		case map[string]any:
+			v = in[key]
+		case []any:
+			i, err := strconv.Atoi(key)
+			ts.Check(err)
+			if i >= len(in) {
+				ts.Fatalf("%s: only %d entries", key, len(in))
+			}
+			v = in[i]
+		default:
+			ts.Fatalf("%s: nothing below", key)
+		}
+	}
+	text, ok := v.(string)
+	if !ok {
+		ts.Fatalf("%v is no text", v)
+	}
+	ts.Setenv(args[1], text)
+}
+
+// request METHOD URL [HEADER: VALUE]... [BODY] writes the answer's body to
+// the file "answer", after a line with the status.
+func request(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var body io.Reader
+	headers := map[string]string{}
+	for _, a := range args[2:] {
+		if name, value, ok := strings.Cut(a, ": "); ok && body == nil {
+			headers[name] = value
+			continue
+		}
+		body = strings.NewReader(a)
+	}
+	req, err := http.NewRequestWithContext(ctx, args[0], args[1], body)
+	ts.Check(err)
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
+	if req.Header.Get("Host") != "" {
+		req.Host = req.Header.Get("Host")
+	}
+	res, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("status"), []byte(res.Status+"\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("answer"), raw, 0o600))
+}
+
+// replace FILE TO REGEXP WITH writes TO with every match replaced.
+func replace(ts *testscript.TestScript, _ bool, args []string) {
+	text := regexp.MustCompile(args[2]).ReplaceAllString(ts.ReadFile(args[0]), args[3])
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// stops LIMIT sends SIGTERM to the program in the background; with a limit of
+// "3s" it must have ended by then. "wait" reads how.
+func stops(ts *testscript.TestScript, _ bool, args []string) {
+	limit, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+		for end := time.Now().Add(limit); cmd.Process.Signal(syscall.Signal(0)) == nil; <-time.After(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				ts.Fatalf("still running %s after SIGTERM", limit)
+			}
+		}
+	}
+}
