@@ -19,6 +19,7 @@ type Attempt struct {
 	Reason  string    // one word, never an address
 	Took    time.Duration
 	At      time.Time
+	Busy    bool // none was made: its receiver had enough before it, and it waits until Due
 }
 
 // MailBody is the Body of a Delivery of kind "email", as JSON.

@@ -2,9 +2,12 @@ package notify
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -31,7 +34,8 @@ func (w *Worker) mail(ctx context.Context, c broker.Claimed) outcome {
 // A Relay is the mail server that mail is submitted to, over TLS only.
 type Relay struct {
 	Host, User, Password, From string
-	Port                       int // 465 or 587
+	Port                       int            // 465 for TLS from the start, else STARTTLS, which must be offered
+	Roots                      *x509.CertPool // optional: who may vouch for the relay; nil for the system's
 }
 
 // Send implements Mailer.
@@ -40,7 +44,25 @@ func (r *Relay) Send(ctx context.Context, id, to string, m broker.MailBody) erro
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrFinal, err)
 	}
-	opts := []mail.Option{mail.WithPort(r.Port), mail.WithTimeout(20 * time.Second), mail.WithTLSPolicy(mail.TLSMandatory)}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.Host, RootCAs: r.Roots}
+	// The library leaves a connection open whose greeting goes wrong.
+	var conn net.Conn
+	defer func() {
+		if conn != nil {
+			_ = conn.Close() // whatever there was to say has been said
+		}
+	}()
+	dial := func(ctx context.Context, network, address string) (_ net.Conn, err error) {
+		d := &net.Dialer{}
+		if r.Port == 465 {
+			conn, err = (&tls.Dialer{NetDialer: d, Config: conf}).DialContext(ctx, network, address)
+		} else {
+			conn, err = d.DialContext(ctx, network, address)
+		}
+		return conn, err
+	}
+	opts := []mail.Option{mail.WithPort(r.Port), mail.WithTimeout(20 * time.Second), mail.WithTLSPolicy(mail.TLSMandatory),
+		mail.WithTLSConfig(conf), mail.WithDialContextFunc(dial)}
 	if r.Port == 465 {
 		opts = append(opts, mail.WithSSL())
 	}

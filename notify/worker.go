@@ -5,15 +5,11 @@
 package notify
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"net/url"
-	"strconv"
-	"sync"
 	"time"
 
 	"eidgate/broker"
@@ -52,21 +48,24 @@ type Config struct {
 	Count   func(kind, result string) // metrics
 }
 
-// Bounds of what is under way at once.
+// Bounds of what is under way at once, and of what waits for its turn in
+// memory. A receiver that is stuck holds maxHost of the former and maxQueue of
+// the latter; its other deliveries stay in storage and keep nobody waiting.
 const (
 	maxTotal   = 64
 	maxAccount = 16
 	maxHost    = 4
-	lease      = 50 * time.Second // longer than any exchange
+	maxWaiting = 256
+	maxQueue   = 32
+	exchange   = 30 * time.Second    // longer than any
+	patience   = 20 * time.Second    // of what waits for its turn; then it goes back
+	lease      = patience + exchange // nobody else claims meanwhile
 )
 
 // A Worker runs on every node.
 type Worker struct {
 	c    Config
 	wake chan struct{}
-
-	mu   sync.Mutex
-	busy map[string]int // by account and by host
 }
 
 // New makes a worker; Run starts it.
@@ -77,7 +76,7 @@ func New(c Config) *Worker {
 	if c.Count == nil {
 		c.Count = func(string, string) {}
 	}
-	return &Worker{c: c, wake: make(chan struct{}, 1), busy: map[string]int{}}
+	return &Worker{c: c, wake: make(chan struct{}, 1)}
 }
 
 // Wake says that something was just written to the outbox.
@@ -88,38 +87,51 @@ func (w *Worker) Wake() {
 	}
 }
 
-// Run delivers until ctx ends, and then waits for what is under way.
+// A desk is what a running worker has before it: what is under way, and what
+// has been claimed and waits. Only Run's goroutine touches it.
+type desk struct {
+	total   int
+	busy    map[string]int           // by account and by host
+	pace    map[string]time.Duration // of a host's exchanges lately
+	waiting []queued
+}
+
+const maxPace = 4096 // hosts that are remembered
+
+type queued struct {
+	broker.Claimed
+	account, host string
+	since         time.Time
+	took          time.Duration // once it has been tried
+}
+
+// Run delivers until ctx ends, and then waits for what is under way. What has
+// only been claimed is claimed again by somebody when its lease is over.
 func (w *Worker) Run(ctx context.Context) error {
-	var running sync.WaitGroup
-	defer running.Wait()
-	done := make(chan broker.Attempt, maxTotal)
-	slots := make(chan struct{}, maxTotal)
-	finished := make(chan struct{})
-	go func() { defer close(finished); w.record(ctx, done) }()
-	defer func() { running.Wait(); close(done); <-finished }()
-	for {
-		free := maxTotal - len(slots)
-		var batch []broker.Claimed
-		if free > 0 {
-			var err error
-			if batch, err = w.c.Store.ClaimDeliveries(ctx, w.c.Now(), lease, free); err != nil && ctx.Err() == nil {
+	d := &desk{busy: map[string]int{}, pace: map[string]time.Duration{}}
+	done := make(chan broker.Attempt, maxTotal+maxWaiting)
+	left := make(chan queued, maxTotal)
+	recorded := make(chan struct{})
+	go func() { defer close(recorded); w.record(ctx, done) }()
+	defer func() {
+		for ; d.total > 0; d.total-- {
+			<-left
+		}
+		close(done)
+		<-recorded
+	}()
+	for look := true; ; {
+		w.start(ctx, d, done, left)
+		for room := min(maxTotal, maxWaiting-len(d.waiting)); look && room > 0; room = min(maxTotal, maxWaiting-len(d.waiting)) {
+			batch, err := w.c.Store.ClaimDeliveries(ctx, w.c.Now(), lease, room)
+			if err != nil && ctx.Err() == nil {
 				w.c.Log.WarnContext(ctx, "outbox not readable", "error", err)
 			}
-		}
-		for _, c := range batch {
-			if !w.enter(c) { // its receiver is busy: later, and this was no attempt at it
-				done <- broker.Attempt{ID: c.ID, Attempt: c.Attempt, State: "pending", Due: w.c.Now().Add(time.Second), At: w.c.Now(), Reason: "busy"}
-				continue
+			for _, c := range batch {
+				w.queue(d, c, done)
 			}
-			slots <- struct{}{}
-			running.Add(1)
-			go func() {
-				defer func() { w.leave(c); <-slots; running.Done() }()
-				done <- w.deliver(context.WithoutCancel(ctx), c)
-			}()
-		}
-		if len(batch) == free && free > 0 {
-			continue
+			w.start(ctx, d, done, left)
+			look = len(batch) == room
 		}
 		var jumped <-chan struct{}
 		if w.c.Jumped != nil {
@@ -130,11 +142,96 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			t.Stop()
 			return nil
+		case q := <-left:
+			d.leave(q)
+			// look stays: more is there if the last look found no room for it
 		case <-w.wake:
+			look = true
 		case <-jumped:
+			look = true
 		case <-t.C:
+			look = true
 		}
 		t.Stop()
+	}
+}
+
+// queue takes a claimed delivery in, or gives it back when its receiver has
+// enough before it. That was no attempt at it.
+func (w *Worker) queue(d *desk, c broker.Claimed, done chan<- broker.Attempt) {
+	q := queued{Claimed: c, account: "a " + c.Account, host: "h " + c.Account, since: w.c.Now()}
+	if u, err := url.Parse(c.URL); err == nil && c.Kind == "webhook" {
+		q.host = "h " + u.Host
+	}
+	ahead := 0
+	for _, o := range d.waiting {
+		if o.host == q.host {
+			ahead++
+		}
+	}
+	if ahead >= maxQueue {
+		w.giveBack(d, q, done)
+		return
+	}
+	d.waiting = append(d.waiting, q)
+}
+
+// giveBack puts a delivery off until about the time when its receiver will
+// have taken what is before it.
+func (w *Worker) giveBack(d *desk, q queued, done chan<- broker.Attempt) {
+	wait := time.Second
+	if p, ok := d.pace[q.host]; ok {
+		wait = min(max(p*maxQueue/maxHost, 100*time.Millisecond), 10*time.Second)
+	}
+	wait = time.Duration(float64(wait) * (0.8 + 0.4*w.c.Random()))
+	done <- broker.Attempt{ID: q.ID, Attempt: q.Attempt, State: "pending", Busy: true, At: w.c.Now(), Due: w.c.Now().Add(wait)}
+}
+
+// start begins whatever may run, in the order in which it came.
+func (w *Worker) start(ctx context.Context, d *desk, done chan<- broker.Attempt, left chan<- queued) {
+	var still []queued
+	for i, q := range d.waiting {
+		if d.total >= maxTotal {
+			still = append(still, d.waiting[i:]...)
+			break
+		}
+		switch age := w.c.Now().Sub(q.since); {
+		case age > patience:
+			w.giveBack(d, q, done)
+		case !d.enter(q):
+			still = append(still, q)
+		default:
+			go func() {
+				a := w.deliver(context.WithoutCancel(ctx), q.Claimed)
+				done <- a
+				q.took = a.Took
+				left <- q
+			}()
+		}
+	}
+	d.waiting = still
+}
+
+func (d *desk) enter(q queued) bool {
+	if d.busy[q.account] >= maxAccount || d.busy[q.host] >= maxHost {
+		return false
+	}
+	d.total++
+	d.busy[q.account]++
+	d.busy[q.host]++
+	return true
+}
+
+func (d *desk) leave(q queued) {
+	d.total--
+	if _, ok := d.pace[q.host]; !ok && len(d.pace) >= maxPace {
+		clear(d.pace)
+	}
+	d.pace[q.host] = (3*d.pace[q.host] + q.took) / 4
+	for _, k := range []string{q.account, q.host} {
+		if d.busy[k]--; d.busy[k] == 0 {
+			delete(d.busy, k)
+		}
 	}
 }
 
@@ -158,156 +255,4 @@ func (w *Worker) record(ctx context.Context, done <-chan broker.Attempt) {
 		}
 		cancel()
 	}
-}
-
-func keys(c broker.Claimed) (account, host string) {
-	if u, err := url.Parse(c.URL); err == nil && c.Kind == "webhook" {
-		host = u.Host
-	}
-	return "a " + c.Account, "h " + host
-}
-
-func (w *Worker) enter(c broker.Claimed) bool {
-	account, host := keys(c)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.busy[account] >= maxAccount || w.busy[host] >= maxHost {
-		return false
-	}
-	w.busy[account]++
-	w.busy[host]++
-	return true
-}
-
-func (w *Worker) leave(c broker.Claimed) {
-	account, host := keys(c)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, k := range []string{account, host} {
-		if w.busy[k]--; w.busy[k] == 0 {
-			delete(w.busy, k)
-		}
-	}
-}
-
-// deliver makes one attempt and says how it went on.
-func (w *Worker) deliver(ctx context.Context, c broker.Claimed) broker.Attempt {
-	start := w.c.Now()
-	var o outcome
-	if c.Kind == "email" {
-		o = w.mail(ctx, c)
-	} else {
-		o = w.post(ctx, c)
-	}
-	a := broker.Attempt{ID: c.ID, Attempt: c.Attempt, Status: o.status, Reason: o.reason, At: start, Took: w.c.Now().Sub(start)}
-	a.State, a.Due = next(c, o, w.c.Now(), w.c.Random())
-	w.c.Count(c.Kind, a.State)
-	if a.State == "dead" || a.State == "failed" {
-		w.c.Log.WarnContext(ctx, "notification given up", "delivery", c.ID, "attempt", c.Attempt, "status", o.status, "reason", o.reason)
-	}
-	return a
-}
-
-// An outcome is what an attempt brought.
-type outcome struct {
-	ok     bool
-	final  bool
-	status int
-	reason string
-	after  time.Duration // the receiver's wish
-}
-
-// post sends a webhook with both signatures side by side.
-func (w *Worker) post(ctx context.Context, c broker.Claimed) outcome {
-	acc, err := w.c.Store.Account(ctx, c.Account)
-	if err != nil {
-		return outcome{reason: "account"}
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(c.Body))
-	if err != nil {
-		return outcome{final: true, reason: "invalid"}
-	}
-	now := w.c.Now()
-	h := req.Header
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("User-Agent", "eidgate-webhooks/"+w.c.Version)
-	h.Set("Webhook-Id", c.ID)
-	h.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
-	h.Set("X-Eidgate-Attempt", strconv.Itoa(c.Attempt))
-	if c.Environment == eid.Test {
-		h.Set("X-Eidgate-Sandbox", "1")
-	}
-	if acc.WebhookSecret != "" {
-		sig, err := Sign(string(acc.WebhookSecret), c.ID, now, c.Body)
-		if err != nil {
-			return outcome{reason: "secret"}
-		}
-		h.Set("Webhook-Signature", sig)
-	}
-	if c.Key != "" {
-		key, err := w.c.Store.KeyText(ctx, c.Key)
-		if err != nil && !errors.Is(err, relying.ErrUnknown) {
-			return outcome{reason: "key"}
-		}
-		if err == nil {
-			h.Set("X-ZignSec-Hmac-SHA256", ZignSec(key, c.Body, c.UpperHex))
-		}
-	}
-	res, err := w.c.Client(c.Environment).Do(ctx, req)
-	if err != nil {
-		var e *safehttp.Error
-		if errors.As(err, &e) {
-			return outcome{status: e.Status, reason: string(e.Reason)}
-		}
-		return outcome{reason: "error"}
-	}
-	o := outcome{status: res.Status, ok: res.Status >= 200 && res.Status < 300}
-	if !o.ok {
-		o.reason = "status"
-		o.final = res.Status == http.StatusGone
-		if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s > 0 {
-			o.after = time.Duration(s) * time.Second
-		}
-	}
-	return o
-}
-
-// schedules are the delays before each further attempt.
-var schedules = map[string][]time.Duration{
-	"standard": {5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour},
-	"zignsec-20": {10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute, time.Hour,
-		3 * time.Hour, 3 * time.Hour, 4 * time.Hour, 4 * time.Hour, 4 * time.Hour, 4 * time.Hour, 5 * time.Hour, 5 * time.Hour, 5 * time.Hour, 6 * time.Hour},
-	"zignsec-3": {10 * time.Second, 5 * time.Minute},
-	"email":     {time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour},
-}
-
-// next says what becomes of a delivery after an attempt. Pure.
-func next(c broker.Claimed, o outcome, now time.Time, random float64) (state string, due time.Time) {
-	switch {
-	case o.ok:
-		return "delivered", time.Time{}
-	case o.final:
-		return "failed", time.Time{}
-	}
-	steps := schedules[c.Profile]
-	if steps == nil {
-		steps = schedules["standard"]
-	}
-	blocked := o.reason == string(safehttp.Blocked) || o.reason == string(safehttp.Invalid)
-	if c.Attempt > len(steps) || blocked && c.Attempt >= 3 {
-		return "dead", time.Time{}
-	}
-	planned := steps[c.Attempt-1]
-	d := time.Duration(float64(planned) * (0.8 + 0.4*random))
-	switch o.status {
-	case 429, 502, 504:
-		d = max(d, time.Minute)
-	}
-	if o.reason == string(safehttp.Timeout) {
-		d = max(d, time.Minute)
-	}
-	if o.after > d {
-		d = min(o.after, max(2*planned, d))
-	}
-	return "pending", now.Add(d)
 }

@@ -67,7 +67,7 @@ func (s *Store) sendHints(ctx context.Context) {
 			}
 		}
 		for n := range nodes {
-			if _, err := s.pool.Exec(ctx, `SELECT pg_notify($1, '')`, channel(n)); err != nil && ctx.Err() == nil {
+			if _, err := s.pool.Exec(ctx, "SELECT pg_notify($1, '')", channel(n)); err != nil && ctx.Err() == nil {
 				s.log.WarnContext(ctx, "hint not sent", "error", err)
 			}
 		}

@@ -95,6 +95,11 @@ func (s *Store) openDelivery(ctx context.Context, c *claimed) error {
 func (s *Store) FinishDeliveries(ctx context.Context, done []broker.Attempt) error {
 	var all []statement
 	for _, f := range done {
+		if f.Busy {
+			all = append(all, statement{q: `UPDATE delivery SET attempt = attempt - 1, due = $3 WHERE id = $1 AND attempt = $2 AND state = 'pending'`,
+				args: []any{f.ID, f.Attempt, micros(f.Due)}})
+			continue
+		}
 		all = append(all, statement{q: `INSERT INTO delivery_attempt (delivery, n, at, took, state, status, reason)
 			SELECT id, attempt, CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS TEXT)
 			FROM delivery WHERE id = $1 AND attempt = $2 AND state = 'pending' ON CONFLICT DO NOTHING`,

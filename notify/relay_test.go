@@ -1,0 +1,224 @@
+package notify
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/mail"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"eidgate/broker"
+)
+
+// A relay is the other side of SMTP (RFC 5321, 3207), as far as one mail goes.
+type relay struct {
+	plain bool   // it does not offer STARTTLS
+	rcpt  string // answer to RCPT; "" for 250
+	data  string // answer to the mail; "" for 250
+
+	port  int
+	roots *x509.CertPool
+	mu    sync.Mutex
+	said  []string // commands, in upper case
+	got   string   // the mail
+}
+
+func (s *relay) start(t *testing.T) *Relay {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.roots = x509.NewCertPool()
+	s.roots.AddCert(cert)
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.port = l.Addr().(*net.TCPAddr).Port
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open.Go(func() {
+				defer conn.Close()
+				s.talk(conn, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); open.Wait() })
+	return &Relay{Host: "localhost", Port: s.port, From: "eid@broker.example", Roots: s.roots}
+}
+
+func (s *relay) talk(conn net.Conn, conf *tls.Config) {
+	say := func(text string) { fmt.Fprintf(conn, "%s\r\n", text) }
+	say("220 localhost")
+	in := bufio.NewReader(conn)
+	secure := false
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		line = strings.ToUpper(strings.TrimSpace(line))
+		s.mu.Lock()
+		s.said = append(s.said, line)
+		s.mu.Unlock()
+		verb, _, _ := strings.Cut(line, " ")
+		switch verb {
+		case "EHLO":
+			if s.plain || secure {
+				say("250-localhost\r\n250 AUTH PLAIN")
+			} else {
+				say("250-localhost\r\n250 STARTTLS")
+			}
+		case "STARTTLS":
+			say("220 go on")
+			c := tls.Server(conn, conf)
+			conn, in, secure = c, bufio.NewReader(c), true
+		case "AUTH":
+			say("235 fine")
+		case "RCPT":
+			say(orElse(s.rcpt, "250 fine"))
+		case "DATA":
+			say("354 go on")
+			var b strings.Builder
+			for {
+				text, err := in.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if text == ".\r\n" {
+					break
+				}
+				b.WriteString(text)
+			}
+			s.mu.Lock()
+			s.got = b.String()
+			s.mu.Unlock()
+			say(orElse(s.data, "250 fine"))
+		case "QUIT":
+			say("221 bye")
+			return
+		default:
+			say("250 fine")
+		}
+	}
+}
+
+func orElse(s, usual string) string {
+	if s == "" {
+		return usual
+	}
+	return s
+}
+
+var thin = broker.MailBody{Subject: "eID result 1234", Text: "Session 1234 has ended.\n"}
+
+func TestRelayTakesAMail(t *testing.T) {
+	t.Parallel()
+	s := &relay{}
+	r := s.start(t)
+	r.User, r.Password = "eid", "secret"
+	full := thin
+	full.Attachment = []byte(`{"id":"1234","name":"Åsa"}`)
+	if err := r.Send(t.Context(), "msg_1", "rp@example.com", full); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	said := strings.Join(s.said, "\n")
+	if tls, auth := strings.Index(said, "STARTTLS"), strings.Index(said, "AUTH PLAIN"); tls < 0 || auth < tls {
+		t.Errorf("the password went before TLS:\n%s", said)
+	}
+	m, err := mail.ReadMessage(strings.NewReader(s.got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(m.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"To": "<rp@example.com>", "From": "<eid@broker.example>", "Message-Id": "<msg_1@broker.example>",
+		"Subject": "eID result 1234", "Auto-Submitted": "auto-generated"} {
+		if got := m.Header.Get(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if !strings.Contains(string(body), "has ended") || !strings.Contains(string(body), "result.json") {
+		t.Errorf("body\n%s", body)
+	}
+}
+
+func TestRelayRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		relay *relay
+		to    string
+		other func(*Relay)
+		final bool
+	}{
+		"no STARTTLS":       {&relay{plain: true}, "rp@example.com", nil, false},
+		"unknown CA":        {&relay{}, "rp@example.com", func(r *Relay) { r.Roots = x509.NewCertPool() }, false},
+		"other name":        {&relay{}, "rp@example.com", func(r *Relay) { r.Host = "127.0.0.1" }, false},
+		"busy":              {&relay{rcpt: "451 later"}, "rp@example.com", nil, false},
+		"no such mailbox":   {&relay{rcpt: "550 nobody"}, "rp@example.com", nil, true},
+		"refuses the mail":  {&relay{data: "554 no"}, "rp@example.com", nil, true},
+		"busy with it":      {&relay{data: "452 full"}, "rp@example.com", nil, false},
+		"header in address": {&relay{}, "rp@example.com\r\nBcc: x@example.com", nil, true},
+		"two addresses":     {&relay{}, "rp@example.com, x@example.com", nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := c.relay.start(t)
+			if c.other != nil {
+				c.other(r)
+			}
+			err := r.Send(t.Context(), "msg_1", c.to, thin)
+			if err == nil || errors.Is(err, ErrFinal) != c.final {
+				t.Errorf("%v, want final: %v", err, c.final)
+			}
+			if err != nil && strings.Contains(err.Error(), "example.com") {
+				t.Errorf("the error names the address: %v", err)
+			}
+			c.relay.mu.Lock()
+			defer c.relay.mu.Unlock()
+			if c.relay.got != "" && c.relay.data == "" {
+				t.Error("the mail was handed over")
+			}
+		})
+	}
+	t.Run("nobody there", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := (&Relay{Host: "localhost", Port: 1, From: "eid@broker.example"}).Send(ctx, "msg_1", "rp@example.com", thin); err == nil || errors.Is(err, ErrFinal) {
+			t.Error(err)
+		}
+	})
+}

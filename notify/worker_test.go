@@ -1,0 +1,381 @@
+package notify
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/eid"
+	"eidgate/internal/safehttp"
+	"eidgate/relying"
+	"eidgate/sandbox"
+)
+
+const (
+	testSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	testKey    = "00000000-e2a2-4968-b651-5352305c9fb0"
+)
+
+// An outbox is a store in memory. Every attempt that it is told goes to told.
+type outbox struct {
+	mu   sync.Mutex
+	rows []*row
+	told chan broker.Attempt
+}
+
+type row struct {
+	broker.Claimed
+	state string
+}
+
+func (o *outbox) ClaimDeliveries(_ context.Context, now time.Time, lease time.Duration, limit int) ([]broker.Claimed, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	slices.SortStableFunc(o.rows, func(a, b *row) int { return a.Due.Compare(b.Due) })
+	var out []broker.Claimed
+	for _, r := range o.rows {
+		if len(out) < limit && r.state == "pending" && !r.Due.After(now) {
+			r.Due = now.Add(lease)
+			r.Attempt++
+			out = append(out, r.Claimed)
+		}
+	}
+	return out, nil
+}
+
+func (o *outbox) FinishDeliveries(_ context.Context, all []broker.Attempt) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, a := range all {
+		for _, r := range o.rows {
+			if r.ID != a.ID || r.Attempt != a.Attempt || r.state != "pending" {
+				continue
+			}
+			r.state, r.Due = a.State, a.Due
+			if a.Busy {
+				r.Attempt--
+				continue
+			}
+			o.told <- a
+		}
+	}
+	return nil
+}
+
+func (o *outbox) KeyText(_ context.Context, id string) (string, error) {
+	if id != "key" {
+		return "", relying.ErrUnknown
+	}
+	return testKey, nil
+}
+
+func (o *outbox) Account(context.Context, string) (*relying.Account, error) {
+	return &relying.Account{ID: "acc", WebhookSecret: testSecret}, nil
+}
+
+func (o *outbox) add(id, url string, due time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rows = append(o.rows, &row{state: "pending", Claimed: broker.Claimed{Delivery: broker.Delivery{ID: id, Account: "acc", Environment: eid.Test,
+		Kind: "webhook", Profile: "zignsec-20", Key: "key", URL: url, Body: testBody, Due: due}}})
+}
+
+// testBody has what a careless encoder would write in another way.
+var testBody = []byte(`{"id":"1","name":"Åsa <b>&\u2028` + "\u2028" + `","n":1.0}`)
+
+// run starts a worker whose clock stands still until the test moves it.
+func run(t *testing.T, o *outbox, m Mailer, total time.Duration) *sandbox.Clock {
+	t.Helper()
+	o.told = make(chan broker.Attempt, 10_000)
+	clock := sandbox.NewClock(true)
+	client := safehttp.New(safehttp.Config{Policy: safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true},
+		Timeouts: safehttp.Timeouts{Total: total}})
+	w := New(Config{Store: o, Client: func(eid.Environment) *safehttp.Client { return client }, Mailer: m, Version: "test",
+		Now: clock.Now, Jumped: clock.Jumped, Random: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		client.Close()
+	})
+	return clock
+}
+
+func (o *outbox) next(t *testing.T) broker.Attempt {
+	t.Helper()
+	select {
+	case a := <-o.told:
+		return a
+	case <-time.After(20 * time.Second):
+		t.Fatal("no attempt was recorded")
+		return broker.Attempt{}
+	}
+}
+
+// TestSchedule walks through all tries of a receiver that never takes it: the
+// same bytes, the same id, a signature for the time of each attempt.
+func TestSchedule(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var bad []string
+	o := &outbox{}
+	var clock *sandbox.Clock
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		h := r.Header
+		switch {
+		case err != nil || !bytes.Equal(body, testBody):
+			bad = append(bad, fmt.Sprintf("body %q, %v", body, err))
+		case h.Get("Webhook-Id") != "msg_1" || h.Get("X-Eidgate-Sandbox") != "1" || h.Get("User-Agent") != "eidgate-webhooks/test":
+			bad = append(bad, fmt.Sprint(h))
+		case h.Get("X-Zignsec-Hmac-Sha256") != ZignSec(testKey, testBody, false):
+			bad = append(bad, "older signature "+h.Get("X-Zignsec-Hmac-Sha256"))
+		}
+		if err := Verify(testSecret, "msg_1", h.Get("Webhook-Timestamp"), h.Get("Webhook-Signature"), body, clock.Now()); err != nil {
+			bad = append(bad, err.Error())
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	t.Cleanup(srv.Close)
+	clock = run(t, o, nil, 2*time.Second)
+	start := clock.Now()
+	o.add("msg_1", srv.URL, start)
+	clock.Advance(0)
+	var at []time.Duration
+	for n := 1; ; n++ {
+		a := o.next(t)
+		if a.Attempt != n || a.Status != 500 || a.Reason != "status" {
+			t.Fatalf("attempt %d is recorded as %+v", n, a)
+		}
+		at = append(at, clock.Now().Sub(start))
+		if a.State != "pending" {
+			if a.State != "dead" || n != 20 || at[n-1] > 49*time.Hour || at[n-1] < 40*time.Hour {
+				t.Errorf("attempt %d after %s ends it as %s; want the twentieth, about two days on, dead", n, at[n-1], a.State)
+			}
+			break
+		}
+		clock.Advance(a.Due.Sub(clock.Now()) - time.Millisecond)
+		clock.Advance(time.Millisecond)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(bad) > 0 {
+		t.Error(strings.Join(bad, "\n"))
+	}
+}
+
+// TestAnswers has a receiver that answers in every way.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		handle http.HandlerFunc
+		state  string
+		reason string
+		wait   time.Duration
+	}{
+		"200": {status(200), "delivered", "", 0},
+		"204": {status(204), "delivered", "", 0},
+		"299": {status(299), "delivered", "", 0},
+		"301": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusMovedPermanently) }, "pending", "redirect", 10 * time.Second},
+		"400": {status(400), "pending", "status", 10 * time.Second},
+		"404": {status(404), "pending", "status", 10 * time.Second},
+		"410": {status(410), "failed", "status", 0},
+		"429": {status(429), "pending", "status", time.Minute},
+		"429 later": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "15.2")
+			w.WriteHeader(503)
+		}, "pending", "status", 16 * time.Second},
+		"502":      {status(502), "pending", "status", time.Minute},
+		"hangs up": {func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); hijack(w, "") }, "pending", "refused", 10 * time.Second},
+		"garbage":  {func(w http.ResponseWriter, _ *http.Request) { hijack(w, "SSH-2.0-x\r\n\r\n") }, "pending", "bad", 10 * time.Second},
+		"body breaks off": {func(w http.ResponseWriter, _ *http.Request) {
+			hijack(w, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+		}, "delivered", "", 0},
+		"huge header": {func(w http.ResponseWriter, _ *http.Request) {
+			hijack(w, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20)+"\r\n\r\n")
+		}, "pending", "bad", 10 * time.Second},
+		"never answers": {func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() }, "pending", "timeout", time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := httptest.NewServer(c.handle)
+			t.Cleanup(srv.Close)
+			o := &outbox{}
+			clock := run(t, o, nil, 2*time.Second)
+			o.add("msg_1", srv.URL, clock.Now())
+			clock.Advance(0)
+			a := o.next(t)
+			if a.State != c.state || a.Reason != c.reason || c.state == "pending" && a.Due.Sub(clock.Now()) != c.wait {
+				t.Errorf("%s, %q, after %s; want %s, %q, after %s", a.State, a.Reason, a.Due.Sub(clock.Now()), c.state, c.reason, c.wait)
+			}
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		t.Parallel()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = l.Close() // nobody listens there now
+		o := &outbox{}
+		clock := run(t, o, nil, 2*time.Second)
+		o.add("msg_1", "http://"+l.Addr().String(), clock.Now())
+		clock.Advance(0)
+		if a := o.next(t); a.State != "pending" || a.Reason != "refused" {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+func hijack(w http.ResponseWriter, text string) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	_, _ = io.WriteString(conn, text) // the other side may have gone
+	_ = conn.Close()
+}
+
+// TestAStuckReceiver: it holds four requests, delays nobody else, and what
+// waits for it loses none of its tries.
+func TestAStuckReceiver(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	var mu sync.Mutex
+	now, most := 0, 0
+	stuck := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		now++
+		most = max(most, now)
+		mu.Unlock()
+		<-release
+		mu.Lock()
+		now--
+		mu.Unlock()
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(stuck.Close)
+	t.Cleanup(free)
+	quick := httptest.NewServer(status(204))
+	t.Cleanup(quick.Close)
+	o := &outbox{}
+	clock := run(t, o, nil, time.Minute)
+	const each = 300
+	for i := range each {
+		o.add(fmt.Sprintf("stuck%d", i), stuck.URL, clock.Now())
+		o.add(fmt.Sprintf("quick%d", i), quick.URL, clock.Now())
+	}
+	// The clock goes on a little whenever nothing happens: what was given back
+	// comes again.
+	next := func() broker.Attempt {
+		for {
+			select {
+			case a := <-o.told:
+				return a
+			case <-time.After(10 * time.Millisecond):
+				clock.Advance(50 * time.Millisecond)
+			case <-t.Context().Done():
+				t.Fatal("no attempt was recorded")
+			}
+		}
+	}
+	start := clock.Now()
+	for range each {
+		if a := next(); !strings.HasPrefix(a.ID, "quick") || a.State != "delivered" {
+			t.Fatalf("%+v while the other receiver is stuck", a)
+		}
+	}
+	if took := clock.Now().Sub(start); took > 10*time.Second {
+		t.Errorf("the quick receiver has waited %s for the stuck one", took)
+	}
+	free()
+	for range each {
+		if a := next(); a.State != "delivered" || a.Attempt != 1 {
+			t.Fatalf("%+v: to wait is no attempt", a)
+		}
+	}
+	if most > maxHost {
+		t.Errorf("%d requests at the same time, want at most %d", most, maxHost)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for text, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "0.2": time.Second, "-1": 0, "soon": 0, "NaN": 0, "1e300": 0, "Inf": 0,
+		"Fri, 02 Jan 2026 03:05:05 GMT": time.Minute} {
+		if got := retryAfter(text, now); got != want {
+			t.Errorf("retryAfter(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
+
+// A letterbox takes mails, or refuses them.
+type letterbox struct {
+	mu   sync.Mutex
+	err  error
+	sent []string
+}
+
+func (l *letterbox) Send(_ context.Context, id, to string, m broker.MailBody) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = append(l.sent, cmp.Or(id+" "+to+" "+m.Subject, ""))
+	return l.err
+}
+
+func TestMailIsDelivered(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err   error
+		state string
+	}{"taken": {nil, "delivered"}, "later": {io.ErrUnexpectedEOF, "pending"}, "refused": {fmt.Errorf("%w: x", ErrFinal), "failed"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &letterbox{err: c.err}
+			o := &outbox{}
+			clock := run(t, o, l, 2*time.Second)
+			body, err := json.Marshal(broker.MailBody{Subject: "s", Text: "t"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.mu.Lock()
+			o.rows = append(o.rows, &row{state: "pending", Claimed: broker.Claimed{Delivery: broker.Delivery{ID: "msg_1", Account: "acc",
+				Environment: eid.Test, Kind: "email", Profile: "email", URL: "rp@example.com", Body: body, Due: clock.Now()}}})
+			o.mu.Unlock()
+			clock.Advance(0)
+			if a := o.next(t); a.State != c.state {
+				t.Errorf("%+v, want %s", a, c.state)
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if want := []string{"msg_1 rp@example.com s"}; !slices.Equal(l.sent, want) {
+				t.Errorf("sent %q", l.sent)
+			}
+		})
+	}
+}

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+
+	"eidgate/broker"
+)
+
+// What only the sandbox asks for: notifications with their bodies, and
+// accounts that go with all they made.
+
+// A Sent is a notification as it is stored. URL and Body are empty once the
+// session is erased.
+type Sent struct {
+	broker.Claimed
+	State string
+}
+
+// Outbox lists the notifications of a session.
+func (s *Store) Outbox(ctx context.Context, session string) ([]Sent, error) {
+	type row struct {
+		claimed
+		state string
+	}
+	var rows []row
+	err := s.query(ctx, func(r scanner) error {
+		var c row
+		var first, due int64
+		err := r.Scan(&c.ID, &c.Session, &c.Account, &c.Environment, &c.Kind, &c.Type, &c.wrapped, &c.url, &c.body, &c.state, &c.Attempt, &first, &due)
+		c.First, c.Due = moment(first), moment(due)
+		rows = append(rows, c)
+		return err
+	}, `SELECT id, session, account, environment, kind, type, wrapped, url, body, state, attempt, first, due FROM delivery
+		WHERE session = $1 ORDER BY first, id`, session)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Sent, len(rows))
+	for i := range rows {
+		c := &rows[i]
+		if c.wrapped != nil {
+			if err := s.openDelivery(ctx, &c.claimed); err != nil {
+				return nil, err
+			}
+		}
+		out[i] = Sent{c.Claimed, c.state}
+	}
+	return out, nil
+}
+
+// Remove takes an account away with one key, and all that its sessions left;
+// the audit trail stays. Nothing of it may be running any more.
+func (s *Store) Remove(ctx context.Context, account, key string) error {
+	defer s.accounts.clear()
+	err := s.batch(ctx, []statement{{q: `DELETE FROM api_key WHERE id = $1`, args: []any{key}}, {q: `DELETE FROM account WHERE id = $1`, args: []any{account}}})
+	if err != nil {
+		return err
+	}
+	s.accounts.clear() // nobody may start anything any more
+	for {
+		some, err := s.List(ctx, account, "", 100)
+		if err != nil {
+			return err
+		}
+		if len(some) == 0 {
+			break
+		}
+		var all []statement
+		for _, n := range some {
+			for _, q := range []string{
+				`DELETE FROM delivery_attempt WHERE delivery IN (SELECT id FROM delivery WHERE session = $1)`,
+				`DELETE FROM delivery WHERE session = $1`,
+				`DELETE FROM inbox WHERE session = $1`,
+				`DELETE FROM order_ref WHERE session = $1`,
+				`DELETE FROM eid_order WHERE session = $1`,
+				`DELETE FROM event WHERE session = $1`,
+				`DELETE FROM session_data WHERE session = $1`,
+				`DELETE FROM session_key WHERE session = $1`,
+				`DELETE FROM session WHERE id = $1`,
+			} {
+				all = append(all, statement{q: q, args: []any{n.ID}})
+			}
+		}
+		if err := s.batch(ctx, all); err != nil {
+			return err
+		}
+	}
+	return s.batch(ctx, []statement{{q: `DELETE FROM account_key WHERE account = $1`, args: []any{account}}})
+}
