@@ -15,7 +15,7 @@ type Broker struct {
 	c       Config
 	limits  Limits
 	orders  orders
-	calls   chan struct{} // one token for each upstream call at a time
+	pools   map[eid.Environment]map[eid.EID]*pool
 	ticking chan struct{} // one token for each tick at a time
 	beaten  beat
 	inbox   chan struct{} // a hint that the inbox has something
@@ -46,10 +46,17 @@ func New(c Config) (*Broker, error) {
 	l.Beat = cmp.Or(l.Beat, 3*time.Second)
 	l.Dead = cmp.Or(l.Dead, 8*time.Second)
 	l.Calls = cmp.Or(l.Calls, 256)
+	l.Queue = cmp.Or(l.Queue, 256)
 	l.EffectFor = cmp.Or(l.EffectFor, 3*time.Second)
 	l.Save = cmp.Or(l.Save, 20*time.Second)
-	b := &Broker{c: c, limits: l, calls: make(chan struct{}, l.Calls), ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1),
+	b := &Broker{c: c, limits: l, pools: map[eid.Environment]map[eid.EID]*pool{}, ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1),
 		specs: cache.New[string, *Spec](1024)}
+	for env, all := range c.Connectors {
+		b.pools[env] = map[eid.EID]*pool{}
+		for e := range all {
+			b.pools[env][e] = &pool{slots: make(chan struct{}, l.Calls), room: int64(l.Queue)}
+		}
+	}
 	b.orders.init()
 	return b, nil
 }

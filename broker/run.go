@@ -19,9 +19,10 @@ var (
 )
 
 const (
-	maxAgain = 8                // Again steps in a row; more is a connector's loop
-	maxTries = 5                // of one event whose outcome is unknown
-	callTime = 10 * time.Second // default deadline of one upstream call
+	maxAgain  = 8                      // Again steps in a row; more is a connector's loop
+	maxTries  = 5                      // of one event whose outcome is unknown
+	busyPause = 250 * time.Millisecond // until a tick tries again to find room among the calls
+	callTime  = 10 * time.Second       // default deadline of one upstream call
 )
 
 // An act is one event on its way into an order.
@@ -118,7 +119,13 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 			return errFenced // our lease may be gone; whoever owns it acts
 		}
 		res, err := b.call(ctx, conn, l, a)
-		if err != nil {
+		switch {
+		case errors.Is(err, errBusy) && a.begin && l.order.Stage == 0: // nothing was asked yet: better an answer now than a wait
+			res = connector.Result{Step: connector.Fail{Reason: eid.Unavailable, Code: "busy", Retry: !l.spec.Headless}}
+		case errors.Is(err, errBusy): // the event is persisted, and the next tick delivers it
+			b.watch(conn, l, b.now().Add(busyPause))
+			return nil
+		case err != nil:
 			var later bool
 			if res, later = b.onError(ctx, l, a, err); later {
 				b.watch(conn, l, res.Due)
@@ -195,12 +202,12 @@ func (b *Broker) persist(ctx context.Context, l *live, a act) error {
 // call lets the connector act. A request that was given up does not stop it:
 // its answer may be given once.
 func (b *Broker) call(ctx context.Context, conn connector.Connector, l *live, a act) (res connector.Result, err error) {
-	select {
-	case b.calls <- struct{}{}:
-		defer func() { <-b.calls }()
-	case <-ctx.Done():
-		return res, &connector.Unknown{Reason: eid.Unavailable, Repeat: true, After: time.Second, Err: ctx.Err()}
+	_, tick := a.event.(connector.Tick)
+	leave, err := b.pools[l.order.Environment][l.order.EID].enter(ctx, !tick)
+	if err != nil {
+		return res, err
 	}
+	defer leave()
 	limit := conn.Info().Deadline
 	if limit == 0 {
 		limit = callTime
