@@ -117,7 +117,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		conns[env] = map[eid.EID]connector.Connector{}
 		for _, e := range p.agreements.eids(env) {
-			conns[env][e] = constructors[e](p.now)
+			conns[env][e] = constructors[e](p.now, c.metrics.watch(env, e))
 		}
 	}
 	c.broker, err = broker.New(broker.Config{Store: c.store, Connectors: conns, Settings: c.find, Public: p.public, HandleKey: handleKey,
@@ -132,14 +132,23 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
+	for h, a := range p.agreements {
+		if !a.ends.IsZero() {
+			c.metrics.expiry.WithLabelValues("rp", string(h.eid), string(h.env), h.account, h.config).Set(float64(a.ends.Unix()))
+		}
+	}
 	c.health = &health{store: c.store.Ping, version: p.version, command: p.command(), metrics: c.metrics}
 	c.handler, err = c.routes(p)
 	return err
 }
 
 // constructors make the connectors that a configuration may name.
-var constructors = map[eid.EID]func(func() time.Time) connector.Connector{
-	eid.BankIDSE: func(now func() time.Time) connector.Connector { return cbankidse.New(now) },
+var constructors = map[eid.EID]func(now func() time.Time, watch func(operation, result string, took time.Duration)) connector.Connector{
+	eid.BankIDSE: func(now func() time.Time, watch func(string, string, time.Duration)) connector.Connector {
+		c := cbankidse.New(now)
+		c.Watch = watch
+		return c
+	},
 }
 
 // routes is the public listener: the API, the pages, static files.
@@ -183,7 +192,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 		api.ServeHTTP(w, r)
 	})
 	e := edge{listener: "public", https: secure, sandbox: p.sandbox, log: p.log, metrics: c.metrics, seen: p.seen}
-	return e.wrap(newNames(p.public, p.sandbox, p.also...).only(mux, "v2/eid", "v2/bankidse", "bankidse")), nil
+	return e.wrap(oneSlash(newNames(p.public, p.sandbox, p.also...).only(mux, "v2/eid", "v2/bankidse", "eid/", "bankidse"))), nil
 }
 
 // hostedPath takes /v2/Hosted/{id}/{selector}/{rest} apart, in any case.

@@ -66,6 +66,22 @@ func (n names) only(next http.Handler, free ...string) http.Handler {
 	})
 }
 
+// oneSlash takes several slashes in a path for one. A ServeMux would answer
+// with a redirect, which old clients do not follow with their body.
+func oneSlash(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "//") {
+			clean, u := *r, *r.URL
+			for strings.Contains(u.Path, "//") {
+				u.Path = strings.ReplaceAll(u.Path, "//", "/")
+			}
+			u.RawPath, clean.URL = "", &u
+			r = &clean
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func hasPrefix(path string, prefixes []string) bool {
 	path = strings.ToLower(strings.TrimLeft(path, "/"))
 	for _, p := range prefixes {

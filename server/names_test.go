@@ -1,0 +1,70 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"eidgate/internal/golden"
+)
+
+// public is a server's public listener, as "eidgate serve" has it.
+func public(t *testing.T) http.Handler {
+	t.Helper()
+	s := newHouse(t, "house")
+	c := s.core(t, `
+server: {public_url: "https://eid.example.com"}
+store: {url: "sqlite:DIR/test.db"}
+keys: {master_file: DIR/master}
+test_eids:
+  BANKID(house)
+accounts:
+  - {id: 7c1f6a0e-0000-4000-8000-000000000001, name: Shop, keys: [{environment: test, file: DIR/key}]}
+`)
+	t.Cleanup(func() {
+		if err := c.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c.handler
+}
+
+// TestConversations plays what a listener says of names that are not its own.
+// The trace id is another one each time, and is left out.
+func TestConversations(t *testing.T) {
+	t.Parallel()
+	golden.Talks(t, "testdata/*.txtar", func(t *testing.T) http.Handler {
+		h := public(t)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, r)
+			for k, v := range rec.Header() {
+				if k != "X-Trace-Id" {
+					w.Header()[k] = v
+				}
+			}
+			w.WriteHeader(rec.Code)
+			_, _ = w.Write(rec.Body.Bytes()) // to a recorder
+		})
+	})
+}
+
+// Clients of the ZignSec API send the Host of its test system, build addresses
+// with two slashes, and follow no redirects.
+func TestOldClientsReachTheAPI(t *testing.T) {
+	t.Parallel()
+	h := public(t)
+	for _, path := range []string{"/v2/eid/sbid", "//v2/eid/sbid", "/v2//EID/sbid_another/", "/eid/sbid", "/v2/bankidse//Authenticate", "//BankIDSE/Sign"} {
+		r := httptest.NewRequest(http.MethodPost, "http://test.zignsec.com", strings.NewReader("target=nonsense"))
+		r.URL.Path, r.RequestURI = path, path
+		r.Header.Set("Authorization", testKey)
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		body, err := io.ReadAll(rec.Body)
+		if err != nil || rec.Code != http.StatusBadRequest || !strings.Contains(string(body), `"INVALID_`) {
+			t.Errorf("%s: %d %s", path, rec.Code, body)
+		}
+	}
+}
