@@ -205,6 +205,16 @@ func (b *Broker) Cancel(ctx context.Context, id string, h Handle) (*View, error)
 	return b.Look(ctx, id, h, connector.Browser{})
 }
 
+// Stop ends a session whose account goes away. One that has ended already
+// stays as it is.
+func (b *Broker) Stop(ctx context.Context, id string) error {
+	err := b.stop(ctx, id, nil, connector.Fail{Reason: eid.Cancelled}, "operator")
+	if errors.Is(err, ErrMove) {
+		return nil
+	}
+	return err
+}
+
 // stop fails a session from outside of its order. With a handle, only the
 // browser that holds the session may.
 func (b *Broker) stop(ctx context.Context, id string, h *Handle, f connector.Fail, actor string) error {

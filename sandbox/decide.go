@@ -7,37 +7,64 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
-// An Outcome is how a login is to end: approve, cancel, decline, expire,
-// ignore, or fail:<code>.
+// An Outcome is how a login is to end: approve, cancel (in the app),
+// cancel:page (on the page of the broker), decline, expire, ignore (nothing
+// happens by itself), fail:<code>. " after 3s" puts it off; states:<a>,<b>
+// lists what is told collect by collect, the last one being the end.
 type Outcome string
 
+// The outcomes of every eID.
 const (
-	Approve Outcome = "approve"
-	Cancel  Outcome = "cancel"
-	Decline Outcome = "decline"
-	Expire  Outcome = "expire"
-	Ignore  Outcome = "ignore" // nothing happens by itself
+	Approve    Outcome = "approve"
+	Cancel     Outcome = "cancel"
+	CancelPage Outcome = "cancel:page"
+	Decline    Outcome = "decline"
+	Expire     Outcome = "expire"
+	Ignore     Outcome = "ignore"
 )
 
-var outcomeForm = regexp.MustCompile(`^(approve|cancel|decline|expire|ignore|fail:[A-Za-z0-9_]{1,40})$`)
+var outcomeForm = regexp.MustCompile(`^(approve|cancel|cancel:page|decline|expire|ignore|fail:[A-Za-z0-9_]{1,40})( after [0-9]{1,4}(ms|s|m))?$` +
+	`|^states:[A-Za-z0-9_]+(,[A-Za-z0-9_]+)*$`)
 
 // ParseOutcome reads an outcome's text.
 func ParseOutcome(s string) (Outcome, error) {
-	if !outcomeForm.MatchString(s) {
-		return "", fmt.Errorf("%q is none of approve, cancel, decline, expire, ignore, fail:<code>", s)
+	if len(s) > 400 || !outcomeForm.MatchString(s) {
+		return "", fmt.Errorf("%.60q is none of approve, cancel, cancel:page, decline, expire, ignore, fail:<code>, "+
+			"any of these with \" after 3s\", or states:<hint>,<hint>", s)
 	}
 	return Outcome(s), nil
 }
 
+// Word is the outcome without its delay.
+func (o Outcome) Word() Outcome {
+	word, _, _ := strings.Cut(string(o), " after ")
+	return Outcome(word)
+}
+
+// After is how long it is put off; 0 for at once.
+func (o Outcome) After() time.Duration {
+	_, after, _ := strings.Cut(string(o), " after ")
+	d, _ := time.ParseDuration(after) // ParseOutcome has looked
+	return d
+}
+
 // Code is the code of a failure; "" for other outcomes.
 func (o Outcome) Code() string {
-	c, _ := strings.CutPrefix(string(o), "fail:")
-	if c == string(o) {
-		return ""
+	if c, ok := strings.CutPrefix(string(o.Word()), "fail:"); ok {
+		return c
 	}
-	return c
+	return ""
+}
+
+// States are what a script tells, collect by collect; nil for no script.
+func (o Outcome) States() []string {
+	if list, ok := strings.CutPrefix(string(o), "states:"); ok {
+		return strings.Split(list, ",")
+	}
+	return nil
 }
 
 // A Decision is an outcome, perhaps of a certain person.
@@ -46,6 +73,7 @@ type Decision struct {
 	Person  string  `json:"person,omitempty"` // key; "" leaves it to the simulator
 	Tier    int     `json:"tier"`
 	Source  string  `json:"source"`
+	Hands   bool    `json:"-"` // who decided acts as well, and the simulator waits
 }
 
 // A Rung is one tier of the ladder as it was asked for one order.
@@ -58,12 +86,9 @@ type Rung struct {
 
 // A Subject is the order that is to be decided.
 type Subject struct {
-	EID     string
-	Ref     string // the upstream's name for it
-	Session string
-	Account string
-	Marker  string // what the relying party wrote into its request
-	Person  string // key, when it is known who
+	EID    string
+	Ref    string // the upstream's name for it
+	Person string // key, when it is known who
 }
 
 // Queued is an outcome for the next logins that match.
@@ -82,6 +107,13 @@ type Match struct {
 	Session string `json:"session,omitempty"`
 }
 
+// An Origin is what the broker knows of an upstream's order.
+type Origin struct {
+	Session, Account string
+	Marker           string  // what the relying party wrote into its request
+	Default          Outcome // of the account; "" for none
+}
+
 // Decisions is the ladder: the first tier that has an opinion wins. The tiers'
 // numbers are promised.
 type Decisions struct {
@@ -89,39 +121,42 @@ type Decisions struct {
 	people   *People
 	auto     Outcome
 	sessions map[string]Decision // by session and by ref
+	claimed  map[string]bool     // sessions that somebody is deciding right now
 	queue    []Queued
 	last     int
+	asked    map[string]bool // logins that had their look at the queue
 	told     map[string]kept // by ref
 	order    []string
-	// Lookup says which session an upstream's order belongs to, which the
-	// simulators cannot know. It may be nil.
-	Lookup func(ref string) (session, account, marker string, ok bool)
+	// Lookup says where an upstream's order comes from, which the simulators
+	// cannot know. It may be nil.
+	Lookup func(ref string) (Origin, bool)
 }
 
 type kept struct {
 	decision Decision
 	rungs    []Rung
+	origin   Origin
+	known    bool
 }
 
 // NewDecisions makes a ladder whose last tier is auto (Approve or Ignore).
 func NewDecisions(people *People, auto Outcome) *Decisions {
-	return &Decisions{people: people, auto: auto, sessions: map[string]Decision{}, told: map[string]kept{}}
+	return &Decisions{people: people, auto: auto, sessions: map[string]Decision{}, claimed: map[string]bool{},
+		asked: map[string]bool{}, told: map[string]kept{}}
 }
 
 const maxKept = 10_000
 
-// Decide asks the tiers in turn. An order keeps its decision once a tier
-// above the server's mode has made it.
+// Decide asks the tiers in turn. A login looks at the queue once, when it is
+// new, and keeps what it took there; the other tiers are asked each time.
 func (d *Decisions) Decide(s Subject) Decision {
-	if d.Lookup != nil && s.Session == "" {
-		if ses, acc, mark, ok := d.Lookup(s.Ref); ok {
-			s.Session, s.Account, s.Marker = ses, acc, mark
-		}
-	}
+	from, known := d.origin(s.Ref)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if k, ok := d.told[s.Ref]; ok && k.decision.Tier < 90 {
-		return k.decision
+	own := d.session(s.Ref, from.Session)
+	before, again := d.told[s.Ref]
+	if again && own == nil && before.decision.Tier == 20 {
+		return before.decision
 	}
 	var rungs []Rung
 	var out *Decision
@@ -136,19 +171,37 @@ func (d *Decisions) Decide(s Subject) Decision {
 		}
 		rungs = append(rungs, r)
 	}
-	ask(10, "this session", d.session(s))
-	if out == nil {
-		ask(20, "queue", d.dequeue(s))
+	ask(10, "this session", own)
+	var queued *Decision
+	if out == nil && d.isNew(s.Ref, from.Session) {
+		queued = d.dequeue(s.EID, from)
 	}
-	ask(30, "marker in the request", marker(s.Marker))
+	ask(20, "queue", queued)
+	ask(30, "marker in the request", marker(from.Marker))
 	ask(40, "behaviour of the person", d.behaviour(s.Person))
+	ask(50, "default of the account", standing(from.Default))
 	ask(90, "mode of the server", &Decision{Outcome: d.auto})
-	d.keep(s.Ref, kept{*out, rungs})
+	d.keep(s.Ref, kept{*out, rungs, from, known})
 	return *out
 }
 
-func (d *Decisions) session(s Subject) *Decision {
-	for _, key := range []string{s.Ref, s.Session} {
+// origin is looked up once an order; it does not change.
+func (d *Decisions) origin(ref string) (Origin, bool) {
+	d.mu.Lock()
+	k := d.told[ref]
+	d.mu.Unlock()
+	if k.known || d.Lookup == nil {
+		return k.origin, k.known
+	}
+	from, ok := d.Lookup(ref)
+	if !ok {
+		return Origin{}, false
+	}
+	return from, true
+}
+
+func (d *Decisions) session(keys ...string) *Decision {
+	for _, key := range keys {
 		if got, ok := d.sessions[key]; ok && key != "" {
 			return &got
 		}
@@ -156,10 +209,26 @@ func (d *Decisions) session(s Subject) *Decision {
 	return nil
 }
 
-func (d *Decisions) dequeue(s Subject) *Decision {
+// isNew says whether a login has not looked at the queue yet. A code that is
+// renewed is an order of its own, and no new login.
+func (d *Decisions) isNew(ref, session string) bool {
+	if session != "" {
+		ref = session
+	}
+	if d.asked[ref] {
+		return false
+	}
+	if len(d.asked) >= maxKept {
+		clear(d.asked)
+	}
+	d.asked[ref] = true
+	return true
+}
+
+func (d *Decisions) dequeue(eid string, from Origin) *Decision {
 	for i, q := range d.queue {
 		m := q.Match
-		if m.Account != "" && m.Account != s.Account || m.EID != "" && m.EID != s.EID || m.Session != "" && m.Session != s.Session {
+		if m.Account != "" && m.Account != from.Account || m.EID != "" && m.EID != eid || m.Session != "" && m.Session != from.Session {
 			continue
 		}
 		if d.queue[i].Times--; d.queue[i].Times <= 0 {
@@ -170,7 +239,8 @@ func (d *Decisions) dequeue(s Subject) *Decision {
 	return nil
 }
 
-// marker reads "sandbox:<outcome>[;person=<key>]".
+// marker reads "sandbox:<outcome>[;person=<key>]". What is no outcome has no
+// opinion.
 func marker(s string) *Decision {
 	rest, ok := strings.CutPrefix(s, "sandbox:")
 	if !ok {
@@ -185,25 +255,26 @@ func marker(s string) *Decision {
 	return &Decision{Outcome: o, Person: person}
 }
 
-func (d *Decisions) behaviour(key string) *Decision {
-	if key == "" {
+func standing(o Outcome) *Decision {
+	if o == "" {
 		return nil
 	}
+	return &Decision{Outcome: o}
+}
+
+func (d *Decisions) behaviour(key string) *Decision {
 	p, err := d.people.Get(key)
 	if err != nil {
 		return nil
 	}
-	switch {
-	case p.Revoked:
+	if p.Revoked {
 		return &Decision{Outcome: "fail:certificateErr", Person: key}
-	case p.Behaviour == "cancels":
-		return &Decision{Outcome: Cancel, Person: key}
-	case p.Behaviour == "ignores":
-		return &Decision{Outcome: Ignore, Person: key}
-	case strings.HasPrefix(p.Behaviour, "fails:"):
-		return &Decision{Outcome: Outcome("fail:" + strings.TrimPrefix(p.Behaviour, "fails:")), Person: key}
 	}
-	return nil
+	o, err := Behaviour(p.Behaviour)
+	if err != nil || o == "" {
+		return nil
+	}
+	return &Decision{Outcome: o, Person: key}
 }
 
 func (d *Decisions) keep(ref string, k kept) {
@@ -217,6 +288,16 @@ func (d *Decisions) keep(ref string, k kept) {
 	d.told[ref] = k
 }
 
+// Happened records that an order was ended by hand, which is tier 10.
+func (d *Decisions) Happened(ref string, o Outcome, person, source string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.told[ref]
+	k.decision = Decision{Outcome: o, Person: person, Tier: 10, Source: source}
+	k.rungs = []Rung{{Tier: 10, Source: source, Said: string(o), Used: true}}
+	d.keep(ref, k)
+}
+
 // ErrDecided means that the order has ended, or was decided before.
 var ErrDecided = errors.New("already decided")
 
@@ -224,21 +305,45 @@ var ErrDecided = errors.New("already decided")
 func (d *Decisions) Set(key string, dec Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.set(key, dec)
+}
+
+func (d *Decisions) set(key string, dec Decision) {
 	if len(d.sessions) >= maxKept {
 		clear(d.sessions)
 	}
 	d.sessions[key] = dec
 }
 
-// Enqueue decides the next logins that match, tier 20.
+// Claim decides a session for a caller who then acts. One at a time may:
+// ErrDecided for the others, until release.
+func (d *Decisions) Claim(session string, dec Decision) (release func(), err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.claimed[session] {
+		return nil, fmt.Errorf("%w: another call is running this session to %s", ErrDecided, d.sessions[session].Outcome)
+	}
+	d.claimed[session] = true
+	dec.Hands = true
+	d.set(session, dec)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.claimed, session)
+	}, nil
+}
+
+// Enqueue decides the next logins that match, tier 20. A full queue takes no
+// more, and the id stays 0.
 func (d *Decisions) Enqueue(q Queued) Queued {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.queue) >= maxKept {
+		return q
+	}
 	d.last++
 	q.ID, q.Times = d.last, max(q.Times, 1)
-	if len(d.queue) < maxKept {
-		d.queue = append(d.queue, q)
-	}
+	d.queue = append(d.queue, q)
 	return q
 }
 
@@ -249,12 +354,20 @@ func (d *Decisions) Queue() []Queued {
 	return slices.Clone(d.queue)
 }
 
+// Unqueue empties the queue.
+func (d *Decisions) Unqueue() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queue = nil
+}
+
 // Clear empties the queue and forgets what was decided.
 func (d *Decisions) Clear() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.queue = nil
 	clear(d.sessions)
+	clear(d.asked)
 	clear(d.told)
 	d.order = nil
 }

@@ -3,9 +3,13 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
+	"unicode/utf8"
 )
 
 // A Person is somebody who does not exist. Numbers are official test numbers
@@ -19,7 +23,7 @@ type Person struct {
 	Family    string   `json:"family"`
 	BankID    []string `json:"bankid,omitempty"` // kinds: mobile, file, card
 	Revoked   bool     `json:"revoked,omitempty"`
-	Behaviour string   `json:"behaviour,omitempty"` // normal, cancels, ignores, fails:<code>
+	Behaviour string   `json:"behaviour,omitempty"` // normal, asks, cancels, ignores, fails:<code>, or an outcome
 	About     string   `json:"about"`               // what happens when they are used
 }
 
@@ -33,9 +37,26 @@ type People struct {
 }
 
 // NewPeople makes the persons that every sandbox begins with.
-func NewPeople() *People { return &People{all: slices.Clone(first)} }
+func NewPeople() *People { return &People{all: cast(time.Now())} }
 
-// first is the cast. docs/sandbox.md shows it.
+// cast is who is there at first. docs/sandbox.md shows it. One of them turns
+// 18 today.
+func cast(today time.Time) []Person {
+	birth := today.UTC().AddDate(-18, 0, 0).Format("20060102") + "238"
+	return append(slices.Clone(first), Person{Key: "eighteen", Number: birth + luhn(birth[2:]), Given: "Arton", Family: "Idag",
+		BankID: []string{"mobile"}, About: "turns 18 on the day the sandbox starts"})
+}
+
+// luhn is the check digit of nine digits.
+func luhn(digits string) string {
+	sum := 0
+	for i, r := range digits {
+		n := int(r-'0') * (2 - i%2)
+		sum += n/10 + n%10
+	}
+	return strconv.Itoa((10 - sum%10) % 10)
+}
+
 var first = []Person{
 	{Key: "ada", Number: "199001012385", Given: "Ada", Family: "Test", BankID: []string{"mobile", "file"}, About: "adult; everything works"},
 	{Key: "bo", Number: "199001032391", Given: "Bo", Family: "Provsson", BankID: []string{"mobile"}, About: "a second adult, for the wrong person"},
@@ -50,6 +71,8 @@ var first = []Person{
 	{Key: "letters", Number: "198001022386", Given: "Åsa Ø", Family: "Žofić-ß", BankID: []string{"mobile"}, About: "letters like Å Ø ß ć Ž"},
 	{Key: "revoked", Number: "198501012382", Given: "Rut", Family: "Spärrad", BankID: []string{"mobile"}, Revoked: true, About: "the BankID is revoked: certificateErr"},
 	{Key: "cancels", Number: "198001022394", Given: "Carl", Family: "Avbryter", BankID: []string{"mobile"}, Behaviour: "cancels", About: "always cancels in the app"},
+	{Key: "slow", Number: "198101022385", Given: "Sven", Family: "Sölig", BankID: []string{"mobile"}, Behaviour: "approve after 5s", About: "approves five seconds after the app has the order"},
+	{Key: "nobankid", Number: "198101022393", Given: "Nils", Family: "Utan", About: "has no BankID: the app opens and finds nothing to use"},
 	{Key: "ignores", Number: "195001182046", Given: "Ingrid", Family: "Tyst", BankID: []string{"mobile"}, Behaviour: "ignores", About: "never answers: the order expires"},
 }
 
@@ -96,10 +119,57 @@ func (ps *People) find(is func(Person) bool) (Person, error) {
 	return Person{}, ErrNobody
 }
 
+// Behaviour is the outcome that a behaviour stands for; "" for none.
+func Behaviour(s string) (Outcome, error) {
+	switch s {
+	case "", "normal":
+		return "", nil
+	case "asks", "ignores": // waits for the phone, whatever the server's mode
+		return Ignore, nil
+	case "cancels":
+		return Cancel, nil
+	}
+	if code, ok := strings.CutPrefix(s, "fails:"); ok {
+		return ParseOutcome("fail:" + code)
+	}
+	o, err := ParseOutcome(s)
+	if err != nil {
+		return "", fmt.Errorf("behaviour %.60q is none of normal, asks, cancels, ignores, fails:<code>, or an outcome such as \"approve after 3s\"", s)
+	}
+	return o, nil
+}
+
+var (
+	keyForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	numberForm = regexp.MustCompile(`^[0-9]{12}$`)
+)
+
+// check says what is wrong with a person.
+func (p Person) check() error {
+	if !keyForm.MatchString(p.Key) {
+		return errors.New("a person's key has up to 40 small letters, digits and hyphens")
+	}
+	if (p.Country == "" || p.Country == "SE") && !numberForm.MatchString(p.Number) {
+		return errors.New("a Swedish number has 12 digits, without a hyphen")
+	}
+	for _, k := range p.BankID {
+		if k != "mobile" && k != "file" && k != "card" {
+			return fmt.Errorf("%.20q is none of the kinds mobile, file, card", k)
+		}
+	}
+	for _, text := range []string{p.Name, p.Given, p.Family, p.About} {
+		if len(text) > 200 || !utf8.ValidString(text) {
+			return errors.New("names and notes have at most 200 bytes")
+		}
+	}
+	_, err := Behaviour(p.Behaviour)
+	return err
+}
+
 // Put adds a person, or replaces the one of that key.
 func (ps *People) Put(p Person) error {
-	if p.Key == "" || p.Number == "" {
-		return fmt.Errorf("a person needs a key and a number")
+	if err := p.check(); err != nil {
+		return err
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -108,10 +178,31 @@ func (ps *People) Put(p Person) error {
 		return nil
 	}
 	if len(ps.all) >= 10_000 {
-		return errors.New("ten thousand persons are enough")
+		return errors.New("ten thousand persons are enough; remove some")
 	}
 	ps.all = append(ps.all, p)
 	return nil
+}
+
+// Patch changes a person; the key stays.
+func (ps *People) Patch(key string, change func(*Person) error) (Person, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	i := slices.IndexFunc(ps.all, func(q Person) bool { return q.Key == key })
+	if i < 0 {
+		return Person{}, ErrNobody
+	}
+	p := ps.all[i]
+	p.BankID = slices.Clone(p.BankID)
+	if err := change(&p); err != nil {
+		return Person{}, err
+	}
+	p.Key = key
+	if err := p.check(); err != nil {
+		return Person{}, err
+	}
+	ps.all[i] = p
+	return p.full(), nil
 }
 
 // Remove takes a person away.
@@ -130,5 +221,5 @@ func (ps *People) Remove(key string) error {
 func (ps *People) Reset() {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.all = slices.Clone(first)
+	ps.all = cast(time.Now())
 }

@@ -113,7 +113,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	sims.decisions.Lookup = c.lookup
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, Sessions: &sessions{c, at.urls["public"]}, Mailbox: box})
+		Faults: sims.faults, BankIDSE: sims.bankidse, Sessions: &sessions{c, at.urls["public"]}, Mailbox: box, Stop: ctx.Done()})
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (s *simulators) person(ctx context.Context, c *core, o broker.Observation) 
 	if err != nil || len(refs) == 0 {
 		return ""
 	}
-	order, err := s.bankidse.Order(string(refs[len(refs)-1]))
+	order, err := s.bankidse.Past(string(refs[len(refs)-1])) // it was collected
 	if err != nil {
 		return ""
 	}
@@ -300,15 +300,21 @@ func writeWhole(path string, raw []byte) error {
 	return os.Rename(tmp, path)
 }
 
-// lookup tells the simulators which session an upstream's order belongs to.
-func (c *core) lookup(ref string) (session, account, marker string, ok bool) {
+// lookup tells the simulators where an upstream's order comes from.
+func (c *core) lookup(ref string) (sandbox.Origin, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	s, spec, err := c.broker.Upstream(ctx, eid.Test, eid.BankIDSE, ref)
 	if err != nil {
-		return "", "", "", false
+		return sandbox.Origin{}, false
 	}
-	return s.ID, s.Account, spec.Marker, true
+	out := sandbox.Origin{Session: s.ID, Account: s.Account, Marker: spec.Marker}
+	if a, err := c.store.Account(ctx, s.Account); err == nil {
+		if o, err := sandbox.ParseOutcome(a.Auto); err == nil {
+			out.Default = o
+		}
+	}
+	return out, true
 }
 
 // sessions is what the control API knows of the broker.

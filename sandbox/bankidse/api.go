@@ -7,14 +7,18 @@
 package bankidse
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"mime"
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -35,17 +39,89 @@ var (
 	badRequest = &refusal{400, "invalidParameters", "Invalid request"}
 )
 
+// An endpoint is one address of the service and how near we are to it.
+type endpoint struct {
+	path    string
+	call    func(*Simulator, rp, []byte) (any, *refusal) // nil: not simulated
+	because string
+}
+
+// endpoints are all addresses that the service has.
+var endpoints = []endpoint{
+	{"/rp/v6.0/auth", func(s *Simulator, who rp, b []byte) (any, *refusal) { return s.begin(who, b, false) }, ""},
+	{"/rp/v6.0/sign", func(s *Simulator, who rp, b []byte) (any, *refusal) { return s.begin(who, b, true) }, ""},
+	{"/rp/v6.0/collect", (*Simulator).collect, ""},
+	{"/rp/v6.0/cancel", (*Simulator).cancel, ""},
+	{"/rp/v6.0/phone/auth", nil, "no order during a phone call is made yet"},
+	{"/rp/v6.0/phone/sign", nil, "no order during a phone call is made yet"},
+	{"/rp/v6.0/payment", nil, "payments need an agreement of their own"},
+	{"/rp/v6.0/other/payment", nil, "payments need an agreement of their own"},
+	{"/rp/v5.1/", nil, "version 5.1 has been closed"},
+	{"/rp/v1/verify", nil, "the check of the digital ID card is another service"},
+}
+
+// differences are what is not an endpoint.
+var differences = []sandbox.Fidelity{
+	{What: "client certificates: 403 in HTML without one, orders belong to their subject", State: sandbox.Exact},
+	{What: "order and texts of the refusals", State: sandbox.Exact},
+	{What: "windows, one-time results, alreadyInProgress", State: sandbox.Exact},
+	{What: "animated code: HMAC and time", State: sandbox.Exact},
+	{What: "XML signature, chain, OCSP answer with nonce", State: sandbox.Exact},
+	{What: "keys", State: sandbox.Differs, Because: "RSA-2048 in the whole signature chain, ECDSA for TLS, and all people share one key"},
+	{What: "issuers of BankIDs", State: sandbox.Differs, Because: "there is one bank, and one certificate for identification and signature"},
+	{What: "simpleMarkdownV1", State: sandbox.Differs, Because: "characters, escapes and unclosed bold are checked, tables and lists are not"},
+	{What: "rate limit", State: sandbox.Differs, Because: "off until it is switched on, and counted for each order"},
+	{What: "app", State: sandbox.Differs, Because: "it is a page or a call of the control API, and the code is 123456"},
+	{What: "risk", State: sandbox.Differs, Because: "low unless the event says otherwise"},
+}
+
+// Fidelity says how near the simulator is, from what it is made of.
+func Fidelity() []sandbox.Fidelity {
+	var out []sandbox.Fidelity
+	for _, e := range endpoints {
+		f := sandbox.Fidelity{Upstream: "bankidse", What: "POST " + e.path, State: sandbox.Exact, Because: e.because}
+		if e.call == nil {
+			f.State = sandbox.NotSimulated
+		}
+		out = append(out, f)
+	}
+	for _, f := range differences {
+		f.Upstream = "bankidse"
+		out = append(out, f)
+	}
+	return out
+}
+
+// Faults are the kinds of faults that each target knows.
+func Faults() map[string][]string {
+	calls := []string{sandbox.Delay, sandbox.Status, sandbox.HTML, sandbox.Reset, sandbox.Garbage, sandbox.Truncate}
+	out := map[string][]string{"bankidse": append(calls, sandbox.Skew),
+		"bankidse.result": {badSignature, certExpired, sandbox.Garbage, sandbox.Truncate, replay, ocspRevoked, ocspNonce}}
+	for _, e := range endpoints {
+		if e.call != nil {
+			out["bankidse."+path.Base(e.path)] = calls
+		}
+	}
+	return out
+}
+
 // Handler is the API below /rp/v6.0.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/rp/v6.0/auth", s.post(func(who rp, b []byte) (any, *refusal) { return s.begin(who, b, false) }))
-	mux.HandleFunc("/rp/v6.0/sign", s.post(func(who rp, b []byte) (any, *refusal) { return s.begin(who, b, true) }))
-	mux.HandleFunc("/rp/v6.0/collect", s.post(s.collect))
-	mux.HandleFunc("/rp/v6.0/cancel", s.post(s.cancel))
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, 404, map[string]string{"errorCode": "notFound", "details": "No such resource"})
+	for _, e := range endpoints {
+		mux.HandleFunc(e.path, s.post(e))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, &refusal{404, "notFound", "No such resource"}) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Eidgate-Sandbox", "1")
+		if _, ok := s.caller(r); !ok {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, frontPage) // the client has gone
+			return
+		}
+		mux.ServeHTTP(w, r)
 	})
-	return mux
 }
 
 // An rp is who calls: what its certificate says.
@@ -54,42 +130,51 @@ type rp struct{ subject, name, display string }
 const frontPage = "<html><head><title>403 Forbidden</title></head><body><h1>Forbidden</h1></body></html>\n"
 
 // post is what every call has in common (§2.2, §22.1).
-func (s *Simulator) post(call func(rp, []byte) (any, *refusal)) http.HandlerFunc {
+func (s *Simulator) post(e endpoint) http.HandlerFunc {
+	if e.call == nil {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, &refusal{501, "notImplemented", "Not simulated: " + e.because + ". See /fidelity of the control listener."})
+		}
+	}
 	return func(w http.ResponseWriter, r *http.Request) {
-		who, ok := s.caller(r)
-		if !ok {
-			w.Header().Set("Content-Type", "text/html")
-			w.WriteHeader(http.StatusForbidden)
-			_, _ = io.WriteString(w, frontPage) // the client has gone
+		call := func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, e) }
+		if f, hit := s.faults.Take("bankidse", "bankidse."+path.Base(e.path)); hit {
+			f.Apply(w, r, call)
 			return
 		}
-		if f, hit := s.faults.Take("bankidse"); hit && f.Apply(w, "before") {
-			return
-		}
-		ct, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-		switch {
-		case r.Method != http.MethodPost:
-			refuse(w, &refusal{405, "methodNotAllowed", "Method not allowed"})
-			return
-		case ct != "application/json":
-			refuse(w, &refusal{415, "unsupportedMediaType", "Unsupported media type"})
-			return
-		}
-		body, err := io.ReadAll(io.LimitReader(r.Body, 300<<10+1))
-		if err != nil || len(body) > 300<<10 {
-			refuse(w, badRequest)
-			return
-		}
-		out, no := call(who, body)
-		if no != nil {
-			refuse(w, no)
-			return
-		}
-		answer(w, 200, out)
+		call(w, r)
 	}
 }
 
+func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, e endpoint) {
+	who, _ := s.caller(r) // Handler has looked
+	ct, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case r.Method != http.MethodPost:
+		refuse(w, &refusal{405, "methodNotAllowed", "Method not allowed"})
+		return
+	case ct != "application/json":
+		refuse(w, &refusal{415, "unsupportedMediaType", "Unsupported media type"})
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, 300<<10+1))
+	if err != nil || len(body) > 300<<10 {
+		refuse(w, badRequest)
+		return
+	}
+	out, no := e.call(s, who, body)
+	if no != nil {
+		refuse(w, no)
+		return
+	}
+	answer(w, 200, out)
+}
+
 func refuse(w http.ResponseWriter, r *refusal) {
+	if r.status == http.StatusTooManyRequests { // names with these letters, not Go's
+		h := w.Header()
+		h["RateLimit-Limit"], h["RateLimit-Remaining"], h["RateLimit-Reset"] = []string{"1"}, []string{"0"}, []string{"1"}
+	}
 	answer(w, r.status, map[string]string{"errorCode": r.code, "details": r.details})
 }
 
@@ -103,15 +188,14 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(raw) // the client has gone
 }
 
-// caller reads the client certificate, which must be one that we issued.
+// caller reads the client certificate, which must be one that we issued or
+// know, or any, as the switches say.
 func (s *Simulator) caller(r *http.Request) (rp, bool) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return rp{}, false
 	}
 	c := r.TLS.PeerCertificates[0]
-	pool := x509.NewCertPool()
-	pool.AddCert(s.pki.rpCA().cert)
-	if _, err := c.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: c.NotBefore.Add(time.Minute), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+	if !s.admits(c) {
 		return rp{}, false
 	}
 	out := rp{subject: string(c.RawSubject), display: c.Subject.CommonName}
@@ -130,6 +214,20 @@ func (s *Simulator) caller(r *http.Request) (rp, bool) {
 	return out, true
 }
 
+func (s *Simulator) admits(c *x509.Certificate) bool {
+	s.mu.Lock()
+	kind, registered := s.certificates, s.registered
+	s.mu.Unlock()
+	sum := sha256.Sum256(c.Raw)
+	if kind == "any" || slices.Contains(registered, hex.EncodeToString(sum[:])) {
+		return true
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(s.pki.rpCA().cert)
+	_, err := c.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: c.NotBefore.Add(time.Minute), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err == nil
+}
+
 type startBody struct {
 	EndUserIP      *string         `json:"endUserIp"`
 	Visible        *string         `json:"userVisibleData"`
@@ -139,7 +237,7 @@ type startBody struct {
 	ReturnRisk     bool            `json:"returnRisk"`
 	Web            json.RawMessage `json:"web"`
 	App            json.RawMessage `json:"app"`
-	PersonalNumber json.RawMessage `json:"personalNumber"`
+	PersonalNumber *string         `json:"personalNumber"`
 	Requirement    struct {
 		PinCode             bool     `json:"pinCode"`
 		MRTD                bool     `json:"mrtd"`
@@ -163,13 +261,15 @@ func (s *Simulator) begin(who rp, body []byte, sign bool) (any, *refusal) {
 	if _, err := netip.ParseAddr(*b.EndUserIP); err != nil {
 		return nil, invalid("Invalid endUserIp")
 	}
-	if n := b.Requirement.PersonalNumber; n != nil && (len(*n) != 12 || strings.Trim(*n, "0123456789") != "") {
-		return nil, invalid("Incorrect personalNumber")
+	for _, n := range []*string{b.PersonalNumber, b.Requirement.PersonalNumber} {
+		if n != nil && (len(*n) != 12 || strings.Trim(*n, "0123456789") != "") {
+			return nil, invalid("Incorrect personalNumber")
+		}
 	}
 	if b.PersonalNumber != nil { // a start by number no longer exists
 		return nil, badRequest
 	}
-	if c := b.Requirement.CardReader; c != "" && c != "class1" && c != "class2" {
+	if c := b.Requirement.CardReader; c != "" && c != "class1" && c != "class2" || !policiesOK(b.Requirement.CertificatePolicies) {
 		return nil, invalid("Invalid requirement")
 	}
 	if no := checkTexts(&b, sign); no != nil {
@@ -182,7 +282,8 @@ func (s *Simulator) begin(who rp, body []byte, sign bool) (any, *refusal) {
 		return nil, badRequest
 	}
 	o := &order{client: who.subject, rpName: who.name, rpDisplay: who.display, sign: sign, format: b.Format,
-		pinCode: b.Requirement.PinCode, address: *b.EndUserIP, risk: b.ReturnRisk}
+		pinCode: b.Requirement.PinCode, mrtd: b.Requirement.MRTD, policies: b.Requirement.CertificatePolicies, address: *b.EndUserIP,
+		risk: b.ReturnRisk, asked: json.RawMessage(body)}
 	for to, from := range map[*string]*string{&o.visible: b.Visible, &o.hidden: b.Hidden, &o.returnURL: b.ReturnURL, &o.pinned: b.Requirement.PersonalNumber} {
 		if from != nil {
 			*to = *from
@@ -194,6 +295,12 @@ func (s *Simulator) begin(who rp, body []byte, sign bool) (any, *refusal) {
 	return map[string]string{"orderRef": o.Ref, "autoStartToken": o.token, "qrStartToken": o.qrToken, "qrStartSecret": o.qrSecret}, nil
 }
 
+// policiesOK keeps the list to what an OID, perhaps with a star, is made of:
+// it becomes part of the signature.
+func policiesOK(all []string) bool {
+	return len(all) <= 20 && !slices.ContainsFunc(all, func(p string) bool { return p == "" || len(p) > 64 || strings.Trim(p, "0123456789.*") != "" })
+}
+
 // checkTexts checks presence, base64 and limits (§4.2).
 func checkTexts(b *startBody, sign bool) *refusal {
 	visible, hidden := 1500, 1500
@@ -203,15 +310,11 @@ func checkTexts(b *startBody, sign bool) *refusal {
 	if sign && b.Visible == nil {
 		return invalid("Invalid userVisibleData")
 	}
+	var text []byte
 	if v := b.Visible; v != nil {
-		raw, err := base64.StdEncoding.DecodeString(*v)
-		if err != nil || len(*v) == 0 || len(*v) > visible || !utf8.Valid(raw) {
+		var err error
+		if text, err = base64.StdEncoding.DecodeString(*v); err != nil || len(*v) == 0 || len(*v) > visible || !utf8.Valid(text) {
 			return invalid("Invalid userVisibleData")
-		}
-		if b.Format == "simpleMarkdownV1" {
-			if why := markdown(string(raw)); why != "" {
-				return invalid(why)
-			}
 		}
 	}
 	if h := b.Hidden; h != nil {
@@ -219,7 +322,13 @@ func checkTexts(b *startBody, sign bool) *refusal {
 			return invalid("Invalid userNonVisibleData")
 		}
 	}
-	if b.Format != "" && b.Format != "plaintext" && b.Format != "simpleMarkdownV1" {
+	switch b.Format {
+	case "", "plaintext":
+	case "simpleMarkdownV1":
+		if why := markdown(string(text)); why != "" {
+			return invalid(why)
+		}
+	default:
 		return badRequest
 	}
 	return nil
@@ -272,74 +381,68 @@ func (s *Simulator) cancel(who rp, body []byte) (any, *refusal) {
 	if no != nil {
 		return nil, no
 	}
-	if o.state == complete || o.state == failed {
+	if !o.pending() {
 		return nil, noOrder
 	}
-	delete(s.orders, o.Ref)
-	s.wake()
+	o.by = "the relying party, which cancelled it"
+	s.forget(o)
 	return struct{}{}, nil
 }
 
 // collect tells the order's state, and a result once (§8). An undecided order
 // asks the ladder how it goes on.
 func (s *Simulator) collect(who rp, body []byte) (any, *refusal) {
-	ref := func() string {
-		var b struct{ OrderRef string }
-		_ = json.Unmarshal(body, &b) // known says what is wrong with it
-		return b.OrderRef
-	}()
 	s.mu.Lock()
 	o, no := s.known(who, body)
-	s.mu.Unlock()
+	if no == nil && s.tooSoon(o) {
+		no = &refusal{429, "tooManyRequests", "Too many requests"}
+	}
 	if no != nil {
+		s.mu.Unlock()
 		return nil, no
 	}
-	// Outside the lock: the ladder asks the broker's store.
-	dec := s.decisions.Decide(sandbox.Subject{EID: "bankidse", Ref: ref, Person: s.asked(o)})
+	ref, person, undecided := o.Ref, "", o.pending()
+	if o.person != "" || o.pinned != "" {
+		person = s.whose(o)
+	}
+	s.mu.Unlock()
+	dec := sandbox.Decision{Outcome: sandbox.Ignore}
+	if undecided { // outside the lock: the ladder asks the broker's store
+		dec = s.decisions.Decide(sandbox.Subject{EID: "bankidse", Ref: ref, Person: person})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o, no = s.known(who, body); no != nil {
 		return nil, no
 	}
+	s.script(o, dec)
+	o.collects++
 	out := map[string]any{"orderRef": o.Ref}
 	switch o.state {
 	case complete:
-		delete(s.orders, o.Ref)
 		out["status"], out["completionData"] = "complete", o.completed
+		s.forget(o)
 	case failed:
-		delete(s.orders, o.Ref)
 		out["status"], out["hintCode"] = "failed", o.hint
+		s.forget(o)
 	default:
 		out["status"], out["hintCode"] = "pending", o.hint
-		o.collects++
-		s.act(o, dec)
-		if o.state == complete || o.state == failed { // tell it with the next collect
-			return out, nil
-		}
+		s.act(o, dec) // shows at the next collect
 	}
 	return out, nil
 }
 
-// asked is the person who is known before anybody acts.
-func (s *Simulator) asked(o *order) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o.person == "" && o.pinned == "" {
-		return ""
+// tooSoon counts collects that come faster than one a second; the eleventh
+// is refused, where that is switched on (§22.1).
+func (s *Simulator) tooSoon(o *order) bool {
+	now := s.now()
+	hasty := !o.last.IsZero() && now.Sub(o.last) < time.Second
+	o.last = now
+	if !s.rateLimit || !hasty {
+		return false
 	}
-	return s.whose(o)
-}
-
-// act does what the ladder says, one step a collect.
-func (s *Simulator) act(o *order, d sandbox.Decision) {
-	switch {
-	case d.Outcome == sandbox.Ignore:
-		return
-	case d.Outcome == sandbox.Approve && o.state == outstanding:
-		_, _ = s.event(o, "open", d.Person) // a refusal shows in the order's state
-	default:
-		_, _ = s.event(o, string(d.Outcome), d.Person) // the same
-	}
+	o.hasty++
+	return o.hasty > 10
 }
 
 type completion struct {
@@ -353,28 +456,43 @@ type completion struct {
 		IPAddress string `json:"ipAddress"`
 		UHI       string `json:"uhi"`
 	} `json:"device"`
-	Issued string `json:"bankIdIssueDate"`
-	StepUp struct {
-		MRTD bool `json:"mrtd"`
-	} `json:"stepUp"`
-	Signature string `json:"signature"`
-	OCSP      string `json:"ocspResponse"`
+	Issued    string `json:"bankIdIssueDate"`
+	StepUp    stepUp `json:"stepUp"`
+	Signature string `json:"signature,omitempty"`
+	OCSP      string `json:"ocspResponse,omitempty"`
 	Risk      string `json:"risk,omitempty"`
 }
 
-func (s *Simulator) completion(o *order, p sandbox.Person) (*completion, error) {
-	sig, resp, err := s.pki.sign(o, p, o.kind, s.clock.Now())
-	if err != nil {
-		return nil, err
-	}
-	if f, hit := s.faults.Take("bankidse.result"); hit {
-		sig, resp = f.Spoil(sig, resp)
-	}
-	c := &completion{Issued: s.clock.Now().AddDate(-1, 0, 0).Format(time.DateOnly), Signature: sig, OCSP: resp}
+// told is what completing an order returns, unsigned.
+func (s *Simulator) told(o *order, p sandbox.Person) *completion {
+	c := &completion{Issued: s.now().AddDate(-1, 0, 0).Format(time.DateOnly)}
 	c.User.PersonalNumber, c.User.Name, c.User.GivenName, c.User.Surname = p.Number, p.Name, p.Given, p.Family
-	c.Device.IPAddress, c.Device.UHI = o.address, uhi
+	c.Device.IPAddress, c.Device.UHI, c.StepUp.MRTD = o.address, uhi, o.read
 	if o.risk {
 		c.Risk = "low"
 	}
-	return c, nil
+	d := o.data
+	for to, from := range map[*string]string{&c.User.Name: d.Name, &c.User.GivenName: d.GivenName, &c.User.Surname: d.Surname,
+		&c.Issued: d.Issued, &c.Device.IPAddress: d.IPAddress, &c.Device.UHI: d.UHI} {
+		if from != "" {
+			*to = from
+		}
+	}
+	if d.Risk != "" && o.risk {
+		c.Risk = d.Risk
+	}
+	if d.StepUp != nil {
+		c.StepUp = *d.StepUp
+	}
+	return c
+}
+
+// completion is the same with its proof, which a fault may spoil.
+func (s *Simulator) completion(o *order, p sandbox.Person) (*completion, error) {
+	c := s.told(o, p)
+	p.Name, p.Given, p.Family = c.User.Name, c.User.GivenName, c.User.Surname
+	f, _ := s.faults.Take("bankidse.result")
+	var err error
+	c.Signature, c.OCSP, err = s.pki.sign(o, p, signing{kind: o.kind, uhi: c.Device.UHI, at: s.now(), fault: f.Kind})
+	return c, err
 }

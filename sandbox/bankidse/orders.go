@@ -1,13 +1,8 @@
 package bankidse
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"fmt"
+	"encoding/json"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,16 +10,6 @@ import (
 
 	"github.com/google/uuid"
 )
-
-// Windows are the service's clocks (docs/protocols/bankidse.md §8).
-type Windows struct {
-	Start, Complete, KeepResult, KeepFailure time.Duration
-}
-
-// Default windows of the service.
-func defaultWindows() Windows {
-	return Windows{30 * time.Second, 180 * time.Second, 3 * time.Minute, 5 * time.Minute}
-}
 
 // The states of an order, as the service knows them (§8.1).
 const (
@@ -49,7 +34,9 @@ type order struct {
 	hidden    string
 	format    string
 	pinCode   bool
-	pinned    string // only this number may complete
+	mrtd      bool     // a travel document must be read
+	policies  []string // kinds of BankID that may complete
+	pinned    string   // only this number may complete
 	returnURL string
 	address   string // of the browser
 	risk      bool
@@ -58,11 +45,21 @@ type order struct {
 	hint      string
 	person    string // key, once an app has it
 	kind      string
+	data      Data
+	opened    time.Time // when an app took it
 	autostart bool
+	read      bool // the document has been
+	wrong     int  // codes
+	by        string
 	ended     time.Time
 	collects  int
+	last      time.Time // of the latest collect
+	hasty     int       // collects that came too soon
+	asked     json.RawMessage
 	completed *completion
 }
+
+func (o *order) pending() bool { return o.state != complete && o.state != failed }
 
 func (o *order) function() string {
 	if o.sign {
@@ -73,33 +70,33 @@ func (o *order) function() string {
 
 // A View is what the phone and the control API may know of an order.
 type View struct {
-	Ref      string         `json:"ref"`
-	EID      string         `json:"eid"`
-	State    string         `json:"state"`
-	Hint     string         `json:"hint"`
-	RP       string         `json:"rp"`
-	Sign     bool           `json:"sign"`
-	Text     string         `json:"text,omitempty"` // base64, as sent
-	Format   string         `json:"format,omitempty"`
-	Person   string         `json:"person,omitempty"`
-	Pinned   bool           `json:"pinned"`
-	Created  time.Time      `json:"created"`
-	Until    time.Time      `json:"until"`
-	Token    string         `json:"autostart_token"`
-	QR       string         `json:"qr"` // the code on the screen right now
-	Return   string         `json:"return_url,omitempty"`
-	Pending  bool           `json:"pending"`
-	Decision []sandbox.Rung `json:"ladder,omitempty"`
+	Ref      string          `json:"ref"`
+	EID      string          `json:"eid"`
+	State    string          `json:"state"`
+	Hint     string          `json:"hint"`
+	Next     string          `json:"next"` // what the program will be told
+	By       string          `json:"by,omitempty"`
+	RP       string          `json:"rp"`
+	Sign     bool            `json:"sign"`
+	Text     string          `json:"text,omitempty"` // base64, as sent
+	Format   string          `json:"format,omitempty"`
+	Person   string          `json:"person,omitempty"`
+	For      string          `json:"for,omitempty"` // key of the person that is asked for
+	Kind     string          `json:"kind,omitempty"`
+	Pinned   bool            `json:"pinned"`
+	Created  time.Time       `json:"created"`
+	Until    time.Time       `json:"until"` // when it ends by itself
+	Left     int             `json:"seconds_left"`
+	Token    string          `json:"autostart_token"`
+	QR       string          `json:"qr"` // the code on the screen right now
+	Started  bool            `json:"started_by_link"`
+	Return   string          `json:"return_url,omitempty"`
+	Pending  bool            `json:"pending"`
+	Collects int             `json:"collects"`
+	Ladder   []sandbox.Rung  `json:"ladder,omitempty"`
+	Asked    json.RawMessage `json:"asked,omitempty"`   // one order only: the request
+	Returns  *completion     `json:"returns,omitempty"` // one order only: what completing it returns, or has
 }
-
-// What the app is told when something cannot be.
-var (
-	ErrNoOrder = errors.New("no such order")
-	ErrOldCode = errors.New("QR code too old")
-	ErrBadCode = errors.New("not a BankID code of this service")
-	ErrEnded   = errors.New("the order has ended")
-	ErrPerson  = errors.New("the order is not meant for this person")
-)
 
 // A Simulator plays the BankID service.
 type Simulator struct {
@@ -109,11 +106,16 @@ type Simulator struct {
 	faults    *sandbox.Faults
 	pki       *pki
 
-	mu      sync.Mutex
-	windows Windows
-	orders  map[string]*order
-	queue   []string // by age
-	changed chan struct{}
+	mu           sync.Mutex
+	windows      Windows
+	certificates string // strict or any
+	registered   []string
+	rateLimit    bool
+	orders       map[string]*order
+	queue        []string          // by age
+	past         map[string]*order // that the service has forgotten, for the control API
+	pastQueue    []string
+	changed      chan struct{}
 }
 
 // Config is what a simulator needs; all fields are required.
@@ -127,10 +129,13 @@ type Config struct {
 // New makes a simulator; its slow keys are made in the background.
 func New(c Config) *Simulator {
 	s := &Simulator{clock: c.Clock, people: c.People, decisions: c.Decisions, faults: c.Faults, pki: newPKI(c.Clock.Now),
-		windows: defaultWindows(), orders: map[string]*order{}, changed: make(chan struct{})}
+		windows: defaultWindows(), certificates: "strict", orders: map[string]*order{}, past: map[string]*order{}, changed: make(chan struct{})}
 	s.pki.warm()
 	return s
 }
+
+// now is the service's time, which a fault may put off.
+func (s *Simulator) now() time.Time { return s.clock.Now().Add(s.faults.Skewed("bankidse")) }
 
 // Changed is closed when any order changes next.
 func (s *Simulator) Changed() <-chan struct{} {
@@ -146,7 +151,7 @@ func (s *Simulator) wake() {
 
 // pass lets time do its work on an order.
 func (s *Simulator) pass(o *order) {
-	now := s.clock.Now()
+	now := s.now()
 	switch o.state {
 	case outstanding:
 		if now.Sub(o.created) >= s.windows.Start {
@@ -161,12 +166,12 @@ func (s *Simulator) pass(o *order) {
 
 // gone says that the service no longer knows the order.
 func (s *Simulator) gone(o *order) bool {
-	now := s.clock.Now()
+	now := s.now()
 	return o.state == complete && now.Sub(o.ended) > s.windows.KeepResult || o.state == failed && now.Sub(o.ended) > s.windows.KeepFailure
 }
 
 func (s *Simulator) fail(o *order, hint string) {
-	o.state, o.hint, o.ended = failed, hint, s.clock.Now()
+	o.state, o.hint, o.ended = failed, hint, s.now()
 	s.wake()
 }
 
@@ -178,10 +183,27 @@ func (s *Simulator) find(ref string) (*order, error) {
 	}
 	s.pass(o)
 	if s.gone(o) {
-		delete(s.orders, ref)
+		s.forget(o)
 		return nil, ErrNoOrder
 	}
 	return o, nil
+}
+
+// forget makes the service know an order no more. The control API remembers
+// the latest ones for a while, without what was signed.
+func (s *Simulator) forget(o *order) {
+	delete(s.orders, o.Ref)
+	if o.pending() {
+		o.state, o.hint, o.ended = failed, "", s.now()
+	}
+	o.completed, o.visible, o.hidden, o.asked = nil, "", "", nil
+	s.past[o.Ref] = o
+	s.pastQueue = append(s.pastQueue, o.Ref)
+	if len(s.pastQueue) > 200 {
+		delete(s.past, s.pastQueue[0])
+		s.pastQueue = s.pastQueue[1:]
+	}
+	s.wake()
 }
 
 // start makes an order. A second one for the same person stops both.
@@ -192,9 +214,9 @@ func (s *Simulator) start(o *order) (busy bool) {
 	if o.pinned != "" {
 		for _, other := range s.orders {
 			s.pass(other)
-			if other.pinned == o.pinned && other.state != complete && other.state != failed {
+			if other.pinned == o.pinned && other.pending() {
 				s.fail(other, "cancelled")
-				busy = true
+				other.by, busy = "another order for the same person", true
 			}
 		}
 		if busy {
@@ -202,7 +224,7 @@ func (s *Simulator) start(o *order) (busy bool) {
 		}
 	}
 	o.Ref, o.token, o.qrToken, o.qrSecret = uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
-	o.created, o.state, o.hint = s.clock.Now(), outstanding, "outstandingTransaction"
+	o.created, o.state, o.hint = s.now(), outstanding, "outstandingTransaction"
 	s.orders[o.Ref] = o
 	s.queue = append(s.queue, o.Ref)
 	s.wake()
@@ -213,7 +235,7 @@ func (s *Simulator) start(o *order) (busy bool) {
 func (s *Simulator) sweep() {
 	for len(s.queue) > 0 {
 		o := s.orders[s.queue[0]]
-		if o != nil && s.clock.Now().Sub(o.created) < 10*time.Minute {
+		if o != nil && s.now().Sub(o.created) < 10*time.Minute {
 			return
 		}
 		delete(s.orders, s.queue[0])
@@ -221,179 +243,33 @@ func (s *Simulator) sweep() {
 	}
 }
 
-// Open starts the app with an autostart token, as a person.
-func (s *Simulator) Open(token, person string) (View, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, o := range s.orders {
-		if o.token == token {
-			o.autostart = true
-			return s.pick(o, person)
-		}
-	}
-	return View{}, ErrNoOrder
-}
-
-// Scan reads a code with the app, as a person. Its HMAC and its time are
-// really checked: 5 s late and 2 s early pass.
-func (s *Simulator) Scan(code, person string) (View, error) {
-	parts := strings.Split(code, ".")
-	if len(parts) != 4 || parts[0] != "bankid" {
-		return View{}, ErrBadCode
-	}
-	t, err := strconv.Atoi(parts[2])
-	if err != nil || strconv.Itoa(t) != parts[2] {
-		return View{}, ErrBadCode
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, o := range s.orders {
-		if o.qrToken != parts[1] {
-			continue
-		}
-		if !hmac.Equal([]byte(parts[3]), []byte(frame(o.qrSecret, parts[2]))) {
-			return View{}, ErrBadCode
-		}
-		if elapsed := int(s.clock.Now().Sub(o.created) / time.Second); t < elapsed-5 || t > elapsed+2 {
-			return View{}, ErrOldCode
-		}
-		return s.pick(o, person)
-	}
-	return View{}, ErrBadCode
-}
-
-func frame(secret, t string) string {
-	m := hmac.New(sha256.New, []byte(secret))
-	m.Write([]byte(t))
-	return hex.EncodeToString(m.Sum(nil))
-}
-
-// pick gives the order to a person's app. The lock is held.
-func (s *Simulator) pick(o *order, key string) (View, error) {
-	s.pass(o)
-	if o.state != outstanding && o.state != started {
-		return s.view(o), ErrEnded
-	}
-	p, err := s.people.Get(key)
-	if err != nil {
-		return View{}, err
-	}
-	o.person = key
-	switch {
-	case o.pinned != "" && o.pinned != p.Number:
-		s.fail(o, "userCancel")
-		return s.view(o), ErrPerson
-	case p.Revoked:
-		s.fail(o, "certificateErr")
-	case len(p.BankID) == 0:
-		o.state, o.hint = started, "started"
-	default:
-		o.kind = p.BankID[0]
-		o.state, o.hint = userSign, "userSign"
-	}
-	s.wake()
-	return s.view(o), nil
-}
-
-// Event lets an app act: open, approve, cancel, decline, expire, fail:<hint>,
-// hint:<pending hint>. A person who has not picked the order up does so first.
-func (s *Simulator) Event(ref, event, person string) (View, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o, err := s.find(ref)
-	if err != nil {
-		return View{}, err
-	}
-	return s.event(o, event, person)
-}
-
-func (s *Simulator) event(o *order, event, person string) (View, error) {
-	if o.state == complete || o.state == failed {
-		return s.view(o), ErrEnded
-	}
-	if person == "" {
-		person = s.whose(o)
-	}
-	word, code, _ := strings.Cut(event, ":")
-	switch word {
-	case "open", "approve":
-		if o.state == outstanding || person != o.person {
-			if o.state == userSign {
-				o.state = started
-			}
-			if v, err := s.pick(o, person); err != nil || word == "open" {
-				return v, err
-			}
-		}
-		if word == "open" || o.state != userSign {
-			return s.view(o), nil
-		}
-		return s.view(o), s.complete(o)
-	case "cancel", "decline":
-		s.fail(o, "userCancel")
-		if word == "decline" {
-			o.hint = "certificateErr"
-		}
-	case "expire":
-		if o.hint = "startFailed"; o.state != outstanding {
-			o.hint = "expiredTransaction"
-		}
-		s.fail(o, "expiredTransaction")
-	case "fail":
-		s.fail(o, code)
-	case "hint":
-		o.state, o.hint = userSign, code
-		s.wake()
-	default:
-		return s.view(o), fmt.Errorf("event %q is none of open, approve, cancel, decline, expire, fail:<hint>, hint:<hint>", word)
-	}
-	return s.view(o), nil
-}
-
-// whose is the person that an app belongs to when nobody says: the one that
-// is asked for, or ada.
-func (s *Simulator) whose(o *order) string {
-	if o.person != "" {
-		return o.person
-	}
-	if o.pinned != "" {
-		if p, err := s.people.ByNumber(o.pinned); err == nil {
-			return p.Key
-		}
-		s.stranger(o.pinned)
-		return "p" + o.pinned
-	}
-	return "ada"
-}
-
-// stranger makes a person for a number that nobody has: the test service
-// issues BankIDs to any well-formed number.
-func (s *Simulator) stranger(number string) {
-	_ = s.people.Put(sandbox.Person{Key: "p" + number, Number: number, Given: "Test", Family: "Person",
-		BankID: []string{"mobile"}, About: "made because a program asked for this number"}) // full is full
-}
-
-func (s *Simulator) complete(o *order) error {
-	p, err := s.people.Get(o.person)
-	if err != nil {
-		return err
-	}
-	done, err := s.completion(o, p)
-	if err != nil {
-		return err
-	}
-	o.completed, o.state, o.hint, o.ended = done, complete, "", s.clock.Now()
-	s.wake()
-	return nil
-}
-
 func (s *Simulator) view(o *order) View {
-	t := strconv.Itoa(int(s.clock.Now().Sub(o.created) / time.Second))
+	now := s.now()
+	t := strconv.Itoa(int(now.Sub(o.created) / time.Second))
 	rungs, _ := s.decisions.Explain(o.Ref)
-	return View{Ref: o.Ref, EID: "bankidse", State: o.state, Hint: o.hint, RP: o.rpDisplay, Sign: o.sign, Text: o.visible,
-		Format: o.format, Person: o.person, Pinned: o.pinned != "", Created: o.created, Until: o.created.Add(s.windows.Complete),
-		Token: o.token, QR: "bankid." + o.qrToken + "." + t + "." + frame(o.qrSecret, t), Return: o.returnURL,
-		Pending: o.state != complete && o.state != failed, Decision: rungs}
+	until := o.created.Add(s.windows.Complete)
+	if o.state == outstanding {
+		until = o.created.Add(s.windows.Start)
+	}
+	v := View{Ref: o.Ref, EID: "bankidse", State: o.state, Hint: o.hint, By: o.by, RP: o.rpDisplay, Sign: o.sign, Text: o.visible,
+		Format: o.format, Person: o.person, Kind: o.kind, Pinned: o.pinned != "", Created: o.created, Until: until,
+		Left:  max(0, int((until.Sub(now)+time.Second-1)/time.Second)),
+		Token: o.token, QR: "bankid." + o.qrToken + "." + t + "." + frame(o.qrSecret, t), Started: o.autostart, Return: o.returnURL,
+		Pending: o.pending(), Collects: o.collects, Ladder: rungs}
+	if p, err := s.people.ByNumber(o.pinned); o.pinned != "" && err == nil {
+		v.For = p.Key
+	}
+	switch known := s.orders[o.Ref] == o; {
+	case !known:
+		v.Next = "400 invalidParameters, No such order"
+	case o.state == complete:
+		v.Next = "complete, at the next collect, once"
+	case o.state == failed:
+		v.Next = "failed / " + o.hint + ", at the next collect, once"
+	default:
+		v.Next = "pending / " + o.hint + ", until somebody acts or the time is over"
+	}
+	return v
 }
 
 // Orders lists orders, newest first; with all also those that have ended.
@@ -403,14 +279,28 @@ func (s *Simulator) Orders(all bool) []View {
 	out := []View{}
 	for i := len(s.queue) - 1; i >= 0 && len(out) < 200; i-- {
 		o, err := s.find(s.queue[i])
-		if err == nil && (all || o.state != complete && o.state != failed) {
+		if err == nil && (all || o.pending()) {
 			out = append(out, s.view(o))
 		}
+	}
+	for i := len(s.pastQueue) - 1; all && i >= 0 && len(out) < 200; i-- {
+		out = append(out, s.view(s.past[s.pastQueue[i]]))
 	}
 	return out
 }
 
-// Order shows one order.
+// Past shows an order that the service knows no more: it was collected or
+// cancelled, or its time was over. The latest ones are remembered.
+func (s *Simulator) Past(ref string) (View, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.past[ref]; o != nil {
+		return s.view(o), nil
+	}
+	return View{}, ErrNoOrder
+}
+
+// Order shows one order in full.
 func (s *Simulator) Order(ref string) (View, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -418,7 +308,12 @@ func (s *Simulator) Order(ref string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	return s.view(o), nil
+	v := s.view(o)
+	v.Asked, v.Returns = o.asked, o.completed
+	if p, err := s.people.Get(s.whose(o)); err == nil && o.pending() {
+		v.Returns = s.told(o, p)
+	}
+	return v, nil
 }
 
 // SetWindows changes the service's clocks; zero fields stay.
@@ -437,11 +332,13 @@ func (s *Simulator) SetWindows(w Windows) Windows {
 	return s.windows
 }
 
-// Clear forgets all orders.
+// Clear forgets all orders and sets all switches back.
 func (s *Simulator) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.orders)
-	s.queue, s.windows = nil, defaultWindows()
+	clear(s.past)
+	s.queue, s.pastQueue, s.windows = nil, nil, defaultWindows()
+	s.certificates, s.registered, s.rateLimit = "strict", nil, false
 	s.wake()
 }

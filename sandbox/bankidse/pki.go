@@ -143,14 +143,18 @@ func (p *pki) makeResponder() *pair {
 
 // user is the certificate of one kind of a person's BankID. All share one
 // key: what differs between people is what is certified.
-func (p *pki) user(person sandbox.Person, kind string) *pair {
-	id := person.Number + "/" + kind
+// One that has expired is made anew each time.
+func (p *pki) user(person sandbox.Person, kind string, expired bool) *pair {
+	id := person.Number + "/" + kind + "/" + person.Name + "/" + person.Given + "/" + person.Family
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if u := p.users[id]; u != nil {
+	if u := p.users[id]; u != nil && !expired {
 		return u
 	}
 	now := p.now()
+	if expired {
+		now = now.AddDate(-2, 0, 0)
+	}
 	name := pkix.RDNSequence{}
 	for _, a := range []pkix.AttributeTypeAndValue{
 		{Type: oidCountry, Value: "SE"}, {Type: oidOrg, Value: "Sim Bank A (simulation)"},
@@ -173,6 +177,9 @@ func (p *pki) user(person sandbox.Person, kind string) *pair {
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment, Policies: []x509.OID{policy},
 		OCSPServer: []string{"http://sim.invalid/ocsp"}}
 	u := issue(t, p.userKey(), p.customer())
+	if expired {
+		return u
+	}
 	if len(p.users) > 20_000 {
 		clear(p.users)
 	}

@@ -35,10 +35,29 @@ func el(name, attrs, inside string) string {
 	return "<" + name + attrs + ">" + inside + "</" + name + ">"
 }
 
+// Faults of what a result proves, beside garbage and truncate.
+const (
+	badSignature = "bad_signature"
+	certExpired  = "expired"      // the person's certificate, when it signed
+	replay       = "replay"       // all of it is half an hour old
+	ocspRevoked  = "ocsp_revoked" // the certificate, says the OCSP answer
+	ocspNonce    = "ocsp_nonce"   // the OCSP answer belongs to another signature
+)
+
+// A signing is what is not part of order and person.
+type signing struct {
+	kind, uhi string
+	at        time.Time
+	fault     string // "" for none
+}
+
 // sign makes completionData's signature and OCSP response, both base64.
-func (p *pki) sign(o *order, person sandbox.Person, kind string, at time.Time) (signature, response string, err error) {
-	u := p.user(person, kind)
-	data := signedData(o, kind)
+func (p *pki) sign(o *order, person sandbox.Person, with signing) (signature, response string, err error) {
+	if with.fault == replay {
+		with.at = with.at.Add(-30 * time.Minute)
+	}
+	u := p.user(person, with.kind, with.fault == certExpired)
+	data := signedData(o, with)
 	var certs strings.Builder
 	for _, c := range []*pair{u, p.customer(), p.bank()} {
 		certs.WriteString(el("X509Certificate", "", base64.StdEncoding.EncodeToString(c.cert.Raw)))
@@ -53,10 +72,19 @@ func (p *pki) sign(o *order, person sandbox.Person, kind string, at time.Time) (
 	if err != nil {
 		return "", "", fmt.Errorf("sign: %w", err)
 	}
+	if with.fault == badSignature {
+		sig[len(sig)/2] ^= 1
+	}
 	doc := declared + el("Signature", ` xmlns="`+dsig+`"`,
 		info+el("SignatureValue", "", base64.StdEncoding.EncodeToString(sig))+keyInfo+el("Object", "", data))
+	switch with.fault {
+	case sandbox.Garbage:
+		doc = "not xml"
+	case sandbox.Truncate:
+		doc = doc[:len(doc)/2]
+	}
 	signature = b64(doc)
-	der, err := p.respond(u, signature, at)
+	der, err := p.respond(u, signature, with)
 	return signature, base64.StdEncoding.EncodeToString(der), err
 }
 
@@ -67,7 +95,7 @@ func reference(attrs, raw string) string {
 		el("DigestValue", "", base64.StdEncoding.EncodeToString(sum[:])))
 }
 
-func signedData(o *order, kind string) string {
+func signedData(o *order, with signing) string {
 	var b strings.Builder
 	if o.visible != "" {
 		attrs := ` charset="UTF-8"`
@@ -84,16 +112,19 @@ func signedData(o *order, kind string) string {
 	b.WriteString(el("srvInfo", "", el("name", "", b64(o.rpName))+
 		el("nonce", "", base64.StdEncoding.EncodeToString(nonce))+el("displayName", "", b64(o.rpDisplay))))
 	conditions := ""
+	if len(o.policies) > 0 {
+		conditions = el("condition", "", el("type", "", "CertificatePolicies")+el("value", "", strings.Join(o.policies, ",")))
+	}
 	if o.pinCode {
-		conditions = el("condition", "", el("type", "", "AllowFingerprint")+el("value", "", "no"))
+		conditions += el("condition", "", el("type", "", "AllowFingerprint")+el("value", "", "no"))
 	}
 	system := "IOS"
-	if kind != "mobile" {
+	if with.kind != "mobile" {
 		system = "WIN"
 	}
 	b.WriteString(el("clientInfo", "", el("funcId", "", o.function())+el("version", "", b64("7.50.0"))+
 		el("env", "", el("ai", "", el("type", "", b64(system))+el("deviceInfo", "", b64("17.0"))+
-			el("uhi", "", uhi)+el("fsib", "", "0")+el("utb", "", "cs1")+
+			el("uhi", "", with.uhi)+el("fsib", "", "0")+el("utb", "", "cs1")+
 			el("requirement", "", conditions)+el("uauth", "", "pw")))))
 	return el("bankIdSignedData", ` xmlns="`+types+`" Id="bidSignedData"`, b.String())
 }
@@ -111,7 +142,7 @@ type (
 	}
 	single struct {
 		ID         certID
-		Good       asn1.RawValue
+		Status     asn1.RawValue
 		ThisUpdate time.Time `asn1:"generalized"`
 	}
 	responseData struct {
@@ -136,7 +167,7 @@ type (
 	}
 )
 
-func (p *pki) respond(u *pair, signature string, at time.Time) ([]byte, error) {
+func (p *pki) respond(u *pair, signature string, with signing) ([]byte, error) {
 	ca, by := p.customer(), p.ocsp()
 	var spki struct {
 		Algorithm pkix.AlgorithmIdentifier
@@ -149,12 +180,23 @@ func (p *pki) respond(u *pair, signature string, at time.Time) ([]byte, error) {
 	bound := sha1.Sum([]byte(signature))                                  //nolint:gosec // as the scheme has it
 	nonce := append(bound[:], make([]byte, 12)...)
 	_, _ = rand.Read(nonce[20:]) // never fails
-	at = at.UTC().Truncate(time.Second)
+	if with.fault == ocspNonce {
+		_, _ = rand.Read(nonce) // as above
+	}
+	at := with.at.UTC().Truncate(time.Second)
+	status := asn1.RawValue{Class: 2, Tag: 0}
+	if with.fault == ocspRevoked {
+		when, err := asn1.MarshalWithParams(at, "generalized")
+		if err != nil {
+			return nil, fmt.Errorf("ocsp: %w", err)
+		}
+		status = asn1.RawValue{Class: 2, Tag: 1, IsCompound: true, Bytes: when}
+	}
 	data, err := asn1.Marshal(responseData{
 		Responder:  asn1.RawValue{Class: 2, Tag: 1, IsCompound: true, Bytes: by.cert.RawSubject},
 		ProducedAt: at,
 		Responses: []single{{ID: certID{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}, Parameters: asn1.NullRawValue},
-			names[:], keys[:], u.cert.SerialNumber}, Good: asn1.RawValue{Class: 2, Tag: 0}, ThisUpdate: at}},
+			names[:], keys[:], u.cert.SerialNumber}, Status: status, ThisUpdate: at}},
 		Extensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 2}, Critical: true, Value: nonce}},
 	})
 	if err != nil {

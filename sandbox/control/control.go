@@ -1,7 +1,8 @@
 // Package control is the sandbox's control API and virtual phone: who decides
 // how a login ends, what was said on the wire, clock, people and faults. A
-// click on the phone and a call of the API write the same decision.
-// docs/sandbox.md lists the calls, which programs may rely on.
+// click on the phone and a call of the API write the same decision and are
+// told apart by their source only. docs/sandbox.md lists the calls, which
+// programs may rely on.
 package control
 
 import (
@@ -9,27 +10,72 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
+	"io"
+	"mime"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/bankidse"
 )
 
-//go:embed phone.html phone.css
+//go:embed phone.html phone.css phone.js
 var files embed.FS
 
-// Sessions is what the control API must know of the broker.
+// Sessions is what the control API must know of the broker. Methods answer
+// ErrNoSession, or ErrNoAccount, for what is not there or not simulated.
 type Sessions interface {
 	Refs(ctx context.Context, session string) ([]string, error)
 	State(ctx context.Context, session string) (state string, err error)
 	StartURL(ctx context.Context, session string) (string, error)
-	Nudge(ctx context.Context, session string)
+	Find(address string) (session string, ok bool) // of a page of the broker
+	Nudge(ctx context.Context, session string)     // the next collect comes at once
+	Deliveries(ctx context.Context, session string) ([]Delivery, error)
+	NewAccount(ctx context.Context, a Account) (Account, error)
+	DropAccount(ctx context.Context, id string) error
 }
 
-// ErrNoSession means that there is no such session.
-var ErrNoSession = errors.New("no such session")
+// What the broker does not know.
+var (
+	ErrNoSession = errors.New("there is no such session in this sandbox")
+	ErrNoAccount = errors.New("there is no such account, or it was not made here")
+)
+
+// A Delivery is a notification and its attempts.
+type Delivery struct {
+	ID       string          `json:"id"`
+	Session  string          `json:"session"`
+	Account  string          `json:"account"`
+	Kind     string          `json:"kind"` // webhook or email
+	Type     string          `json:"type"`
+	Host     string          `json:"host"` // of the address; its path may hold secrets
+	State    string          `json:"state"`
+	Due      time.Time       `json:"due,omitzero"` // of the next attempt
+	Attempts []Attempt       `json:"attempts"`
+	Body     json.RawMessage `json:"body,omitempty"` // until the session is erased
+}
+
+// An Attempt is one try to deliver.
+type Attempt struct {
+	At     time.Time `json:"at"`
+	Took   float64   `json:"seconds"`
+	State  string    `json:"state"`
+	Status int       `json:"status,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// An Account is a relying party that was made for one run of tests.
+type Account struct {
+	ID            string          `json:"id"`
+	Name          string          `json:"name"`
+	Auto          sandbox.Outcome `json:"auto,omitempty"` // tier 50 of the ladder
+	Key           string          `json:"key"`
+	WebhookSecret string          `json:"webhook_secret"`
+}
 
 // A Mailbox keeps the mails of the sandbox.
 type Mailbox interface{ All() []any }
@@ -44,63 +90,102 @@ type Config struct {
 	BankIDSE  *bankidse.Simulator
 	Sessions  Sessions // nil where the simulators run alone
 	Mailbox   Mailbox
+	Stop      <-chan struct{} // closed when pages that listen must let go
 }
 
 type control struct {
 	Config
 	phone *template.Template
+	mux   *http.ServeMux
 }
+
+// A call is one of the API's.
+type call struct {
+	method, path string // below /sandbox/v1
+	about        string
+	do           func(*control, *http.Request) (any, error)
+}
+
+// calls is the API.
+var calls = []call{
+	{"GET", "/orders", "Orders, newest first: ?person= ?eid= ?state=pending|all|… ?wait=10s", (*control).orders},
+	{"GET", "/orders/{ref}", "One order: what was asked, where it stands, what it will return", (*control).order},
+	{"POST", "/orders/{ref}/events", "One step of an app: event, person, data", (*control).event},
+	{"POST", "/scan", "Scan the text of a code: code, person, data", (*control).scan},
+	{"POST", "/sessions/{id}/decide", "Run a login to its end: outcome, person, device", (*control).decide},
+	{"POST", "/decide", "The same from an address: start_url, outcome, person, device", (*control).decideURL},
+	{"GET", "/sessions/{id}/explain", "Who decided, order by order", (*control).explain},
+	{"GET", "/queue", "What waits for the next logins", func(x *control, _ *http.Request) (any, error) { return x.Decisions.Queue(), nil }},
+	{"POST", "/queue", "Decide the next login: outcome, person, match, times", (*control).enqueue},
+	{"DELETE", "/queue", "Empty the queue", func(x *control, _ *http.Request) (any, error) { x.Decisions.Unqueue(); return ok, nil }},
+	{"GET", "/people", "Test people", func(x *control, _ *http.Request) (any, error) { return x.People.List(), nil }},
+	{"GET", "/people/{key}", "One of them", func(x *control, r *http.Request) (any, error) { return x.People.Get(r.PathValue("key")) }},
+	{"POST", "/people", "Add or replace a person", (*control).putPerson},
+	{"PATCH", "/people/{key}", "Change a person", (*control).patchPerson},
+	{"DELETE", "/people/{key}", "Remove a person", func(x *control, r *http.Request) (any, error) { return ok, x.People.Remove(r.PathValue("key")) }},
+	{"POST", "/accounts", "A fresh account with a key of its own: name, auto", (*control).newAccount},
+	{"DELETE", "/accounts/{id}", "Remove such an account and all it made", (*control).dropAccount},
+	{"GET", "/clock", "The sandbox's time", (*control).showClock},
+	{"POST", "/clock", "Move it: advance or set", (*control).moveClock},
+	{"GET", "/faults", "Faults that are on", func(x *control, _ *http.Request) (any, error) { return x.Faults.List(), nil }},
+	{"POST", "/faults", "Turn one on: target, kind, value, times, every, probability", (*control).addFault},
+	{"DELETE", "/faults", "Turn all off", func(x *control, _ *http.Request) (any, error) { x.Faults.Clear(); return ok, nil }},
+	{"DELETE", "/faults/{id}", "Turn one off", (*control).dropFault},
+	{"GET", "/simulators", "The simulators and their switches", (*control).simulators},
+	{"GET", "/simulators/{name}", "One of them", (*control).simulator},
+	{"PATCH", "/simulators/{name}", "Turn switches: windows, certificates, registered, rate_limit", (*control).patchSimulator},
+	{"GET", "/messages", "What simulators received and sent: ?session= or ?ref=", (*control).messages},
+	{"GET", "/mail", "Mails", func(x *control, _ *http.Request) (any, error) { return x.Mailbox.All(), nil }},
+	{"GET", "/webhooks", "Notifications and their attempts: ?session=", (*control).webhooks},
+	{"GET", "/outcomes", "What logins can be made to do, and what relying parties receive", func(*control, *http.Request) (any, error) { return Outcomes(), nil }},
+	{"GET", "/fidelity", "How near the simulators are", func(*control, *http.Request) (any, error) { return bankidse.Fidelity(), nil }},
+	{"POST", "/reset", "A clean slate: keep", (*control).reset},
+}
+
+const base = "/sandbox/v1"
 
 // New makes the handler of the control listener.
 func New(c Config) (http.Handler, error) {
-	t, err := template.ParseFS(files, "phone.html")
+	t, err := template.New("").Funcs(template.FuncMap{"curl": curl, "json": asJSON, "opt": newOption}).ParseFS(files, "phone.html")
 	if err != nil {
 		return nil, err
 	}
-	x := &control{c, t}
-	mux := http.NewServeMux()
-	api := func(pattern string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodGet && r.Method != http.MethodDelete && r.Header.Get("Content-Type") != "application/json" {
-				say(w, http.StatusUnsupportedMediaType, map[string]string{"error": "send application/json"})
-				return
-			}
-			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-			out, err := f(r)
-			if err != nil {
-				say(w, statusOf(err), map[string]string{"error": err.Error()})
-				return
-			}
-			say(w, http.StatusOK, out)
+	x := &control{c, t, http.NewServeMux()}
+	for _, a := range calls {
+		x.mux.HandleFunc(a.method+" "+base+a.path, func(w http.ResponseWriter, r *http.Request) { x.answer(w, r, a.do) })
+	}
+	x.mux.HandleFunc("GET "+base+"/{$}", x.index)
+	x.mux.HandleFunc("GET "+base, x.index)
+	x.mux.HandleFunc(base+"/", x.unknown)
+	x.mux.HandleFunc("GET /phone", x.showPhone)
+	x.mux.HandleFunc("POST /phone", x.actPhone)
+	x.mux.HandleFunc("GET /phone/events", x.listen)
+	for _, name := range []string{"phone.css", "phone.js"} {
+		x.mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "no-cache")
+			http.ServeFileFS(w, r, files, name)
 		})
 	}
-	api("GET /sandbox/v1/orders", x.orders)
-	api("GET /sandbox/v1/orders/{ref}", func(r *http.Request) (any, error) { return x.BankIDSE.Order(r.PathValue("ref")) })
-	api("POST /sandbox/v1/orders/{ref}/events", x.event)
-	api("POST /sandbox/v1/scan", x.scan)
-	api("POST /sandbox/v1/sessions/{id}/decide", x.decide)
-	api("POST /sandbox/v1/decide", x.decideURL)
-	api("GET /sandbox/v1/sessions/{id}/explain", x.explain)
-	api("GET /sandbox/v1/queue", func(*http.Request) (any, error) { return x.Decisions.Queue(), nil })
-	api("POST /sandbox/v1/queue", x.enqueue)
-	api("DELETE /sandbox/v1/queue", func(*http.Request) (any, error) { x.Decisions.Clear(); return ok, nil })
-	api("GET /sandbox/v1/people", func(*http.Request) (any, error) { return x.People.List(), nil })
-	api("POST /sandbox/v1/people", x.putPerson)
-	api("DELETE /sandbox/v1/people/{key}", func(r *http.Request) (any, error) { return ok, x.People.Remove(r.PathValue("key")) })
-	api("GET /sandbox/v1/clock", func(*http.Request) (any, error) { return map[string]time.Time{"now": x.Clock.Now()}, nil })
-	api("POST /sandbox/v1/clock", x.clock)
-	api("GET /sandbox/v1/faults", func(*http.Request) (any, error) { return x.Faults.List(), nil })
-	api("POST /sandbox/v1/faults", x.addFault)
-	api("DELETE /sandbox/v1/faults", func(*http.Request) (any, error) { x.Faults.Clear(); return ok, nil })
-	api("GET /sandbox/v1/messages", x.messages)
-	api("GET /sandbox/v1/mail", func(*http.Request) (any, error) { return x.Mailbox.All(), nil })
-	api("GET /sandbox/v1/outcomes", func(*http.Request) (any, error) { return outcomes, nil })
-	api("POST /sandbox/v1/reset", x.reset)
-	mux.HandleFunc("GET /phone", x.showPhone)
-	mux.HandleFunc("POST /phone", x.actPhone)
-	mux.HandleFunc("GET /phone.css", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "phone.css") })
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/phone", http.StatusSeeOther) })
-	return http.NewCrossOriginProtection().Handler(mux), nil
+	x.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/phone", http.StatusSeeOther) })
+	return guard(x.mux), nil
+}
+
+// guard keeps other sites' pages out: they could be open in the same browser.
+// They may link to the phone, as an app's link does, and nothing else.
+func guard(next http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Eidgate-Sandbox", "1")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		link := r.Method == http.MethodGet && r.URL.Path == "/phone" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		foreign := r.Header.Get("Sec-Fetch-Site") == "cross-site" && !link
+		if err := cross.Check(r); err != nil || foreign {
+			say(w, http.StatusForbidden, map[string]string{"error": "this request comes from another site's page, which must not drive the sandbox",
+				"help": "call from a program, or from the phone's own page"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 var ok = map[string]bool{"ok": true}
@@ -112,46 +197,176 @@ func say(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client has gone
 }
 
-// badInput marks what the caller can mend.
-type badInput struct{ error }
-
-func statusOf(err error) int {
-	var b badInput
-	switch {
-	case errors.Is(err, bankidse.ErrNoOrder), errors.Is(err, ErrNoSession), errors.Is(err, sandbox.ErrNobody):
-		return http.StatusNotFound
-	case errors.Is(err, bankidse.ErrEnded), errors.Is(err, sandbox.ErrDecided), errors.Is(err, bankidse.ErrOldCode), errors.Is(err, bankidse.ErrPerson):
-		return http.StatusConflict
-	case errors.As(err, &b), errors.Is(err, bankidse.ErrBadCode):
-		return http.StatusBadRequest
+// answer runs a call. Bodies are JSON, also where a form would do, so that no
+// page can post one by itself.
+func (x *control) answer(w http.ResponseWriter, r *http.Request, do func(*control, *http.Request) (any, error)) {
+	ct, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if (r.Method == http.MethodPost || r.Method == http.MethodPatch) && ct != "application/json" {
+		say(w, http.StatusUnsupportedMediaType, map[string]string{"error": fmt.Sprintf("the body is %.60q", r.Header.Get("Content-Type")),
+			"help": "send JSON with Content-Type: application/json"})
+		return
 	}
-	return http.StatusInternalServerError
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	out, err := do(x, r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	say(w, http.StatusOK, out)
 }
 
-func read[T any](r *http.Request) (T, error) {
-	var v T
+// badInput marks what the caller can mend; help says how.
+type badInput struct {
+	error
+	help string
+}
+
+// A clash is something that happened before. It says what.
+type clash struct {
+	error
+	happened any
+}
+
+func (c clash) Unwrap() error { return c.error }
+
+// errSlow means that a login did not end in time.
+var errSlow = errors.New("the login did not end within 20 s")
+
+// answers is the one table from errors to answers.
+var answers = []struct {
+	err    error
+	status int
+	help   string
+}{
+	{bankidse.ErrNoOrder, 404, "GET /sandbox/v1/orders?state=all lists those that there are"},
+	{ErrNoSession, 404, "sessions are those of test keys on this server; where simulators run alone there are none"},
+	{ErrNoAccount, 404, "only accounts of POST /sandbox/v1/accounts can be removed"},
+	{sandbox.ErrNobody, 404, "GET /sandbox/v1/people lists the keys"},
+	{bankidse.ErrEnded, 409, "what happened first stands; start a new login"},
+	{bankidse.ErrTaken, 409, "let that person act, or send the event open with the other person"},
+	{sandbox.ErrDecided, 409, "what happened first stands; start a new login"},
+	{bankidse.ErrPerson, 409, "the request names another person; see \"for\" of the order"},
+	{bankidse.ErrPIN, 409, "three wrong codes block the BankID"},
+	{bankidse.ErrOldCode, 409, "GET /sandbox/v1/orders/{ref} has the code of this second in \"qr\""},
+	{bankidse.ErrBadCode, 400, "a code's text begins with \"bankid.\" and has four parts"},
+	{bankidse.ErrEvent, 400, "see docs/sandbox.md, events"},
+	{errSlow, 504, "GET /sandbox/v1/sessions/{id}/explain says who decided what"},
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	out := map[string]any{"error": err.Error()}
+	status := http.StatusInternalServerError
+	var b badInput
+	var big *http.MaxBytesError
+	if errors.As(err, &big) {
+		status, out["help"] = http.StatusRequestEntityTooLarge, "a body has at most one mebibyte"
+	} else if errors.As(err, &b) {
+		status, out["help"] = http.StatusBadRequest, b.help
+	}
+	for _, a := range answers {
+		if errors.Is(err, a.err) {
+			status, out["help"] = a.status, a.help
+			break
+		}
+	}
+	var c clash
+	if errors.As(err, &c) {
+		status, out["happened"] = http.StatusConflict, c.happened
+	}
+	say(w, status, out)
+}
+
+// read decodes a body strictly, into what v holds already.
+func read(r *http.Request, v any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return v, badInput{err}
+	err := d.Decode(v)
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("there is more than one JSON value")
+		}
 	}
-	return v, nil
+	if err != nil {
+		return badInput{fmt.Errorf("the body cannot be read: %w", err), "docs/sandbox.md shows the members of each call"}
+	}
+	return nil
 }
 
-// orders lists pending orders; wait lets the call hang until there is one.
+// index lists the calls.
+func (x *control) index(w http.ResponseWriter, _ *http.Request) {
+	type entry struct {
+		Method string `json:"method"`
+		Path   string `json:"path"`
+		About  string `json:"about"`
+	}
+	var out []entry
+	for _, a := range calls {
+		out = append(out, entry{a.method, base + a.path, a.about})
+	}
+	say(w, http.StatusOK, out)
+}
+
+// unknown answers what is no call: 405 where another method would be one.
+func (x *control) unknown(w http.ResponseWriter, r *http.Request) {
+	var allow []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+		other := r.Clone(r.Context())
+		other.Method = m
+		if _, pattern := x.mux.Handler(other); strings.HasPrefix(pattern, m+" ") {
+			allow = append(allow, m)
+		}
+	}
+	if len(allow) > 0 {
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		say(w, http.StatusMethodNotAllowed, map[string]string{"error": "this address does not take " + r.Method, "help": "it takes " + strings.Join(allow, ", ")})
+		return
+	}
+	say(w, http.StatusNotFound, map[string]string{"error": "there is nothing at this address", "help": "GET /sandbox/v1 lists the calls"})
+}
+
+// span reads a time such as 10s from a query.
+func span(r *http.Request, name string, most time.Duration) (time.Duration, error) {
+	if !r.URL.Query().Has(name) {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(r.URL.Query().Get(name))
+	if err != nil || d < 0 {
+		return 0, badInput{fmt.Errorf("%s is no time", name), "write " + name + "=10s"}
+	}
+	return min(d, most), nil
+}
+
+var orderStates = []string{"", "pending", "all", "outstanding", "started", "userSign", "complete", "failed"}
+
+// orders lists orders; wait lets the call hang until there is one.
 func (x *control) orders(r *http.Request) (any, error) {
 	q := r.URL.Query()
-	wait, err := time.ParseDuration(q.Get("wait"))
-	if err != nil && q.Has("wait") {
-		return nil, badInput{err}
+	wait, err := span(r, "wait", 25*time.Second)
+	if err != nil {
+		return nil, err
 	}
-	end := time.NewTimer(min(wait, 25*time.Second))
+	state := q.Get("state")
+	if !slices.Contains(orderStates, state) {
+		return nil, badInput{fmt.Errorf("%.40q is no state", state), "states are" + strings.Join(orderStates, " ")}
+	}
+	if e := q.Get("eid"); e != "" && e != "bankidse" {
+		return nil, badInput{fmt.Errorf("%.40q is not simulated here", e), "GET /sandbox/v1/simulators lists the eIDs"}
+	}
+	if p := q.Get("person"); p != "" {
+		if _, err := x.People.Get(p); err != nil {
+			return nil, err
+		}
+	}
+	end := time.NewTimer(wait)
 	defer end.Stop()
 	for {
 		changed := x.BankIDSE.Changed()
 		out := []bankidse.View{}
-		for _, v := range x.BankIDSE.Orders(q.Get("state") == "all") {
-			if p := q.Get("person"); p == "" || v.Person == p {
+		for _, v := range x.BankIDSE.Orders(state != "" && state != "pending") {
+			if p := q.Get("person"); p != "" && v.Person != p && v.For != p {
+				continue
+			}
+			if state == "" || state == "pending" || state == "all" || v.State == state {
 				out = append(out, v)
 			}
 		}
@@ -168,125 +383,41 @@ func (x *control) orders(r *http.Request) (any, error) {
 	}
 }
 
+func (x *control) order(r *http.Request) (any, error) { return x.find(r.PathValue("ref")) }
+
+// find is an order, also one that the service has forgotten.
+func (x *control) find(ref string) (bankidse.View, error) {
+	v, err := x.BankIDSE.Order(ref)
+	if errors.Is(err, bankidse.ErrNoOrder) {
+		return x.BankIDSE.Past(ref)
+	}
+	return v, err
+}
+
 func (x *control) event(r *http.Request) (any, error) {
-	in, err := read[struct{ Event, Person string }](r)
-	if err != nil {
+	var e bankidse.Event
+	if err := read(r, &e); err != nil {
 		return nil, err
 	}
-	return x.BankIDSE.Event(r.PathValue("ref"), in.Event, in.Person)
+	e.Source = "control API"
+	return acted(x.BankIDSE.Do(r.PathValue("ref"), e))
 }
 
 func (x *control) scan(r *http.Request) (any, error) {
-	in, err := read[struct{ Code, Person string }](r)
-	if err != nil {
+	var in struct {
+		Code, Person string
+		Data         bankidse.Data
+	}
+	if err := read(r, &in); err != nil {
 		return nil, err
 	}
-	return x.BankIDSE.Scan(in.Code, in.Person)
+	return acted(x.BankIDSE.Read(in.Code, bankidse.Event{Person: in.Person, Data: in.Data, Source: "control API"}))
 }
 
-func (x *control) enqueue(r *http.Request) (any, error) {
-	q, err := read[sandbox.Queued](r)
-	if err != nil {
-		return nil, err
+// acted adds to a refusal what had happened to the order.
+func acted(v bankidse.View, err error) (any, error) {
+	if errors.Is(err, bankidse.ErrEnded) || errors.Is(err, bankidse.ErrTaken) || errors.Is(err, bankidse.ErrPerson) {
+		return nil, clash{err, map[string]string{"ref": v.Ref, "state": v.State, "hint": v.Hint, "by": v.By, "person": v.Person}}
 	}
-	if q.Outcome, err = sandbox.ParseOutcome(string(q.Outcome)); err != nil {
-		return nil, badInput{err}
-	}
-	return x.Decisions.Enqueue(q), nil
+	return v, err
 }
-
-func (x *control) putPerson(r *http.Request) (any, error) {
-	p, err := read[sandbox.Person](r)
-	if err != nil {
-		return nil, err
-	}
-	if err := x.People.Put(p); err != nil {
-		return nil, badInput{err}
-	}
-	return p, nil
-}
-
-func (x *control) clock(r *http.Request) (any, error) {
-	in, err := read[struct {
-		Advance string    `json:"advance"`
-		Set     time.Time `json:"set"`
-	}](r)
-	if err != nil {
-		return nil, err
-	}
-	if in.Advance != "" {
-		d, err := time.ParseDuration(in.Advance)
-		if err != nil || d < 0 {
-			return nil, badInput{errors.New("advance is a time such as 181s")}
-		}
-		x.Clock.Advance(d)
-	}
-	if !in.Set.IsZero() {
-		x.Clock.Set(in.Set)
-	}
-	return map[string]time.Time{"now": x.Clock.Now()}, nil
-}
-
-func (x *control) addFault(r *http.Request) (any, error) {
-	f, err := read[sandbox.Fault](r)
-	if err != nil {
-		return nil, err
-	}
-	if f.Target == "" || f.Kind == "" {
-		return nil, badInput{errors.New("a fault needs a target and a kind")}
-	}
-	return x.Faults.Add(f), nil
-}
-
-func (x *control) refs(ctx context.Context, session string) ([]string, error) {
-	if x.Sessions == nil {
-		return nil, ErrNoSession
-	}
-	return x.Sessions.Refs(ctx, session)
-}
-
-func (x *control) messages(r *http.Request) (any, error) {
-	refs, err := x.refs(r.Context(), r.URL.Query().Get("session"))
-	if err != nil {
-		return nil, err
-	}
-	return x.Recorder.Of(refs...), nil
-}
-
-func (x *control) explain(r *http.Request) (any, error) {
-	refs, err := x.refs(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return nil, err
-	}
-	out := map[string][]sandbox.Rung{}
-	for _, ref := range refs {
-		if rungs, ok := x.Decisions.Explain(ref); ok {
-			out[ref] = rungs
-		}
-	}
-	return out, nil
-}
-
-func (x *control) reset(r *http.Request) (any, error) {
-	in, err := read[struct{ Keep []string }](r)
-	if err != nil {
-		return nil, err
-	}
-	x.Decisions.Clear()
-	x.Faults.Clear()
-	x.Recorder.Clear()
-	x.BankIDSE.Clear()
-	for _, k := range in.Keep {
-		if k == "people" {
-			return ok, nil
-		}
-	}
-	x.People.Reset()
-	return ok, nil
-}
-
-// outcomes is what every eID can be made to do.
-var outcomes = map[string][]string{"bankidse": {"approve", "cancel", "decline", "expire", "ignore", "fail:expiredTransaction",
-	"fail:certificateErr", "fail:userCancel", "fail:cancelled", "fail:startFailed", "fail:userDeclinedCall", "fail:notSupportedByUserApp",
-	"fail:transactionRiskBlocked", "fail:mrtdVerificationFailed", "fail:facialRecognitionFailed", "fail:nfcNotSupportedByDevice",
-	"fail:multipleBankIdsOnDevice", "fail:stepUpFailed"}}

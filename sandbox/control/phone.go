@@ -1,52 +1,166 @@
 package control
 
 import (
+	"cmp"
 	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/bankidse"
 )
 
+// phoneView is what the page shows.
 type phoneView struct {
-	Person string
-	People []sandbox.Person
-	Orders []phoneOrder
-	Error  string
-	Token  string
-	Faults []sandbox.Fault
+	Person        sandbox.Person
+	People        []sandbox.Person
+	Mode          string // ask, auto, or usual
+	After         string // of auto
+	Kind          string // of the BankID on this phone; "" for whichever there is
+	Network       string // same or other
+	Version       string // current or old
+	Error, Said   string
+	Faults        []sandbox.Fault
+	Codes         []bankidse.View // on a screen right now
+	Waiting       []bankidse.View // that the person's app has
+	Open          *bankidse.View
+	Text          string // of the open order, as people read it
+	Ends          []ending
+	Hints         []ending
+	Control, Keep string // address of this listener; what links and forms keep
 }
 
-type phoneOrder struct {
-	bankidse.View
-	Says string
+// An ending is a way to end an order that is not approve or cancel.
+type ending struct{ Event, Label, ID string }
+
+var endings = []ending{
+	{"fail:certificateErr", "Wrong code, three times", "wrong-code"},
+	{"expire", "Nobody acts until it expires", "expire"},
+	{"fail:notSupportedByUserApp", "App too old", "app-too-old"},
+	{"fail:transactionRiskBlocked", "Blocked for its risk", "risk-blocked"},
+	{"fail:mrtdVerificationFailed", "Passport not readable", "document-failed"},
+	{"fail:nfcNotSupportedByDevice", "Phone without NFC", "no-nfc"},
+	{"fail:facialRecognitionFailed", "Face not recognised", "face-failed"},
+	{"fail:stepUpFailed", "Extra check failed", "step-up-failed"},
+	{"fail:multipleBankIdsOnDevice", "Several BankIDs here", "several-bankids"},
+	{"fail:userDeclinedCall", "Decline the call", "decline-call"},
+	{"fail:cancelled", "Replaced by another order", "replaced"},
+	{"fail:somethingNew", "A hint nobody knows", "unknown-hint"},
+}
+
+var hints = []ending{
+	{"hint:userSign", "Waits for the code", "hint-sign"},
+	{"hint:userMrtd", "Reads a passport", "hint-document"},
+	{"hint:userFace", "Looks at the face", "hint-face"},
+	{"hint:userStepUp", "Extra check", "hint-step-up"},
+	{"hint:userCallConfirm", "Asks about the call", "hint-call"},
+	{"hint:processing", "Processing", "hint-processing"},
+}
+
+// elsewhere is where a phone on another network is.
+const elsewhere = "198.51.100.7"
+
+// data is what the options of a phone make its app say.
+func data(f url.Values) bankidse.Data {
+	d := bankidse.Data{Kind: f.Get("kind"), Version: f.Get("version"), Code: strings.TrimSpace(f.Get("pin")), Risk: f.Get("risk")}
+	if f.Get("network") == "other" {
+		d.IPAddress = elsewhere
+	}
+	return d
+}
+
+// kept are the options that links and forms carry on.
+func kept(f url.Values) url.Values {
+	out := url.Values{}
+	for _, k := range []string{"person", "kind", "network", "version"} {
+		if v := f.Get(k); v != "" && len(v) <= 40 {
+			out.Set(k, v)
+		}
+	}
+	return out
 }
 
 // showPhone lists what waits for the chosen person, and codes on a screen.
+// The app's link, with autostarttoken, opens its order.
 func (x *control) showPhone(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	v := phoneView{Person: q.Get("person"), People: x.People.List(), Error: q.Get("error"), Token: q.Get("autostarttoken"), Faults: x.Faults.List()}
-	if v.Person == "" {
-		v.Person = "ada"
-	}
-	if v.Token != "" {
-		if _, err := x.BankIDSE.Open(v.Token, v.Person); err != nil && v.Error == "" {
-			v.Error = err.Error()
-		}
-	}
-	for _, o := range x.BankIDSE.Orders(false) {
-		text, err := base64.StdEncoding.DecodeString(o.Text)
+	v := &phoneView{People: x.People.List(), Kind: q.Get("kind"), Network: cmp.Or(q.Get("network"), "same"), Version: cmp.Or(q.Get("version"), "current"),
+		Error: q.Get("error"), Said: q.Get("said"), Faults: x.Faults.List(), Ends: endings, Hints: hints, Control: "http://" + r.Host}
+	ref := q.Get("ref")
+	if token := q.Get("autostarttoken"); token != "" {
+		o, err := x.BankIDSE.Open(token, bankidse.Event{Person: q.Get("person"), Data: data(q), Source: "phone"})
 		if err != nil {
-			text = nil
+			v.Error = sentence(err)
 		}
-		v.Orders = append(v.Orders, phoneOrder{o, string(text)})
+		if ref = o.Ref; o.Person != "" {
+			q.Set("person", o.Person)
+		}
 	}
+	if err := x.fill(v, q.Get("person"), ref); err != nil {
+		v.Error = sentence(err)
+	}
+	q.Set("person", v.Person.Key)
+	v.Keep = kept(q).Encode()
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self' http: https:; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "+
+		"form-action 'self' http: https:; base-uri 'none'; frame-ancestors 'none'") // http: https: are where an order's returnUrl leads
+	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	_ = x.phone.Execute(w, v) // the browser has gone
+	_ = x.phone.ExecuteTemplate(w, "phone.html", v) // the browser has gone
+}
+
+// fill puts the orders into the view. An order that nobody has chosen is
+// opened where it is the only one.
+func (x *control) fill(v *phoneView, key, ref string) error {
+	p, err := x.People.Get(cmp.Or(key, "ada"))
+	if err != nil {
+		p = v.People[0]
+		err = fmt.Errorf("nobody has the key %.40q", key)
+	}
+	v.Person, v.Mode, v.After = p, mode(p.Behaviour), "3"
+	if o, bad := sandbox.Behaviour(p.Behaviour); bad == nil && v.Mode == "auto" {
+		v.After = fmt.Sprint(int(o.After() / time.Second))
+	}
+	for _, o := range x.BankIDSE.Orders(false) {
+		switch {
+		case o.State == "outstanding":
+			v.Codes = append(v.Codes, o)
+		case o.Person == p.Key:
+			v.Waiting = append(v.Waiting, o)
+		}
+	}
+	if ref == "" && len(v.Waiting) == 1 {
+		ref = v.Waiting[0].Ref
+	}
+	if o, bad := x.find(ref); bad == nil {
+		text, bad := base64.StdEncoding.DecodeString(o.Text)
+		if v.Open = &o; bad == nil {
+			v.Text = string(text)
+		}
+	}
+	return err
+}
+
+func mode(behaviour string) string {
+	switch {
+	case behaviour == "asks":
+		return "ask"
+	case strings.HasPrefix(behaviour, "approve after "):
+		return "auto"
+	}
+	return "usual"
+}
+
+// sentence makes an error one for people.
+func sentence(err error) string {
+	s := err.Error()
+	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
 // actPhone does what a button says and shows the phone again.
@@ -57,25 +171,133 @@ func (x *control) actPhone(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := r.PostForm
-	back := url.Values{"person": {f.Get("person")}}
-	var err error
-	var o bankidse.View
+	e := bankidse.Event{Event: f.Get("event"), Person: f.Get("person"), Data: data(f), Source: "phone"}
+	back := kept(f)
+	o, err := bankidse.View{Ref: f.Get("ref")}, error(nil)
 	switch {
-	case f.Get("code") != "":
-		_, err = x.BankIDSE.Scan(f.Get("code"), f.Get("person"))
-	case f.Get("event") == "scan":
-		if o, err = x.BankIDSE.Order(f.Get("ref")); err == nil {
-			_, err = x.BankIDSE.Scan(o.QR, f.Get("person"))
+	case f.Has("mode"):
+		if err = x.setMode(f); err == nil {
+			back.Set("said", "Saved.")
 		}
-	case f.Get("event") != "":
-		o, err = x.BankIDSE.Event(f.Get("ref"), f.Get("event"), f.Get("person"))
+	case f.Has("code"):
+		o, err = x.BankIDSE.Read(f.Get("code"), e)
+	case e.Event == "scan": // one click reads the code that is on the screen now
+		if o, err = x.BankIDSE.Order(o.Ref); err == nil {
+			o, err = x.BankIDSE.Read(o.QR, e)
+		}
+	case e.Event == "give":
+		e.Event, e.Person = "open", f.Get("other")
+		back.Set("person", e.Person)
+		o, err = x.BankIDSE.Do(o.Ref, e)
+	default:
+		if e.Event == "hint:userSign" { // the document was read
+			e.Event = "document"
+			if v, bad := x.find(o.Ref); bad != nil || v.Hint != "userMrtd" {
+				e.Event = "hint:userSign"
+			}
+		}
+		o, err = x.BankIDSE.Do(o.Ref, e)
 	}
 	if err != nil {
-		back.Set("error", err.Error())
+		back.Set("error", sentence(err))
 	}
-	if err == nil && o.State == "complete" && f.Get("follow") != "" && len(o.Return) > 8 {
-		http.Redirect(w, r, o.Return, http.StatusSeeOther)
+	if err == nil && o.State == "complete" && o.Started && strings.HasPrefix(o.Return, "http") {
+		http.Redirect(w, r, o.Return, http.StatusSeeOther) // as the app on the same device does
 		return
+	}
+	if o.Ref != "" {
+		back.Set("ref", o.Ref)
 	}
 	http.Redirect(w, r, "/phone?"+back.Encode(), http.StatusSeeOther)
 }
+
+// setMode is PATCH /people/{key} as a form.
+func (x *control) setMode(f url.Values) error {
+	behaviour := map[string]string{"ask": "asks", "auto": "approve after " + f.Get("after") + "s", "usual": "normal"}[f.Get("mode")]
+	if f.Get("mode") == "usual" { // what the cast says of them
+		for _, p := range sandbox.NewPeople().List() {
+			if p.Key == f.Get("person") {
+				behaviour = p.Behaviour
+			}
+		}
+	}
+	_, err := x.People.Patch(f.Get("person"), func(p *sandbox.Person) error { p.Behaviour = behaviour; return nil })
+	return err
+}
+
+// listen tells a page, by server-sent events, that something has changed.
+func (x *control) listen(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Time{}) // a test's recorder has none
+	tick := time.NewTicker(time.Second)  // time by itself ends orders
+	defer tick.Stop()
+	for last := uint64(0); ; {
+		changed, jumped := x.BankIDSE.Changed(), x.Clock.Jumped()
+		if now := x.fingerprint(); now != last {
+			last = now
+			_, err := fmt.Fprintf(w, "data: %x\n\n", now)
+			if err != nil || rc.Flush() != nil {
+				return
+			}
+		}
+		select {
+		case <-changed:
+		case <-jumped:
+		case <-tick.C:
+		case <-x.Stop:
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// fingerprint changes when something that the page shows does.
+func (x *control) fingerprint() uint64 {
+	h := fnv.New64a()
+	for _, o := range x.BankIDSE.Orders(true) {
+		fmt.Fprint(h, o.Ref, o.State, o.Hint, o.Person, o.Next, o.Until)
+	}
+	fmt.Fprint(h, x.Faults.List(), x.People.List())
+	return h.Sum64() | 1 // never 0
+}
+
+// curl shows a call of the API. The body holds no quote of its own.
+func curl(base, method, path string, body ...string) string {
+	s := "curl -s"
+	if method != http.MethodPost || len(body) == 0 {
+		s += " -X " + method
+	}
+	s += " " + base + "/sandbox/v1" + path
+	if len(body) > 0 {
+		s += " -H 'Content-Type: application/json' -d '" + body[0] + "'"
+	}
+	return s
+}
+
+// asJSON writes pairs of keys and values as an object, without empty values.
+func asJSON(pairs ...string) string {
+	var b strings.Builder
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			continue
+		}
+		raw, _ := json.Marshal(pairs[i+1]) // text cannot fail
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%q:%s", pairs[i], raw)
+	}
+	return "{" + b.String() + "}"
+}
+
+// An option is one of a select.
+type option struct {
+	Value, Label string
+	On           bool
+}
+
+func newOption(value, chosen, label string) option { return option{value, label, value == chosen} }

@@ -3,19 +3,20 @@ package control
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
-	"net/http/cookiejar"
-	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"eidgate/sandbox"
+	"eidgate/sandbox/bankidse"
 )
 
 type decision struct {
 	Outcome  string `json:"outcome"`
 	Person   string `json:"person"`
+	Device   string `json:"device"` // same or other, where the page asks; "" takes what it proposes
 	StartURL string `json:"start_url"`
 }
 
@@ -24,10 +25,13 @@ type decided struct {
 	Redirect *string `json:"redirect"`
 }
 
+// byRobot is the source of what a robot's phone does.
+const byRobot = "this session"
+
 // decide runs a session to its end as a browser and a phone would.
 func (x *control) decide(r *http.Request) (any, error) {
-	in, err := read[decision](r)
-	if err != nil {
+	var in decision
+	if err := read(r, &in); err != nil {
 		return nil, err
 	}
 	if x.Sessions == nil {
@@ -38,8 +42,8 @@ func (x *control) decide(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if state != "created" && state != "started" && state != "confirmed" {
-		return nil, sandbox.ErrDecided
+	if ended(state) {
+		return nil, clash{fmt.Errorf("%w: the session is %s", sandbox.ErrDecided, state), map[string]string{"state": state}}
 	}
 	if in.StartURL, err = x.Sessions.StartURL(r.Context(), id); err != nil {
 		return nil, err
@@ -47,90 +51,311 @@ func (x *control) decide(r *http.Request) (any, error) {
 	return x.play(r.Context(), in, id)
 }
 
-// decideURL is the same for flows whose session id the caller does not know.
+// decideURL is the same for flows whose session id the caller does not know:
+// the address is a page of ours, or one that leads there.
 func (x *control) decideURL(r *http.Request) (any, error) {
-	in, err := read[decision](r)
-	if err != nil {
+	var in decision
+	if err := read(r, &in); err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(in.StartURL)
-	if err != nil || x.Sessions == nil {
-		return nil, badInput{errors.New("start_url is not an address")}
+	if x.Sessions == nil {
+		return nil, ErrNoSession
 	}
-	for _, part := range strings.Split(u.Path, "/") {
-		if _, err := x.Sessions.State(r.Context(), part); len(part) == 36 && err == nil {
-			return x.play(r.Context(), in, part)
-		}
+	if !strings.HasPrefix(in.StartURL, "http://") && !strings.HasPrefix(in.StartURL, "https://") {
+		return nil, badInput{errors.New("start_url is no http address"), "it is what a relying party would send its browser to"}
 	}
-	return nil, ErrNoSession
+	return x.play(r.Context(), in, "")
 }
 
-// play is a browser of its own: it opens the page, presses the button that
-// begins, and looks at the page until it is sent away. What the phone does is
-// the decision of tier 10.
+func ended(state string) bool {
+	return state != "created" && state != "started" && state != "confirmed"
+}
+
+// A robot is one person with a browser and a phone.
+type robot struct {
+	x       *control
+	b       *browser
+	in      decision
+	outcome sandbox.Outcome
+	id      string
+	begun   bool            // the form that starts an order was posted
+	acted   map[string]bool // orders that the phone has dealt with
+}
+
+// play lets a robot log in. What the phone does is the decision of tier 10.
 func (x *control) play(ctx context.Context, in decision, id string) (any, error) {
-	o, err := sandbox.ParseOutcome(in.Outcome)
+	o, err := x.outcome(in.Outcome, in.Person)
 	if err != nil {
-		return nil, badInput{err}
+		return nil, err
 	}
-	x.Decisions.Set(id, sandbox.Decision{Outcome: o, Person: in.Person})
+	if o.Word() == sandbox.Ignore {
+		return nil, badInput{errors.New("who ignores a login never ends it"), "the outcome expire waits until the time is over, by the clock"}
+	}
+	if in.Device != "" && in.Device != "same" && in.Device != "other" {
+		return nil, badInput{fmt.Errorf("device %.20q is neither same nor other", in.Device), "leave it out for what the page proposes"}
+	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	jar, err := cookiejar.New(nil)
+	r := &robot{x: x, b: newBrowser(), in: in, outcome: o, acted: map[string]bool{}}
+	defer r.b.client.CloseIdleConnections()
+	r.id = id
+	var first *page // nil for a login without pages
+	if _, pages := x.Sessions.Find(in.StartURL); pages || id == "" {
+		if first, err = r.arrive(ctx); err != nil {
+			return nil, err
+		}
+	}
+	// A delay and a script are the simulator's to carry out; all else the robot
+	// does itself.
+	dec := sandbox.Decision{Outcome: o, Person: in.Person}
+	release, err := x.Decisions.Claim(r.id, dec)
 	if err != nil {
 		return nil, err
 	}
-	b := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if _, err := visit(ctx, b, http.MethodGet, in.StartURL, nil); err != nil {
+	defer release()
+	if r.byLadder() {
+		x.Decisions.Set(r.id, dec)
+	}
+	var out *decided
+	if first == nil {
+		out, err = r.phoneOnly(ctx)
+	} else {
+		out, err = r.run(ctx, first)
+	}
+	if ctx.Err() != nil {
+		return nil, errSlow
+	}
+	if err != nil {
 		return nil, err
 	}
-	if _, err := visit(ctx, b, http.MethodPost, in.StartURL+"start", url.Values{"device": {"other"}}); err != nil {
-		return nil, err
+	return out, r.lost(ctx, out)
+}
+
+func (r *robot) byLadder() bool { return r.outcome.After() > 0 || r.outcome.States() != nil }
+
+// arrive opens the page, perhaps by way of a relying party's.
+func (r *robot) arrive(ctx context.Context) (*page, error) {
+	at := r.in.StartURL
+	for range 10 {
+		p, err := r.b.get(ctx, at)
+		if err != nil {
+			return nil, badInput{fmt.Errorf("open start_url: %w", err), "is the relying party running?"}
+		}
+		if session, found := r.x.Sessions.Find(p.at.String()); found && p.to == nil {
+			r.id = session
+			_, err := r.x.Sessions.State(ctx, r.id)
+			return p, err
+		}
+		if p.to == nil {
+			break
+		}
+		at = p.to.String()
 	}
+	return nil, fmt.Errorf("%w: start_url leads to no page of this broker", ErrNoSession)
+}
+
+// run looks at pages and does what they say until the browser is sent away,
+// or the session has ended on our page.
+func (r *robot) run(ctx context.Context, p *page) (*decided, error) {
 	for ctx.Err() == nil {
-		state, err := x.Sessions.State(ctx, id)
+		var err error
+		switch {
+		case p.to != nil && !r.b.sameSite(p.to):
+			return r.end(ctx, p.to.String())
+		case p.to != nil:
+			p, err = r.b.get(ctx, p.to.String())
+		case p.status == http.StatusConflict:
+			return r.phoneOnly(ctx)
+		case p.status >= 400:
+			return nil, fmt.Errorf("the page answered %d", p.status)
+		case p.code != "" || p.launch != "":
+			p, err = r.act(ctx, p)
+		case p.poll != "":
+			p, err = r.wait(ctx, p)
+		case p.form("cancel") != nil:
+			p, err = r.fill(ctx, p)
+		default:
+			return r.end(ctx, "")
+		}
 		if err != nil {
 			return nil, err
 		}
-		if state == "finished" || state == "failed" {
-			res, err := visit(ctx, b, http.MethodGet, in.StartURL, nil)
-			if err != nil {
-				return nil, err
-			}
-			out := decided{State: state}
-			if to := res.Header.Get("Location"); res.StatusCode == http.StatusSeeOther && to != "" {
-				out.Redirect = &to
-			}
-			return out, nil
-		}
-		if o == sandbox.Expire {
-			x.Clock.Advance(30 * time.Second)
-		}
-		x.Sessions.Nudge(ctx, id)
-		changed := x.BankIDSE.Changed()
-		select {
-		case <-changed:
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-		}
 	}
-	return nil, errors.New("the login did not end within 20 s")
+	return nil, ctx.Err()
 }
 
-func visit(ctx context.Context, b *http.Client, method, address string, form url.Values) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, badInput{err}
-	}
-	req.Header.Set("User-Agent", "eidgate sandbox robot (X11)")
-	if form != nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	res, err := b.Do(req)
+func (r *robot) end(ctx context.Context, to string) (*decided, error) {
+	state, err := r.x.Sessions.State(ctx, r.id)
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20))
-	return res, err
+	out := &decided{State: state}
+	if to != "" {
+		out.Redirect = &to
+	}
+	return out, nil
+}
+
+// act lets the phone take the order that a page shows, as a camera or by its
+// link, and then do what was decided. While the order is dealt with, the page
+// waits.
+func (r *robot) act(ctx context.Context, p *page) (*page, error) {
+	if r.outcome.Word() == sandbox.CancelPage {
+		return r.b.submit(ctx, p, p.form("cancel"), "", nil)
+	}
+	e := bankidse.Event{Person: r.in.Person, Source: byRobot}
+	var v bankidse.View
+	var err error
+	if p.code != "" {
+		v, err = r.x.BankIDSE.Read(p.code, e)
+	} else {
+		v, err = r.x.BankIDSE.Open(p.token(), e)
+	}
+	switch {
+	case errors.Is(err, bankidse.ErrEnded), errors.Is(err, bankidse.ErrTaken), errors.Is(err, bankidse.ErrPerson),
+		errors.Is(err, bankidse.ErrOldCode), errors.Is(err, bankidse.ErrNoOrder): // the page will tell
+		return r.wait(ctx, p)
+	case err != nil:
+		return nil, err
+	}
+	if v, err = r.decideOrder(v); err != nil {
+		return nil, err
+	}
+	if back := v.Return; v.State == "complete" && v.Started && strings.HasPrefix(back, "http") {
+		return r.b.returned(ctx, back)
+	}
+	return r.wait(ctx, p)
+}
+
+// decideOrder does with an open order what was decided.
+func (r *robot) decideOrder(v bankidse.View) (bankidse.View, error) {
+	if r.acted[v.Ref] || !v.Pending {
+		return v, nil
+	}
+	r.acted[v.Ref] = true
+	if r.byLadder() {
+		return v, nil
+	}
+	if r.outcome == sandbox.Expire {
+		r.x.Clock.Advance(v.Until.Sub(r.x.Clock.Now()) + time.Second)
+		return v, nil
+	}
+	out, err := r.x.BankIDSE.Do(v.Ref, bankidse.Event{Event: string(r.outcome), Person: v.Person, Source: byRobot})
+	if errors.Is(err, bankidse.ErrEnded) { // somebody was quicker; the end will tell
+		err = nil
+	}
+	return out, err
+}
+
+// wait asks for a page's status until it has moved on.
+func (r *robot) wait(ctx context.Context, p *page) (*page, error) {
+	for ctx.Err() == nil {
+		r.x.Sessions.Nudge(ctx, r.id)
+		changed := r.x.BankIDSE.Changed()
+		moved, err := r.b.moved(ctx, p)
+		if moved || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			return r.b.get(ctx, p.at.String())
+		}
+		if p.code != "" || p.launch != "" { // a new code, perhaps
+			next, err := r.b.get(ctx, p.at.String())
+			if err != nil || next.to != nil || next.code == "" && next.launch == "" || next.token() != p.token() {
+				return next, err
+			}
+		}
+		pause := time.NewTimer(10 * time.Millisecond)
+		select {
+		case <-changed:
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+	}
+	return nil, ctx.Err()
+}
+
+// fill answers what a page asks. Once there was an order, another try is
+// declined: this login ends.
+func (r *robot) fill(ctx context.Context, p *page) (*page, error) {
+	again := p.form("start") != nil && r.begun
+	if again || slices.ContainsFunc(p.forms, func(f form) bool { return f.has("renew") }) {
+		return r.b.submit(ctx, p, p.form("cancel"), "", nil)
+	}
+	for _, name := range []string{"choose", "start", "submit"} {
+		if f := p.form(name); f != nil {
+			r.begun = r.begun || name == "start"
+			number := ""
+			if who, err := r.x.People.Get(r.in.Person); err == nil {
+				number = who.Number
+			} else if who, err := r.x.People.Get("ada"); err == nil {
+				number = who.Number
+			}
+			return r.b.submit(ctx, p, f, r.in.Device, map[string]string{"personalnumber": number})
+		}
+	}
+	return nil, fmt.Errorf("the page %q asks for something that the robot does not know", p.title)
+}
+
+// phoneOnly is for a session that a real browser has open, or that has no
+// pages: the robot is only the phone.
+func (r *robot) phoneOnly(ctx context.Context) (*decided, error) {
+	for ctx.Err() == nil {
+		state, err := r.x.Sessions.State(ctx, r.id)
+		if err != nil || ended(state) {
+			return &decided{State: state}, err
+		}
+		refs, err := r.x.Sessions.Refs(ctx, r.id)
+		if err != nil {
+			return nil, err
+		}
+		changed := r.x.BankIDSE.Changed()
+		if r.outcome.Word() == sandbox.CancelPage {
+			return nil, clash{fmt.Errorf("%w: only the browser that has this session can press cancel", sandbox.ErrDecided), map[string]string{"state": state}}
+		}
+		for _, ref := range refs {
+			v, err := r.x.BankIDSE.Order(ref)
+			if err != nil || !v.Pending || r.acted[ref] {
+				continue
+			}
+			if v.State == "outstanding" {
+				v, err = r.x.BankIDSE.Do(ref, bankidse.Event{Event: "scan", Person: r.in.Person, Source: byRobot})
+			}
+			if err == nil {
+				_, err = r.decideOrder(v)
+			}
+			if err != nil && !errors.Is(err, bankidse.ErrEnded) && !errors.Is(err, bankidse.ErrPerson) {
+				return nil, err
+			}
+		}
+		r.x.Sessions.Nudge(ctx, r.id)
+		pause := time.NewTimer(10 * time.Millisecond)
+		select {
+		case <-changed:
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+	}
+	return nil, ctx.Err()
+}
+
+// lost says that somebody else decided first, and how.
+func (r *robot) lost(ctx context.Context, out *decided) error {
+	if (r.outcome.Word() == sandbox.Approve) == (out.State == "finished") {
+		return nil
+	}
+	refs, err := r.x.Sessions.Refs(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		v, err := r.x.find(ref)
+		if err == nil && (v.By == "phone" || v.By == "control API") {
+			return clash{fmt.Errorf("%w: the session is %s, by the %s", sandbox.ErrDecided, out.State, v.By),
+				map[string]string{"ref": ref, "state": out.State, "hint": v.Hint, "by": v.By, "person": v.Person}}
+		}
+	}
+	return nil
 }

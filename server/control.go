@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/eid"
+	"eidgate/relying"
+	"eidgate/sandbox/control"
+)
+
+// Find implements control.Sessions.
+func (s *sessions) Find(address string) (string, bool) {
+	u, err := url.Parse(address)
+	if err != nil || !strings.HasPrefix(address, s.public+"/") {
+		return "", false
+	}
+	id, _, found := hostedPath(u.Path)
+	return id, found
+}
+
+// Deliveries implements control.Sessions.
+func (s *sessions) Deliveries(ctx context.Context, session string) ([]control.Delivery, error) {
+	ids := []string{session}
+	if session == "" {
+		latest, err := s.c.store.List(ctx, "", "", 100)
+		if err != nil {
+			return nil, err
+		}
+		ids = nil
+		for _, n := range latest {
+			ids = append(ids, n.ID)
+		}
+	} else if _, err := s.session(ctx, session); err != nil {
+		return nil, err
+	}
+	var out []control.Delivery
+	for _, id := range ids {
+		all, err := s.deliveries(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, all...)
+	}
+	return out, nil
+}
+
+func (s *sessions) deliveries(ctx context.Context, session string) ([]control.Delivery, error) {
+	sent, err := s.c.store.Outbox(ctx, session)
+	if err != nil || len(sent) == 0 {
+		return nil, err
+	}
+	tries, err := s.c.store.Deliveries(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	var out []control.Delivery
+	for _, d := range sent {
+		c := control.Delivery{ID: d.ID, Session: d.Session, Account: d.Account, Kind: d.Kind, Type: d.Type, State: d.State, Due: d.Due, Attempts: []control.Attempt{}}
+		if u, err := url.Parse(d.URL); err == nil {
+			c.Host = u.Host
+		}
+		if json.Valid(d.Body) {
+			c.Body = d.Body
+		}
+		for _, a := range tries {
+			if a.ID == d.ID {
+				c.Attempts = append(c.Attempts, control.Attempt{At: a.At, Took: a.Took.Seconds(), State: a.State, Status: a.Status, Reason: a.Reason})
+			}
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// madeHere begins the ids of accounts that the control API makes.
+const madeHere = "5a4db0c5-0000-4000-9"
+
+// NewAccount implements control.Sessions. Its key has the same id, so that it
+// can be found again.
+func (s *sessions) NewAccount(ctx context.Context, a control.Account) (control.Account, error) {
+	var b [46]byte
+	_, _ = rand.Read(b[:]) // never fails
+	text := hex.EncodeToString(b[:14])
+	a.ID = madeHere + text[:3] + "-" + text[3:15]
+	a.Key = sandboxKeyPrefix + text[15:27]
+	a.WebhookSecret = "whsec_" + base64.StdEncoding.EncodeToString(b[14:])
+	if a.Name == "" {
+		a.Name = "Test shop " + text[:3]
+	}
+	err := s.c.store.PutAccount(ctx, &relying.Account{ID: a.ID, Name: a.Name, Language: "en", WebhookSecret: relying.Secret(a.WebhookSecret), Auto: string(a.Auto)})
+	if err != nil {
+		return a, err
+	}
+	return a, s.c.store.PutKey(ctx, relying.Key{ID: a.ID, Account: a.ID, Environment: eid.Test, Created: time.Now()}, a.Key, true)
+}
+
+// DropAccount implements control.Sessions. What still runs is ended first.
+func (s *sessions) DropAccount(ctx context.Context, id string) error {
+	if !strings.HasPrefix(id, madeHere) {
+		return control.ErrNoAccount
+	}
+	if _, err := s.c.store.Account(ctx, id); errors.Is(err, relying.ErrUnknown) {
+		return control.ErrNoAccount
+	}
+	for _, state := range []broker.State{broker.Created, broker.Started, broker.Confirmed} {
+		running, err := s.c.store.List(ctx, id, string(state), 10_000)
+		if err != nil {
+			return err
+		}
+		for _, n := range running {
+			if err := s.c.broker.Stop(ctx, n.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return s.c.store.Remove(ctx, id, id)
+}
