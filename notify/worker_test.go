@@ -195,7 +195,9 @@ func TestAnswers(t *testing.T) {
 		"200": {status(200), "delivered", "", 0},
 		"204": {status(204), "delivered", "", 0},
 		"299": {status(299), "delivered", "", 0},
-		"301": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusMovedPermanently) }, "pending", "redirect", 10 * time.Second},
+		"301": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusMovedPermanently)
+		}, "pending", "redirect", 10 * time.Second},
 		"400": {status(400), "pending", "status", 10 * time.Second},
 		"404": {status(404), "pending", "status", 10 * time.Second},
 		"410": {status(410), "failed", "status", 0},

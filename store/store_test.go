@@ -293,6 +293,18 @@ func TestClaims(t *testing.T) {
 		if got, err := s.Deliveries(t.Context(), n.ID); err != nil || len(got) != 1 || got[0].Status != 204 {
 			t.Errorf("Deliveries = %v, %v", got, err)
 		}
+		busy, err := s.ClaimDeliveries(t.Context(), now.Add(2*time.Minute), time.Minute, 1)
+		if err != nil || len(busy) != 1 || busy[0].Attempt != 2 {
+			t.Fatalf("another after the lease: %+v, %v", busy, err)
+		}
+		back := broker.Attempt{ID: busy[0].ID, Attempt: 2, State: "pending", Busy: true, At: now, Due: now.Add(time.Second)}
+		if err := s.FinishDeliveries(t.Context(), []broker.Attempt{back}); err != nil {
+			t.Fatal(err)
+		}
+		again, err := s.ClaimDeliveries(t.Context(), now.Add(2*time.Second), time.Minute, 1)
+		if err != nil || len(again) != 1 || again[0].ID != busy[0].ID || again[0].Attempt != 2 {
+			t.Errorf("what was given back without an attempt: %+v, %v", again, err)
+		}
 	})
 }
 

@@ -119,7 +119,7 @@ func (s *Story) at(st storyState) connector.Result {
 // Resume implements connector.Connector.
 func (s *Story) Resume(_ context.Context, r *connector.Request, state []byte, e connector.Event) (connector.Result, error) {
 	var st storyState
-	if err := json.Unmarshal(state, &st); err != nil {
+	if err := json.Unmarshal(state, &st); err != nil || state[0] != '{' { // null would be the story's beginning
 		return connector.Result{}, errors.New("story state is not readable")
 	}
 	if err := s.upstream(connector.EventName(e)); err != nil {
