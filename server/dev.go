@@ -27,6 +27,7 @@ import (
 	"eidgate/sandbox"
 	sbankidse "eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
+	"eidgate/store"
 )
 
 // DevOptions are the flags of "eidgate dev".
@@ -103,6 +104,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	var c *core
 	p.mailer, p.log, p.seen = box, log, term.refusal
+	p.start = sims.startPage(at.urls, o.Version, func() *store.Store { return c.store })
 	p.observe = func(ob broker.Observation) { term.login(ob, "Demo shop", sims.person(ctx, c, ob)) }
 	if c, err = newCore(ctx, p); err != nil {
 		return err
