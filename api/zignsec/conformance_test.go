@@ -476,10 +476,10 @@ func conform22(t *testing.T, w *world) {
 	asks := func(key, selector, form string) bool {
 		a := w.call("POST", "/v2/eid/"+selector, key, form)
 		page, err := io.ReadAll(w.person(a, "").Body)
-		if err != nil || !bytes.Contains(page, []byte("h1: ")) {
+		if err != nil || !bytes.Contains(page, []byte("lang: ")) {
 			t.Fatalf("page: %s, %v", page, err)
 		}
-		return bytes.Contains(page, []byte("label: "))
+		return bytes.Contains(page, []byte("name: personalnumber"))
 	}
 	const old = "55555555-5555-4555-8555-555555555555" // with ask_personal_number
 	for name, c := range map[string]struct {
@@ -495,6 +495,30 @@ func conform22(t *testing.T, w *world) {
 			t.Errorf("%s: asks %t", name, got)
 		}
 	}
+}
+
+// A person who cannot go on reads what to do, in the language of the session.
+func TestPagesSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, w *world) {
+		text := regexp.MustCompile(`(?s)<h1[^>]*>([^<]+)</h1>.*?<p[^>]*>([^<]{20,})</p>`)
+		look := func(name, path, cookie string, status int, party string) {
+			res := w.do("GET", path, "", "", "Cookie", "__Host-eidgate_b="+cookie)
+			m := text.FindStringSubmatch(w.page)
+			if res.StatusCode != status || m == nil || !strings.Contains(w.page, party) {
+				t.Errorf("%s: %d\n%s", name, res.StatusCode, w.page)
+			}
+		}
+		a := w.setup("sbid-another", nil)
+		page := strings.TrimPrefix(*a.URL, public)
+		w.person(a, "start")
+		look("another browser", page, "another-browser-that-has-the-link", 409, "Shop")
+		w.pass(16 * time.Minute)
+		look("too late", page, "the-one-browser-of-this-test", 200, "Shop")
+		w.pass(25 * time.Hour)
+		look("erased", page, "the-one-browser-of-this-test", 404, "")
+		look("never there", "/v2/Hosted/00000000-0000-4000-8000-000000000000/sbid/", "the-one-browser-of-this-test", 404, "")
+	})
 }
 
 // TestSwitches proves each switch of an account off and on (docs/apis/zignsec.md
@@ -530,7 +554,7 @@ func TestSwitches(t *testing.T) {
 		"post_message_json": {func(a *relying.Account) { a.Switches.PostMessageJSON = true },
 			func(w *world) string {
 				page, _ := io.ReadAll(w.person(ended(w, url.Values{}, true), "", "Sec-Fetch-Dest", "iframe").Body)
-				return fmt.Sprint(bytes.Contains(page, []byte("data-text: 1")))
+				return fmt.Sprint(bytes.Contains(page, []byte("text: 1")))
 			}, "false", "true"},
 		"target_error_details": {func(a *relying.Account) { a.Switches.TargetErrorDetails = true },
 			func(w *world) string {

@@ -30,7 +30,7 @@ var guide = map[string]struct{ status, cause, fix string }{
 		"Read results soon after the end, and keep what you need. Use the key that made the session, or another one of the same account and environment."},
 	"INVALID_REQUEST": {"400, 404, 405, 413, 429", "The request cannot be understood or cannot be done, or a login ended in a way that has no code of its own. `description` says which.",
 		"Read `description`: it names the parameter and what it may be. Answer 405 and 404 name the address to use; after 413 send less; after 429 wait as long as `Retry-After` says, and ask for each session no more than every two seconds, or use a webhook."},
-	"MISSING_CONFIG": {"", "The method, the country or the `configid` is known, but this account has no agreement for it.",
+	"MISSING_CONFIG": {"400, 403", "The method, the country or the `configid` is known, but this account has no agreement for it, or (403) may not use its eID.",
 		"Use a method that the account has (`sbid`, `sbid-another`, `sbid-sign`, `se`), leave `configid` out, or ask the operator to configure the eID."},
 	"INVALID_COUNTRYCODE":    {"", "The two letters after `/v2/eid/` are no country.", "Use a code of ISO 3166-1, such as `se`."},
 	"INVALID_TARGET":         {"", "`target` is no address that a browser may be sent to: it is not absolute, not http or https, has a user name in it, or its host is not on the account's list.", "Send an absolute address and encode it in a form. For live keys it is https, and the operator has put its host on the list (`hosts`)."},
@@ -39,7 +39,7 @@ var guide = map[string]struct{ status, cause, fix string }{
 	"INVALID_PERSONALNUMBER": {"", "The number is missing where one must be given (a signature names who signs), has a shape or a date that cannot be, or another person than the one of the number was identified.", "Send twelve digits, `YYYYMMDDNNNN`; a hyphen does no harm. A wrong check digit is no reason to refuse. After a login: the wrong person has acted; let the right one start."},
 	"INVALID_PARAMETERS":     {"", "The eID does not take what the request asks for, or a headless call lacks its `orderRef`.", "Change the request; `description` says what."},
 	"Internal Exception":     {"500", "An error of this server.", "Try again later. The operator finds the log line by the answer's `X-Trace-Id`."},
-	"INTERNAL_ERROR":         {"", "An error of this server or of the eID while a login ran. Nobody was identified.", "Let the person start again. If it lasts, give the operator the session's id."},
+	"INTERNAL_ERROR":         {"500, 502", "An error of this server or of the eID while a login ran. Nobody was identified.", "Let the person start again. If it lasts, give the operator the session's id."},
 	"USER_CANCEL":            {"", "The person stopped, on our page or in the app, or said that they are not in a call with you.", "Nothing is broken. Offer to start again, or another way."},
 	"EXPIRED_TRANSACTION":    {"", "The person did not finish in time, or never came back from the eID.", "Offer to start again."},
 	"START_FAILED":           {"", "Nobody opened the app in time.", "Offer to start again, and the way with another device (`sbid-another`)."},
@@ -48,8 +48,8 @@ var guide = map[string]struct{ status, cause, fix string }{
 	"CERTIFICATE_ERR":        {"", "The person's eID is revoked or blocked, or the security code was wrong too often.", "Offer another way. The person gets a new eID from the issuer, with BankID their bank."},
 	"CLIENT_ERR":             {"", "The person's app is too old for what was asked.", "The person updates the app and starts again."},
 	"REQ_BLOCKED":            {"", "The eID stopped the login because of its risk.", "Do not repeat it. Reach the person in another way."},
-	"RETRY":                  {"", "The eID did not answer, or not in time.", "Offer to start again a little later, or another way."},
-	"ACCESS_DENIED_RP":       {"", "The eID refused this server: its certificate or agreement is not in order.", "Only the operator can mend it: check the certificate's end and the agreement, and see the log line of the session."},
+	"RETRY":                  {"502", "The eID did not answer, or not in time.", "Offer to start again a little later, or another way."},
+	"ACCESS_DENIED_RP":       {"502", "The eID refused this server: its certificate or agreement is not in order.", "Only the operator can mend it: check the certificate's end and the agreement, and see the log line of the session."},
 	"ALREADY_COLLECTED":      {"", "The result of a headless order was read before. It is given once.", "Keep what the first `collect` answered that was complete."},
 }
 

@@ -3,6 +3,9 @@ package zignsec
 import (
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -110,6 +113,48 @@ func TestLeave(t *testing.T) {
 		}
 		if c.state == broker.Failed && string(got.Message) != `{"command":"zignsec_postback","errorcode":"USER_CANCEL","error":"Action cancelled","token":"ID"}` {
 			t.Errorf("%s: message %s", name, got.Message)
+		}
+	}
+}
+
+// Every section that a comment or a conversation cites is there.
+func TestSectionsExist(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../docs/apis/zignsec.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heads := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^##+ §([\d.]+) `).FindAllSubmatch(manual, -1) {
+		heads[string(m[1])] = true
+	}
+	cited := regexp.MustCompile(`§(\d+(?:\.\d+)*)`)
+	divergences, err := os.ReadFile("../../docs/divergences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ours, _ := strings.Cut(string(divergences), "## ZignSec v2")
+	ours, _, _ = strings.Cut(ours, "\n## ")
+	for _, m := range regexp.MustCompile(`(?m)^\| ([\d.]+) \|`).FindAllStringSubmatch(ours, -1) {
+		if !heads[m[1]] {
+			t.Errorf("docs/divergences.md: no section %s", m[1])
+		}
+	}
+	for _, pattern := range []string{"*.go", "testdata/*.txtar"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range paths {
+			text, err := os.ReadFile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range cited.FindAllSubmatch(text, -1) {
+				if !heads[string(m[1])] {
+					t.Errorf("%s cites §%s, which docs/apis/zignsec.md does not have", p, m[1])
+				}
+			}
 		}
 	}
 }

@@ -99,6 +99,7 @@ type world struct {
 	mu     sync.Mutex
 	ahead  time.Duration // of the time in the bubble
 	jump   chan struct{}
+	page   string // the last one, as it came
 	log    bytes.Buffer
 }
 
@@ -186,6 +187,7 @@ func (w *world) serve(log *slog.Logger) {
 		case len(path) > 4 && path[2] == "Hosted":
 			rec := httptest.NewRecorder()
 			pages.Serve(rec, r, path[3], path[len(path)-1])
+			w.page = rec.Body.String()
 			read(rw, rec)
 		default:
 			w.api.ServeHTTP(rw, r)
@@ -244,34 +246,32 @@ func lengthen(r *http.Request) {
 }
 
 var (
-	mainPart = regexp.MustCompile(`(?s)<main[^>]*>(.*?)(?:<dialog|</main>)`)
-	readable = regexp.MustCompile(`<(h1|p|div|label)(?: class="(?:lead|error|doc)"| for="\w+"| id="[\w-]+"| role="alert"| tabindex="0")*>([^<]+)<|data-(end|message|origins|text)="([^"]+)"`)
+	ofPage  = regexp.MustCompile(`<html (lang)="(\w+)"|<input[^>]* (name)="(\w+)"|data-(end|message|origins|text)="([^"]+)"`)
+	allowed = regexp.MustCompile(`(?:form-action|frame-ancestors) [^;]*`)
 )
 
-// read writes an answer. Of a page it leaves what a person reads, what its
-// script is told, and where the session lets it be framed and go: how pages are
-// made is another test's affair.
+// read writes an answer. Of a page it leaves what the API decides: its language,
+// what may be entered, what its script is told, and where the session may be
+// framed and go. What pages say is another test's affair.
 func read(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
 	body := rec.Body.Bytes()
-	if m := mainPart.FindSubmatch(body); m != nil {
+	if bytes.Contains(body, []byte("<html ")) {
 		var b bytes.Buffer
-		for _, part := range readable.FindAllSubmatch(m[1], -1) {
-			switch {
-			case len(part[1]) > 0:
-				fmt.Fprintf(&b, "%s: %s\n", part[1], part[2])
-			default:
-				fmt.Fprintf(&b, "data-%s: %s\n", part[3], part[4])
+		for _, part := range ofPage.FindAllSubmatch(body, -1) {
+			for i := 1; i < len(part); i += 2 {
+				if len(part[i]) > 0 {
+					fmt.Fprintf(&b, "%s: %s\n", part[i], part[i+1])
+				}
 			}
 		}
 		body = []byte(html.UnescapeString(b.String()))
+		csp := allowed.FindAllString(rec.Header().Get("Content-Security-Policy"), -1)
+		w.Header().Set("Content-Security-Policy", strings.Join(csp, "; "))
 	}
 	for _, k := range []string{"Location", "Set-Cookie", "Retry-After"} {
 		if v := rec.Header()[k]; v != nil {
 			w.Header()[k] = v
 		}
-	}
-	if _, ours, ok := strings.Cut(rec.Header().Get("Content-Security-Policy"), "base-uri 'none'; "); ok && len(body) > 0 {
-		w.Header().Set("Content-Security-Policy", "...; "+ours)
 	}
 	w.WriteHeader(rec.Code)
 	_, _ = w.Write(body) // to a recorder
