@@ -105,10 +105,14 @@ func (b *Broker) Spec(ctx context.Context, s *Session) (*Spec, error) {
 
 // Result reads who was identified and what proves it; the identity is nil
 // unless the session is Finished. What a failed session had confirmed stays
-// unread until it is erased.
-func (b *Broker) Result(ctx context.Context, s *Session) (*eid.Identity, []eid.Evidence, error) {
+// unread until it is erased. That it was read, with which key, is written to
+// the audit trail first: what cannot be recorded is not told.
+func (b *Broker) Result(ctx context.Context, s *Session, key string) (*eid.Identity, []eid.Evidence, error) {
 	if s.State != Finished {
 		return nil, nil, nil
+	}
+	if err := b.c.Store.Apply(ctx, &Change{ID: s.ID, Audit: []Audit{{b.now(), "rp:" + key, "result.read", "ok"}}}); err != nil {
+		return nil, nil, fmt.Errorf("record that the result is read: %w", err)
 	}
 	raw, err := b.c.Store.Data(ctx, s.ID, DataIdentity)
 	if err != nil {

@@ -22,6 +22,7 @@ type memory struct {
 	orders   map[string]broker.Order
 	data     map[string]map[string][]byte
 	notes    map[string][]broker.Note
+	audit    map[string][]broker.Audit
 	refs     map[string]string
 	bySes    map[string][]connector.Ref
 	inbox    []broker.Message
@@ -32,7 +33,7 @@ type memory struct {
 
 func newStore(*testing.T) broker.Store {
 	return &memory{sessions: map[string]broker.Session{}, orders: map[string]broker.Order{},
-		data: map[string]map[string][]byte{}, notes: map[string][]broker.Note{}, refs: map[string]string{},
+		data: map[string]map[string][]byte{}, notes: map[string][]broker.Note{}, audit: map[string][]broker.Audit{}, refs: map[string]string{},
 		bySes: map[string][]connector.Ref{}, beats: map[string]time.Time{}}
 }
 
@@ -69,6 +70,7 @@ func (m *memory) Apply(_ context.Context, c *broker.Change) error {
 		m.data[c.ID][d.Kind] = d.Value
 	}
 	m.notes[c.ID] = append(m.notes[c.ID], c.Notes...)
+	m.audit[c.ID] = append(m.audit[c.ID], c.Audit...)
 	m.outbox = append(m.outbox, c.Outbox...)
 	for _, p := range c.Put {
 		m.last++

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/connector/connectortest"
@@ -281,7 +283,7 @@ func TestPinnedPerson(t *testing.T) {
 	if got.State != broker.Failed || got.Reason != eid.WrongPerson {
 		t.Errorf("session = %s %s, want failed wrong_person", got.State, got.Reason)
 	}
-	if id, _, err := n.Result(t.Context(), got); id != nil || err != nil {
+	if id, _, err := n.Result(t.Context(), got, "key"); id != nil || err != nil {
 		t.Errorf("Result = %v, %v; want nothing", id, err)
 	}
 }
@@ -436,5 +438,37 @@ func TestNoteIsTrueOnce(t *testing.T) {
 		if got, err := n.Note(t.Context(), s.ID, "collected"); got != want || err != nil {
 			t.Errorf("Note %d = %v, %v; want %v", i+1, got, err, want)
 		}
+	}
+}
+
+// full is a store that takes nothing any more.
+type full struct{ broker.Store }
+
+func (full) Apply(context.Context, *broker.Change) error { return errors.New("disk full") }
+
+// TestAuditTrail: each act leaves one row, also that the result was read, and
+// what cannot be recorded is not told.
+func TestAuditTrail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.finish(w.create(n).ID, func() *node { return n })
+	if _, _, err := n.Result(t.Context(), s, "key-2"); err != nil {
+		t.Fatal(err)
+	}
+	m := w.store.(*memory)
+	m.mu.Lock()
+	var got []string
+	for _, a := range m.audit[s.ID] {
+		got = append(got, a.Actor+" "+a.Action+" "+a.Outcome)
+	}
+	m.mu.Unlock()
+	want := []string{"rp:22222222-0000-4000-8000-000000000001 session.create ok", "person order.begin ok", "node session.finished ok", "rp:key-2 result.read ok"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	mute := w.node(full{w.store})
+	if id, ev, err := mute.Result(t.Context(), s, "key"); err == nil || id != nil || ev != nil {
+		t.Errorf("without a record: %v, %v, %v", id, ev, err)
 	}
 }

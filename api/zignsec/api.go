@@ -32,7 +32,7 @@ type Broker interface {
 	Create(ctx context.Context, n broker.NewSession) (*broker.Session, error)
 	Session(ctx context.Context, account string, env eid.Environment, id string) (*broker.Session, error)
 	Spec(ctx context.Context, s *broker.Session) (*broker.Spec, error)
-	Result(ctx context.Context, s *broker.Session) (*eid.Identity, []eid.Evidence, error)
+	Result(ctx context.Context, s *broker.Session, key string) (*eid.Identity, []eid.Evidence, error)
 	ByRef(ctx context.Context, account string, env eid.Environment, e eid.EID, ref connector.Ref) (*broker.Session, error)
 	Refs(ctx context.Context, session string) ([]connector.Ref, error)
 	Look(ctx context.Context, id string, h broker.Handle, br connector.Browser) (*broker.View, error)

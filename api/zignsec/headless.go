@@ -155,7 +155,7 @@ func (a *API) collect(w http.ResponseWriter, r *http.Request, c caller) error {
 		if !first {
 			return &problem{http.StatusBadRequest, wireError{"ALREADY_COLLECTED", "The result has been collected. It is given once."}, s.ID}
 		}
-		who, evidence, err := a.c.Broker.Result(r.Context(), s)
+		who, evidence, err := a.c.Broker.Result(r.Context(), s, c.Key.ID)
 		if err != nil {
 			return err
 		}

@@ -80,7 +80,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, c caller, id string
 	if err != nil {
 		return err
 	}
-	who, evidence, err := a.c.Broker.Result(r.Context(), s)
+	who, evidence, err := a.c.Broker.Result(r.Context(), s, c.Key.ID)
 	if err != nil {
 		return err
 	}
