@@ -18,7 +18,12 @@ addEventListener("message", (e) => {
   location.assign("/done?token=" + encodeURIComponent(e.data.token));
 });
 
-if (window.opener && window.name === "login") window.close();
+// Back in the pop-up: the page that opened it shows the result.
+if (window.opener && window.name === "login") {
+  window.opener.location.hash = "result";
+  window.opener.location.reload();
+  window.close();
+}
 
 let tries = 20;
 async function wait() {
