@@ -164,7 +164,7 @@ func TestStoryUsesEveryStepAndEvent(t *testing.T) {
 	if s.State != broker.Finished {
 		t.Fatalf("state = %s (%s), want finished", s.State, s.Reason)
 	}
-	id, ev, err := n.Result(t.Context(), s)
+	id, ev, err := n.Result(t.Context(), s, "key")
 	if err != nil || id == nil || id.Number != w.story.Person.Number || len(ev) != 1 || ev[0].Name != "story.answer" {
 		t.Fatalf("Result = %v, %v, %v", id, ev, err)
 	}
