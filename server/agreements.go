@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"eidgate/broker"
 	"eidgate/connector"
@@ -31,6 +32,7 @@ type holder struct {
 type agreement struct {
 	now    connector.Settings
 	before []connector.Settings
+	ends   time.Time // of the certificate of now; zero where there is none
 }
 
 // find looks from the most particular holder to the server.
@@ -128,15 +130,23 @@ func (c *Config) agreements() (agreements, error) {
 // agreement is with the certificate of today and, while orders run that were
 // begun with it, the one before.
 func (b *BankIDSEConfig) agreement(env eid.Environment) (out agreement, err error) {
-	set, err := b.settings(env, b.current())
+	cert, err := loadRPCertificate(b.current())
+	if err != nil {
+		return out, fmt.Errorf("RP certificate: %w", err)
+	}
+	out.ends = cert.Leaf.NotAfter
+	set, err := b.settings(env, cert)
 	if err != nil {
 		return out, err
 	}
 	if out.now, err = keyed(set); err != nil || b.Previous == nil {
 		return out, err
 	}
-	if set, err = b.settings(env, b.Previous); err != nil {
-		return out, fmt.Errorf("previous: %w", err)
+	if cert, err = loadRPCertificate(b.Previous); err != nil {
+		return out, fmt.Errorf("previous RP certificate: %w", err)
+	}
+	if set, err = b.settings(env, cert); err != nil {
+		return out, err
 	}
 	old, err := keyed(set)
 	out.before = []connector.Settings{old}

@@ -75,6 +75,14 @@ func TestPartysOwnAgreementWins(t *testing.T) {
 			if err != nil || v.RP != c.want {
 				t.Errorf("the app shows %q, %v; want %q", v.RP, err, c.want)
 			}
+			for line, want := range map[string]string{
+				`eidgate_upstream_request_duration_seconds_count{eid="bankidse",environment="test",operation="auth",result="ok"}`: "1",
+				`eidgate_certificate_expiry_timestamp_seconds{account="",config="",eid="bankidse",environment="test",use="rp"}`:   "e+09",
+			} {
+				if got := scrape(t, node.metrics, line); !strings.HasSuffix(got, want) {
+					t.Errorf("%s = %q, want %s", line, got, want)
+				}
+			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,44 +16,86 @@ import (
 )
 
 // metrics counts what docs/metrics.md lists. Labels come from closed sets of
-// ours, never from what a client sends.
+// ours and from the configuration, never from what a client sends.
 type metrics struct {
 	registry *prometheus.Registry
+	own      []prometheus.Collector // what the program adds to Go's own
+
 	started  *prometheus.CounterVec
 	ended    *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	requests *prometheus.HistogramVec
 	upstream *prometheus.HistogramVec
+	up       *prometheus.GaugeVec
+	expiry   *prometheus.GaugeVec
 	security *prometheus.CounterVec
 	webhooks *prometheus.CounterVec
 	erased   prometheus.Counter
+
+	mu      sync.Mutex
+	failing map[[2]string]int // environment and eID → requests in a row without an answer
 }
 
+// downAfter is how many requests in a row without an answer mean that an
+// upstream is down.
+const downAfter = 5
+
 func newMetrics(version string) *metrics {
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		started: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "eidgate_sessions_started_total",
-			Help: "Sessions whose first order was begun."}, []string{"api", "eid", "environment"}),
-		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "eidgate_sessions_ended_total",
-			Help: "Sessions that have ended."}, []string{"api", "eid", "outcome", "reason"}),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "eidgate_session_duration_seconds",
-			Help: "From creation to end.", Buckets: []float64{2, 5, 10, 20, 30, 60, 120, 300, 900}}, []string{"eid", "outcome"}),
-		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "eidgate_http_request_duration_seconds",
-			Help: "Requests answered.", Buckets: []float64{.005, .02, .05, .1, .5, 1, 5}}, []string{"listener", "route", "method", "code"}),
-		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "eidgate_upstream_request_duration_seconds",
-			Help: "Calls of connectors.", Buckets: []float64{.02, .1, .5, 1, 5, 10}}, []string{"eid", "result"}),
-		security: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "eidgate_security_events_total",
-			Help: "What should not happen."}, []string{"kind"}),
-		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "eidgate_webhook_attempts_total",
-			Help: "Notifications sent."}, []string{"kind", "result"}),
-		erased: prometheus.NewCounter(prometheus.CounterOpts{Name: "eidgate_erasures_total", Help: "Sessions erased."}),
+	m := &metrics{registry: prometheus.NewRegistry(), failing: map[[2]string]int{}}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		m.own = append(m.own, c)
+		return c
 	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "eidgate_build_info", Help: "Always 1.",
-		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()}})
-	info.Set(1)
-	m.registry.MustRegister(m.started, m.ended, m.took, m.requests, m.upstream, m.security, m.webhooks, m.erased, info,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+		m.own = append(m.own, h)
+		return h
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		m.own = append(m.own, g)
+		return g
+	}
+	gauge("eidgate_build_info", "Always 1.", "version", "goversion").WithLabelValues(version, runtime.Version()).Set(1)
+	m.started = counter("eidgate_sessions_started_total", "Orders begun: the first of a session, and further tries.", "api", "eid", "environment")
+	m.ended = counter("eidgate_sessions_ended_total", "Sessions that have ended.", "api", "eid", "outcome", "reason")
+	m.took = histogram("eidgate_session_duration_seconds", "From creation to end.", []float64{2, 5, 10, 20, 30, 60, 120, 300, 900}, "eid", "outcome")
+	m.requests = histogram("eidgate_http_request_duration_seconds", "Requests answered.", []float64{.005, .02, .05, .1, .5, 1, 5},
+		"listener", "route", "method", "code")
+	m.upstream = histogram("eidgate_upstream_request_duration_seconds", "Requests to an eID; result is ok, refused, timeout or error.",
+		[]float64{.02, .1, .5, 1, 5, 10}, "eid", "environment", "operation", "result")
+	m.up = gauge("eidgate_upstream_up", "0 after five requests in a row without an answer, 1 after the next answer.", "eid", "environment")
+	m.expiry = gauge("eidgate_certificate_expiry_timestamp_seconds",
+		"When a certificate ends. use is rp; account and config are empty for the server's own.", "use", "eid", "environment", "account", "config")
+	m.security = counter("eidgate_security_events_total", "What should not happen: proof_invalid, binding_mismatch.", "kind")
+	m.webhooks = counter("eidgate_webhook_attempts_total", "Notifications sent.", "kind", "result")
+	m.erased = prometheus.NewCounter(prometheus.CounterOpts{Name: "eidgate_erasures_total", Help: "Sessions erased."})
+	m.own = append(m.own, m.erased)
+	m.registry.MustRegister(m.own...)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// watch counts the requests to one eID. It is up until the contrary is seen.
+func (m *metrics) watch(env eid.Environment, e eid.EID) func(operation, result string, took time.Duration) {
+	up := m.up.WithLabelValues(string(e), string(env))
+	up.Set(1)
+	at := [2]string{string(env), string(e)}
+	return func(operation, result string, took time.Duration) {
+		m.upstream.WithLabelValues(string(e), string(env), operation, result).Observe(took.Seconds())
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		switch {
+		case result == "ok" || result == "refused":
+			m.failing[at] = 0
+			up.Set(1)
+		default:
+			if m.failing[at]++; m.failing[at] >= downAfter {
+				up.Set(0)
+			}
+		}
+	}
 }
 
 func (m *metrics) handler() http.Handler {
@@ -75,8 +118,6 @@ func (m *metrics) observe(o broker.Observation) {
 		if s.Reason == eid.BadProof {
 			m.security.WithLabelValues("proof_invalid").Inc()
 		}
-	case "upstream":
-		m.upstream.WithLabelValues(string(s.EID), o.Result).Observe(o.Took.Seconds())
 	case "binding_mismatch":
 		m.security.WithLabelValues(o.Kind).Inc()
 	case "erased":

@@ -230,15 +230,11 @@ func (b *BankIDSEConfig) current() *CertificateConfig {
 
 // settings are the connector's, with BankID's own addresses and roots unless
 // a test system is named.
-func (b *BankIDSEConfig) settings(env eid.Environment, with *CertificateConfig) (cbankidse.Settings, error) {
+func (b *BankIDSEConfig) settings(env eid.Environment, cert tls.Certificate) (cbankidse.Settings, error) {
 	out := cbankidse.Settings{Base: bankidse.LiveBase, StoreOnly: b.StoreOnly, AddressCheck: b.AddressCheck, Launch: b.LaunchURL}
 	name := "live"
 	if env == eid.Test {
 		name, out.Base = "test", bankidse.TestBase
-	}
-	cert, err := loadRPCertificate(with)
-	if err != nil {
-		return out, fmt.Errorf("RP certificate: %w", err)
 	}
 	for _, der := range cert.Certificate {
 		out.Certificate += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))

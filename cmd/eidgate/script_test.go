@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -39,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "port": port, "json": jsonValue, "request": request, "replace": replace, "stops": stops,
+			"exits": exits, "port": port, "ten": ten, "json": jsonValue, "request": request, "replace": replace, "stops": stops,
 		},
 	})
 }
@@ -71,6 +72,25 @@ func port(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		ts.Setenv(name, p)
 	}
+}
+
+// ten NAME sets a variable to the first of ten free ports in a row, below those
+// that the system gives to whoever asks for any.
+func ten(ts *testscript.TestScript, _ bool, args []string) {
+	for range 100 {
+		first, free := 20000+10*rand.IntN(1000), true
+		for p := first; p < first+10 && free; p++ {
+			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
+			if free = err == nil; free {
+				ts.Check(l.Close())
+			}
+		}
+		if free {
+			ts.Setenv(args[0], strconv.Itoa(first))
+			return
+		}
+	}
+	ts.Fatalf("no ten ports in a row are free")
 }
 
 // json FILE NAME KEY... sets a variable to what stands below the keys.

@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"eidgate/connector"
 	"eidgate/eid"
@@ -63,13 +65,13 @@ type clients struct {
 
 func newClients(limit int) *clients { return &clients{limit: limit, byKey: map[string]*client{}} }
 
-func (cs *clients) get(set connector.Settings) (*client, error) {
+func (cs *clients) get(set connector.Settings, watch watcher) (*client, error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.byKey[set.Key]; c != nil {
 		return c, nil
 	}
-	c, err := build(set.Data)
+	c, err := build(set.Data, watch)
 	if err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
 	}
@@ -83,7 +85,7 @@ func (cs *clients) get(set connector.Settings) (*client, error) {
 	return c, nil
 }
 
-func build(raw json.RawMessage) (*client, error) {
+func build(raw json.RawMessage, watch watcher) (*client, error) {
 	var s Settings
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, errors.New("settings of BankID are not readable")
@@ -102,7 +104,35 @@ func build(raw json.RawMessage) (*client, error) {
 	}
 	t := bankidse.Transport(cert, trust)
 	return &client{set: s, roots: sign, name: name, close: t.CloseIdleConnections,
-		api: &bankidse.Client{Base: s.Base, HTTP: &http.Client{Transport: t}}}, nil
+		api: &bankidse.Client{Base: s.Base, HTTP: &http.Client{Transport: watched{t, watch}}}}, nil
+}
+
+// A watcher is Connector.Watch; it may be nil.
+type watcher = func(operation, result string, took time.Duration)
+
+// watched tells a watcher about each request, up to the answer's header.
+type watched struct {
+	next http.RoundTripper
+	tell watcher
+}
+
+func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
+	start := time.Now()
+	res, err := w.next.RoundTrip(r)
+	if w.tell == nil {
+		return res, err
+	}
+	result := "ok"
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		result = "timeout"
+	case err != nil || res.StatusCode >= 500:
+		result = "error"
+	case res.StatusCode >= 400:
+		result = "refused"
+	}
+	w.tell(path.Base(r.URL.Path), result, time.Since(start))
+	return res, err
 }
 
 // order starts an identification or a signature.

@@ -34,6 +34,10 @@ const (
 
 // A Connector speaks to BankID for all accounts of one environment.
 type Connector struct {
+	// Watch, if any, learns of each request to BankID: auth, sign, collect or
+	// cancel, and whether it was ok, refused, an error or a timeout.
+	Watch func(operation, result string, took time.Duration)
+
 	now     func() time.Time
 	clients *clients
 }
@@ -110,7 +114,7 @@ func (c *Connector) ask(r *connector.Request, s *state) connector.Result {
 // before without our knowing: then one answer "already in progress" is the
 // echo of that, and both orders are gone.
 func (c *Connector) start(ctx context.Context, r *connector.Request, s *state, first bool) (connector.Result, error) {
-	cl, err := c.clients.get(r.Settings)
+	cl, err := c.clients.get(r.Settings, c.Watch)
 	if err != nil {
 		return connector.Result{}, err
 	}
@@ -156,7 +160,7 @@ func (c *Connector) Cancel(ctx context.Context, r *connector.Request, raw []byte
 	if err != nil || s.Ref == "" || s.Rests || s.Answer != nil {
 		return err
 	}
-	cl, err := c.clients.get(r.Settings)
+	cl, err := c.clients.get(r.Settings, c.Watch)
 	if err != nil {
 		return err
 	}
@@ -223,7 +227,7 @@ func (c *Connector) submitted(ctx context.Context, r *connector.Request, s *stat
 
 // collect asks for the order's state and turns the answer into a step.
 func (c *Connector) collect(ctx context.Context, r *connector.Request, s *state) (connector.Result, error) {
-	cl, err := c.clients.get(r.Settings)
+	cl, err := c.clients.get(r.Settings, c.Watch)
 	if err != nil {
 		return connector.Result{}, err
 	}
@@ -273,7 +277,7 @@ func (c *Connector) expired(ctx context.Context, r *connector.Request, s *state)
 	if s.Ref == "" || s.Rests {
 		return over, nil
 	}
-	cl, err := c.clients.get(r.Settings)
+	cl, err := c.clients.get(r.Settings, c.Watch)
 	if err != nil {
 		return connector.Result{}, err
 	}

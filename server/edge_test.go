@@ -1,0 +1,254 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestForwardedAddresses(t *testing.T) {
+	t.Parallel()
+	trusted := proxies{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	for _, c := range []struct {
+		name, peer string
+		forwarded  []string
+		want       string
+	}{
+		{"no proxy", "192.0.2.7:1", nil, "192.0.2.7"},
+		{"a stranger's word", "192.0.2.7:1", []string{"198.51.100.1"}, "192.0.2.7"},
+		{"behind one proxy", "10.0.0.1:1", []string{"192.0.2.7"}, "192.0.2.7"},
+		{"what the client made up in front", "10.0.0.1:1", []string{"198.51.100.1, 192.0.2.7"}, "192.0.2.7"},
+		{"in a header of its own", "10.0.0.1:1", []string{"198.51.100.1", "192.0.2.7"}, "192.0.2.7"},
+		{"behind two proxies", "10.0.0.1:1", []string{"192.0.2.7, 10.0.0.2"}, "192.0.2.7"},
+		{"only proxies", "10.0.0.1:1", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
+		{"no address", "10.0.0.1:1", []string{"192.0.2.7, unknown"}, "10.0.0.1"},
+		{"no header", "10.0.0.1:1", nil, "10.0.0.1"},
+		{"version 6", "[fd00::1]:1", []string{"2001:db8::7"}, "2001:db8::7"},
+		{"with a zone", "10.0.0.1:1", []string{"fe80::7%eth0"}, "fe80::7"},
+		{"mapped", "[::ffff:10.0.0.1]:1", []string{"::ffff:192.0.2.7"}, "192.0.2.7"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = c.peer
+		r.Header["X-Forwarded-For"] = c.forwarded
+		if got := trusted.client(r).String(); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.RemoteAddr, r.Header["X-Forwarded-For"] = "10.0.0.1:1", []string{"192.0.2.7"}
+	if got := (proxies{}).client(r).String(); got != "10.0.0.1" {
+		t.Errorf("without trusted proxies: %s", got)
+	}
+}
+
+// A lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// guarded is a listener's edge around a handler, with what it logs.
+func guarded(https, sandbox bool, h http.HandlerFunc) (http.Handler, *lockedBuffer) {
+	log := &lockedBuffer{}
+	e := edge{listener: "public", https: https, sandbox: sandbox, metrics: newMetrics("test"),
+		log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	return e.wrap(h), log
+}
+
+func TestHeadersOfEveryAnswer(t *testing.T) {
+	t.Parallel()
+	h, log := guarded(true, false, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+	traces := map[string]bool{}
+	for range 3 {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/x?personalnumber=199001012385", nil))
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+			"X-Eidgate-Sandbox": "", "Server": ""} {
+			if got := rec.Header().Get(name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+		trace := rec.Header().Get("X-Trace-Id")
+		if len(trace) != 32 || traces[trace] || !strings.Contains(log.String(), trace) {
+			t.Errorf("trace %q: not new, or not in the log", trace)
+		}
+		traces[trace] = true
+	}
+	if strings.Contains(log.String(), "1990") {
+		t.Error("the log has the query")
+	}
+	h, _ = guarded(false, true, func(http.ResponseWriter, *http.Request) {})
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+	if rec.Header().Get("Strict-Transport-Security") != "" || rec.Header().Get("X-Eidgate-Sandbox") != "1" {
+		t.Errorf("a sandbox over http: %v", rec.Header())
+	}
+}
+
+func TestPanicEndsOneRequest(t *testing.T) {
+	t.Parallel()
+	h, log := guarded(false, false, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/late":
+			w.WriteHeader(http.StatusAccepted)
+		case "/abort":
+			panic(http.ErrAbortHandler)
+		}
+		panic("a secret of 199001012385")
+	})
+	for path, want := range map[string]int{"/early": 500, "/late": 202} {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
+		if rec.Code != want || strings.Contains(rec.Body.String(), "secret") {
+			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
+		}
+		if path == "/early" && !strings.Contains(rec.Body.String(), rec.Header().Get("X-Trace-Id")) {
+			t.Errorf("no reference to quote: %s", rec.Body)
+		}
+	}
+	if text := log.String(); strings.Contains(text, "199001012385") || !strings.Contains(text, "handler panicked") {
+		t.Errorf("log: %s", text)
+	}
+	defer func() {
+		if recover() != http.ErrAbortHandler { //nolint:errorlint // the documented comparison
+			t.Error("an aborted request was answered")
+		}
+	}()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/abort", nil))
+}
+
+func TestMethodsThatNobodyNeeds(t *testing.T) {
+	t.Parallel()
+	h, _ := guarded(false, false, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	for method, want := range map[string]int{"GET": 200, "TRACE": 405, "CONNECT": 405} {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(method, "/", nil))
+		if rec.Code != want {
+			t.Errorf("%s: %d, want %d", method, rec.Code, want)
+		}
+	}
+}
+
+// TestServerLimits holds the bounds that keep slow and greedy clients from
+// holding a connection or memory.
+func TestServerLimits(t *testing.T) {
+	t.Parallel()
+	s := httpServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	for name, d := range map[string][2]time.Duration{"header": {s.ReadHeaderTimeout, 5 * time.Second}, "read": {s.ReadTimeout, 15 * time.Second},
+		"write": {s.WriteTimeout, 30 * time.Second}, "idle": {s.IdleTimeout, 60 * time.Second}} {
+		if d[0] != d[1] {
+			t.Errorf("%s timeout = %s, want %s", name, d[0], d[1])
+		}
+	}
+	if s.HTTP2 == nil || s.HTTP2.MaxConcurrentStreams != 100 {
+		t.Errorf("HTTP/2 = %+v, want 100 streams a connection", s.HTTP2)
+	}
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ReadHeaderTimeout = 50 * time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, l, s, time.Second, slog.New(slog.DiscardHandler)) }()
+	for name, c := range map[string]struct{ send, want string }{
+		"greedy": {"GET / HTTP/1.1\r\nHost: x\r\nBig: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "HTTP/1.1 431 "},
+		"slow":   {"GET / HTTP/1.1\r\nHost: x\r\n", ""},
+	} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, c.send); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if c.want == "" && err != io.EOF || !strings.HasPrefix(line, c.want) { //nolint:errorlint // as the reader gives it
+			t.Errorf("%s: %q, %v", name, line, err)
+		}
+		_ = conn.Close() // it is of no use any more
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDrain holds that a stop lets running requests finish, and cuts off what
+// takes too long.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		drain time.Duration
+		want  string
+	}{{"in time", 10 * time.Second, "done"}, {"too long", time.Millisecond, ""}} {
+		in, release := make(chan struct{}), make(chan struct{})
+		h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(in)
+			<-release
+			_, _ = fmt.Fprint(w, "done")
+		})
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- serve(ctx, l, httpServer(h, slog.New(slog.DiscardHandler)), c.drain, slog.New(slog.DiscardHandler))
+		}()
+		answer := make(chan string, 1)
+		go func() {
+			res, err := http.Get("http://" + l.Addr().String())
+			if err != nil {
+				answer <- ""
+				return
+			}
+			defer res.Body.Close()
+			raw, _ := io.ReadAll(res.Body)
+			answer <- string(raw)
+		}()
+		<-in
+		cancel()
+		if c.want == "" {
+			<-done // cut off while the handler still runs
+			close(release)
+		} else {
+			close(release)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if got := <-answer; got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"eidgate/broker"
+	"eidgate/eid"
+	"eidgate/internal/golden"
+)
+
+var (
+	descText = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "([^"]*)", unit: "", constLabels: \{\}, variableLabels: \{([^}]*)\}\}$`)
+	nameText = regexp.MustCompile(`^eidgate_[a-z_]+$`)
+)
+
+// TestMetricsManual renders what is registered to docs/metrics.md.
+func TestMetricsManual(t *testing.T) {
+	t.Parallel()
+	var rows []string
+	for _, c := range newMetrics("test").own {
+		kind := ""
+		switch c.(type) {
+		case *prometheus.CounterVec, prometheus.Counter:
+			kind = "counter"
+		case *prometheus.GaugeVec:
+			kind = "gauge"
+		case *prometheus.HistogramVec:
+			kind = "histogram"
+		}
+		ch := make(chan *prometheus.Desc, 1)
+		c.Describe(ch)
+		text := (<-ch).String()
+		f := descText.FindStringSubmatch(text)
+		if f == nil || kind == "" {
+			t.Fatalf("cannot describe %T: %s", c, text)
+		}
+		if !nameText.MatchString(f[1]) || kind == "counter" != strings.HasSuffix(f[1], "_total") || kind == "histogram" && !strings.HasSuffix(f[1], "_seconds") {
+			t.Errorf("%s: a %s is not called so", f[1], kind)
+		}
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |\n", f[1], kind, strings.ReplaceAll(f[3], ",", ", "), f[2]))
+	}
+	slices.Sort(rows)
+	golden.File(t, "../docs/metrics.md", []byte(`# Metrics
+
+The operations listener answers `+"`GET /metrics`"+` in the text format of Prometheus. Besides these there are the usual
+`+"`go_…` and `process_…`"+`. This page is made by a test of package server from what is registered. No label has an id of a session,
+a host of a relying party, or anything about a person.
+
+| Name | Type | Labels | Meaning |
+|---|---|---|---|
+`+strings.Join(rows, "")))
+}
+
+// scrape reads one value; "" if there is no such line.
+func scrape(t *testing.T, m *metrics, line string) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	m.handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for l := range strings.Lines(rec.Body.String()) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(l), line+" "); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func TestUpstreamIsDownAfterSilence(t *testing.T) {
+	t.Parallel()
+	m := newMetrics("test")
+	watch := m.watch(eid.Live, eid.BankIDSE)
+	const line = `eidgate_upstream_up{eid="bankidse",environment="live"}`
+	for i, step := range []struct{ result, want string }{
+		{"ok", "1"}, {"error", "1"}, {"timeout", "1"}, {"error", "1"}, {"error", "1"}, {"timeout", "0"}, {"error", "0"}, {"refused", "1"}, {"error", "1"},
+	} {
+		watch("collect", step.result, time.Millisecond)
+		if got := scrape(t, m, line); got != step.want {
+			t.Errorf("after %d, %s: up = %q, want %s", i, step.result, got, step.want)
+		}
+	}
+	if got := scrape(t, m, `eidgate_upstream_request_duration_seconds_count{eid="bankidse",environment="live",operation="collect",result="error"}`); got != "5" {
+		t.Errorf("errors counted: %q", got)
+	}
+}
+
+// TestMetricsOfALogin holds what a login that fails leaves in the counters.
+func TestMetricsOfALogin(t *testing.T) {
+	t.Parallel()
+	m := newMetrics("test")
+	s := &broker.Session{ID: "9f2c41d8-0000-4000-8000-000000000001", API: "zignsec", EID: eid.BankIDSE, Environment: eid.Test, State: broker.Failed, Reason: eid.BadProof}
+	for _, kind := range []string{"created", "started", "ended", "binding_mismatch", "erased"} {
+		m.observe(broker.Observation{Kind: kind, Session: s, Took: 3 * time.Second})
+	}
+	for line, want := range map[string]string{
+		`eidgate_sessions_started_total{api="zignsec",eid="bankidse",environment="test"}`:                                                                      "1",
+		`eidgate_sessions_ended_total{api="zignsec",eid="bankidse",outcome="` + eid.Reasons[eid.BadProof].Outcome + `",reason="` + string(eid.BadProof) + `"}`: "1",
+		`eidgate_session_duration_seconds_sum{eid="bankidse",outcome="failed"}`:                                                                                "3",
+		`eidgate_security_events_total{kind="proof_invalid"}`:                                                                                                  "1",
+		`eidgate_security_events_total{kind="binding_mismatch"}`:                                                                                               "1",
+		`eidgate_erasures_total`: "1",
+	} {
+		if got := scrape(t, m, line); got != want {
+			t.Errorf("%s = %q, want %s", line, got, want)
+		}
+	}
+	rec := httptest.NewRecorder()
+	m.handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if strings.Contains(rec.Body.String(), s.ID) {
+		t.Error("a session's id is a label")
+	}
+}
