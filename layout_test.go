@@ -151,6 +151,49 @@ func TestArchitectureNamesPaths(t *testing.T) {
 	}
 }
 
+var (
+	cited   = regexp.MustCompile(`§ ?([0-9]+(?:\.[0-9]+)?)`)
+	notes   = regexp.MustCompile(`docs/(?:(?:protocols|apis)/[a-z0-9]+|personal-numbers)\.md`)
+	heading = regexp.MustCompile(`(?m)^#+ §([0-9.]+)`)
+)
+
+// Comments cite sections of the notes that their package names; each section
+// must be there.
+func TestCitations(t *testing.T) {
+	t.Parallel()
+	texts := map[string]string{} // folder → all that its files say
+	walk(t, func(name string, text []byte) {
+		if strings.HasSuffix(name, ".go") && name != "layout_test.go" {
+			texts[path.Dir(name)] += string(text)
+		}
+	})
+	count := 0
+	for dir, text := range texts {
+		sections := cited.FindAllStringSubmatch(text, -1)
+		if len(sections) == 0 {
+			continue
+		}
+		doc := notes.FindString(text)
+		raw, err := os.ReadFile(doc)
+		if err != nil {
+			t.Errorf("%s cites sections and names no notes: %v", dir, err)
+			continue
+		}
+		have := map[string]bool{}
+		for _, h := range heading.FindAllStringSubmatch(string(raw), -1) {
+			have[h[1]] = true
+		}
+		for _, s := range sections {
+			if count++; !have[s[1]] {
+				t.Errorf("%s cites §%s, which %s does not have", dir, s[1], doc)
+			}
+		}
+	}
+	if count < 50 {
+		t.Errorf("only %d citations were found", count)
+	}
+}
+
 // Text that belongs to somebody's machine or notes, not to the project. The
 // words are split so that this file does not hold them.
 var foreign = regexp.MustCompile(`(?i)\.\./` + `shared|/wo` + `rk/|/ho` + `me/[a-z]|/ro` + `ot/|/Us` + `ers/[a-z]|proxy\.golang` +
