@@ -351,7 +351,7 @@ func (d *Decisions) Enqueue(q Queued) Queued {
 func (d *Decisions) Queue() []Queued {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.queue)
+	return append([]Queued{}, d.queue...)
 }
 
 // Unqueue empties the queue.

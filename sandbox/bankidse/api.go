@@ -52,8 +52,8 @@ var endpoints = []endpoint{
 	{"/rp/v6.0/sign", func(s *Simulator, who rp, b []byte) (any, *refusal) { return s.begin(who, b, true) }, ""},
 	{"/rp/v6.0/collect", (*Simulator).collect, ""},
 	{"/rp/v6.0/cancel", (*Simulator).cancel, ""},
-	{"/rp/v6.0/phone/auth", nil, "no order during a phone call is made yet"},
-	{"/rp/v6.0/phone/sign", nil, "no order during a phone call is made yet"},
+	{"/rp/v6.0/phone/auth", nil, "orders for a person on the phone are not played"},
+	{"/rp/v6.0/phone/sign", nil, "orders for a person on the phone are not played"},
 	{"/rp/v6.0/payment", nil, "payments need an agreement of their own"},
 	{"/rp/v6.0/other/payment", nil, "payments need an agreement of their own"},
 	{"/rp/v5.1/", nil, "version 5.1 has been closed"},
@@ -376,17 +376,34 @@ func (s *Simulator) known(who rp, body []byte) (*order, *refusal) {
 
 func (s *Simulator) cancel(who rp, body []byte) (any, *refusal) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	o, no := s.known(who, body)
+	if no == nil && !o.pending() {
+		no = noOrder
+	}
 	if no != nil {
+		s.mu.Unlock()
 		return nil, no
 	}
-	if !o.pending() {
-		return nil, noOrder
-	}
+	ref, person := o.Ref, s.asks(o)
 	o.by = "the relying party, which cancelled it"
 	s.forget(o)
+	s.mu.Unlock()
+	s.ladder(ref, person)
 	return struct{}{}, nil
+}
+
+// asks is the person who is known before anybody acts; "" for nobody.
+func (s *Simulator) asks(o *order) string {
+	if o.person == "" && o.pinned == "" {
+		return ""
+	}
+	return s.whose(o)
+}
+
+// ladder asks who decides an order. The lock is not held: the ladder asks the
+// broker's store.
+func (s *Simulator) ladder(ref, person string) sandbox.Decision {
+	return s.decisions.Decide(sandbox.Subject{EID: "bankidse", Ref: ref, Person: person})
 }
 
 // collect tells the order's state, and a result once (§8). An undecided order
@@ -401,14 +418,11 @@ func (s *Simulator) collect(who rp, body []byte) (any, *refusal) {
 		s.mu.Unlock()
 		return nil, no
 	}
-	ref, person, undecided := o.Ref, "", o.pending()
-	if o.person != "" || o.pinned != "" {
-		person = s.whose(o)
-	}
+	ref, person, pending := o.Ref, s.asks(o), o.pending()
 	s.mu.Unlock()
-	dec := sandbox.Decision{Outcome: sandbox.Ignore}
-	if undecided { // outside the lock: the ladder asks the broker's store
-		dec = s.decisions.Decide(sandbox.Subject{EID: "bankidse", Ref: ref, Person: person})
+	var dec sandbox.Decision
+	if _, explained := s.decisions.Explain(ref); pending || !explained {
+		dec = s.ladder(ref, person)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -221,6 +221,8 @@ type badInput struct {
 	help string
 }
 
+func (b badInput) Unwrap() error { return b.error }
+
 // A clash is something that happened before. It says what.
 type clash struct {
 	error

@@ -175,7 +175,11 @@ func (r *robot) run(ctx context.Context, p *page) (*decided, error) {
 		case p.form("cancel") != nil:
 			p, err = r.fill(ctx, p)
 		default:
-			return r.end(ctx, "")
+			out, err := r.end(ctx, "")
+			if err == nil && !ended(out.State) {
+				err = fmt.Errorf("the page %q has nothing that a robot could do", p.title)
+			}
+			return out, err
 		}
 		if err != nil {
 			return nil, err
