@@ -90,7 +90,7 @@ func (a *Account) Config(id string) (*Config, error) {
 }
 
 // LogValue shows the id only.
-func (a *Account) LogValue() slog.Value { return slog.StringValue(a.ID) }
+func (a Account) LogValue() slog.Value { return slog.StringValue(a.ID) }
 
 // A Key lets a relying party's server call us. Its text is shown once and
 // found again by its hash; Sealed accounts keep a copy for the webhook
@@ -117,8 +117,11 @@ type Directory interface {
 	Account(ctx context.Context, id string) (*Account, error)
 }
 
-// A Secret never shows itself.
+// A Secret never shows itself, not even within a struct that is written as
+// JSON. string(s) is the secret.
 type Secret string
 
-func (Secret) String() string       { return "[redacted]" }
-func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+func (Secret) String() string               { return "[redacted]" }
+func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
+func (Secret) GoString() string             { return "[redacted]" }
+func (Secret) LogValue() slog.Value         { return slog.StringValue("[redacted]") }

@@ -22,9 +22,9 @@ type devCmd struct {
 	Host        string   `default:"127.0.0.1" help:"Address to listen on."`
 	Port        int      `default:"8700" help:"First of ten ports; 0 picks free ones."`
 	URL         string   `help:"The public address, if it is not that of the first port."`
-	AlsoKnownAs []string `placeholder:"NAME,..." help:"Other host names that the sandbox answers to."`
+	AlsoKnownAs []string `placeholder:"NAME" help:"Other host names that the sandbox answers to."`
 	LAN         bool     `name:"lan" help:"Listen on all addresses, so that a real phone in the same network can take part."`
-	EIDs        []string `name:"eids" placeholder:"EID,..." help:"Only these eIDs, of: bankidse. Default all."`
+	EIDs        []string `name:"eids" placeholder:"EID" help:"Only these eIDs, of: bankidse. Default all."`
 	Data        string   `placeholder:"DIR" help:"Directory that keeps the data; without it they are gone when you stop."`
 	Store       string   `default:"memory" help:"memory, sqlite:FILE or postgres://…"`
 	Seed        int64    `help:"Seed of injected faults."`
@@ -91,7 +91,7 @@ func isTerminal(w any) bool {
 }
 
 type configFlag struct {
-	Config string `default:"eidgate.yaml" env:"EIDGATE_CONFIG" help:"The configuration file."`
+	Config string `default:"eidgate.yaml" env:"EIDGATE_CONFIG" placeholder:"FILE" help:"The configuration file; eidgate.yaml if none is named."`
 }
 
 type serveCmd struct{ configFlag }
@@ -181,7 +181,7 @@ func (c *migrateUp) Run(ctx context.Context, io streams) error {
 }
 
 type waitCmd struct {
-	ReadyFile string        `help:"The file that eidgate dev --ready-file writes."`
+	ReadyFile string        `placeholder:"FILE" help:"The file that eidgate dev --ready-file writes."`
 	URL       string        `help:"Or the address of the operations listener."`
 	Timeout   time.Duration `default:"30s" help:"How long."`
 }
@@ -251,8 +251,8 @@ type sandboxCmd struct {
 	Host      string `default:"127.0.0.1" help:"Address to listen on."`
 	Port      int    `default:"8702" help:"First of four ports; 0 picks free ones."`
 	Auto      string `enum:"approve,ask" default:"approve" help:"approve: logins succeed by themselves."`
-	Data      string `required:"" help:"Directory that gets certificates and roots for eidgate.yaml."`
-	ReadyFile string `help:"Written when the simulators answer."`
+	Data      string `required:"" placeholder:"DIR" help:"Directory that gets certificates and roots for eidgate.yaml."`
+	ReadyFile string `placeholder:"FILE" help:"Written when the simulators answer."`
 	Name      string `default:"Demo shop" help:"What the RP certificate says."`
 }
 
