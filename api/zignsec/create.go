@@ -27,6 +27,7 @@ import (
 // (§5).
 const (
 	maxVisible = 40_000
+	maxLogin   = 1_500 // shown or hidden with an identification
 	maxHidden  = 200_000
 	maxRelay   = 2048
 	maxCustom  = 8192
@@ -131,7 +132,7 @@ func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.N
 			return nil, bad("INVALID_REQUEST", "userVisibleData is missing: send the base64 of the text to sign, which is UTF-8.")
 		}
 	}
-	if n.Texts, err = texts(p); err != nil {
+	if n.Texts, err = texts(p, ms[0].purpose); err != nil {
 		return nil, err
 	}
 	fixed := map[string]string{}
@@ -310,13 +311,17 @@ func without(s string, drop func(rune) bool) string {
 }
 
 // texts reads what is to be signed: base64 of UTF-8, with bounds.
-func texts(p params) (*connector.Texts, error) {
+func texts(p params, why eid.Purpose) (*connector.Texts, error) {
 	var t connector.Texts
+	visible, hidden := maxVisible, maxHidden
+	if why != eid.Sign {
+		visible, hidden = maxLogin, maxLogin
+	}
 	for _, x := range []struct {
 		name, key string
 		limit     int
 		into      *eid.Text
-	}{{"userVisibleData", "uservisibledata", maxVisible, &t.Visible}, {"userNonVisibleData", "usernonvisibledata", maxHidden, &t.NonShown}} {
+	}{{"userVisibleData", "uservisibledata", visible, &t.Visible}, {"userNonVisibleData", "usernonvisibledata", hidden, &t.NonShown}} {
 		text := p[x.key]
 		if text == "" {
 			continue

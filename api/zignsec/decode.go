@@ -82,9 +82,7 @@ func (p params) form(raw string) error {
 		if err1 != nil || err2 != nil || !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsAny(name, ";\r\n") {
 			return errBody
 		}
-		if name != "" {
-			p.set(name, value)
-		}
+		p.set(name, value)
 	}
 	return nil
 }
@@ -136,11 +134,12 @@ func (p params) set(name, value string) {
 	if a, ok := aliases[name]; ok {
 		name = a
 	}
-	if value == "" {
+	switch {
+	case value == "":
 		delete(p, name)
-		return
+	case name != "":
+		p[name] = value
 	}
-	p[name] = value
 }
 
 var aliases = map[string]string{"identitynumber": "personalnumber"}

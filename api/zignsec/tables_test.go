@@ -1,6 +1,7 @@
 package zignsec
 
 import (
+	"encoding/json"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,9 +64,20 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		for k, v := range p {
-			if v == "" || k != canonical(k) {
+			if v == "" || k != canonical(k) || !utf8.ValidString(k) || !utf8.ValidString(v) {
 				t.Errorf("%q: %q", k, v)
 			}
+		}
+		strict, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := params{}
+		if err := again.body(strict); err != nil {
+			t.Fatalf("%s: %v", strict, err)
+		}
+		if diff := cmp.Diff(p, again); diff != "" {
+			t.Errorf("written as JSON and read again (-first +again):\n%s", diff)
 		}
 	})
 }
