@@ -147,7 +147,7 @@ func TestSignAndVerifyOffline(t *testing.T) {
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := server.VerifySignature(file, "", "live"); err == nil || err.Error() != "chain" {
+	if _, err := server.VerifySignature(file, "", "live", false); err == nil || err.Error() != "chain" {
 		t.Errorf("a simulated signature under BankID's own root: %v, want chain", err)
 	}
 }
