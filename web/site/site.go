@@ -50,7 +50,6 @@ type Outcome struct{ Value, Label string }
 var Outcomes = []Outcome{
 	{"cancel", "Cancel"},
 	{"expire", "Time out"},
-	{"fail:startFailed", "App never opened"},
 	{"fail:certificateErr", "Wrong code, three times"},
 	{"fail:notSupportedByUserApp", "App too old"},
 	{"fail:transactionRiskBlocked", "Stopped for its risk"},
