@@ -174,14 +174,15 @@ type Ask struct {
 
 // Wait shows a page that polls while the person acts elsewhere.
 type Wait struct {
-	QR     string // what the QR code says; "" for no code
-	Image  string // address of a code that the eID draws itself
-	Launch string // link that opens the app on this device
-	Token  string // the bare start token, for headless APIs
-	Hint   string // translation key, "bankidse.rfa1"
-	Code   string // the upstream's own word for the hint, for headless APIs
-	Until  time.Time
-	Rests  bool // no code to show until the person asks for a new one (Submitted "renew")
+	QR     string    // what the QR code says; "" for no code
+	Image  string    // address of a code that the eID draws itself
+	Launch string    // link that opens the app on this device
+	Token  string    // the bare start token, for headless APIs
+	Hint   string    // translation key, "bankidse.rfa1"
+	Code   string    // the upstream's own word for the hint, for headless APIs
+	Until  time.Time // when this ends unless the person acts: a series of codes with its last one
+	Fresh  bool      // the code has just taken the place of one that nobody scanned
+	Rests  bool      // no code to show until the person asks for a new one (Submitted "renew")
 }
 
 // Embed shows the eID's own client in a frame.

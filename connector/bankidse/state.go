@@ -68,9 +68,16 @@ func (s *state) wait(now time.Time) connector.Wait {
 	if s.Device == onOther {
 		o := bankidse.Order{QRStartToken: s.QRToken, QRStartSecret: s.QRSecret}
 		w.QR = o.QR(now.Sub(s.Began))
+		w.Until = s.Began.Add(startWindow * time.Duration(1+maxRenewals-s.Renewals))
+		w.Fresh = s.Renewals > 0 && now.Sub(s.Began) < fresh
 	}
 	return w
 }
+
+const (
+	startWindow = 30 * time.Second // in which an app must pick an order up (§8)
+	fresh       = 10 * time.Second // how long a page says that the code is new
+)
 
 // orderLife is how long BankID keeps an order open (docs/protocols/bankidse.md §8).
 const orderLife = 180 * time.Second
