@@ -34,6 +34,10 @@ type asset struct {
 	kind   string
 }
 
+// modules are the scripts of a session's page. They are served as one file,
+// page.js: a page may take four requests.
+var modules = []string{"go.js", "dialog.js", "poll.js", "qr.js", "copy.js"}
+
 // NewStatic reads the embedded files.
 func NewStatic() (*Static, error) {
 	s := &Static{map[string]asset{}, map[string]string{}}
@@ -41,18 +45,33 @@ func NewStatic() (*Static, error) {
 	if err != nil {
 		return nil, err
 	}
+	parts := make([][]byte, len(modules))
 	for _, f := range list {
 		body, err := files.ReadFile("static/" + f.Name())
 		if err != nil {
 			return nil, err
 		}
-		ext := path.Ext(f.Name())
-		sum := sha256.Sum256(body)
-		p := "/static/" + strings.TrimSuffix(f.Name(), ext) + "." + hex.EncodeToString(sum[:6]) + ext
-		s.byPath[p] = asset{body, compress(body), mime.TypeByExtension(ext)}
-		s.byName[f.Name()] = p
+		s.add(f.Name(), body)
+		if i := slices.Index(modules, f.Name()); i >= 0 {
+			parts[i] = body
+		}
 	}
+	// A block for each keeps their names apart; what a page does not have, its
+	// module leaves alone.
+	var bundle []byte
+	for _, body := range parts {
+		bundle = fmt.Appendf(bundle, "{\n%s}\n", body)
+	}
+	s.add("page.js", bundle)
 	return s, nil
+}
+
+func (s *Static) add(name string, body []byte) {
+	ext := path.Ext(name)
+	sum := sha256.Sum256(body)
+	p := "/static/" + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(sum[:6]) + ext
+	s.byPath[p] = asset{body, compress(body), mime.TypeByExtension(ext)}
+	s.byName[name] = p
 }
 
 // Path is the address of a file; "" if there is none.
@@ -176,7 +195,13 @@ func Templates(funcs template.FuncMap, names ...string) (*template.Template, err
 type Policy struct {
 	Frames []string // origins that may frame it; none by default
 	Forms  []string // origins that its forms may lead to, besides ours
+	Markup bool     // its scripts write mark-up that this server sends
 }
+
+// denied are the abilities of a browser that no page of ours uses.
+const denied = "accelerometer=(), autoplay=(), bluetooth=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), " +
+	"gyroscope=(), hid=(), identity-credentials-get=(), idle-detection=(), local-fonts=(), magnetometer=(), microphone=(), midi=(), payment=(), " +
+	"picture-in-picture=(), publickey-credentials-create=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), web-share=(), xr-spatial-tracking=()"
 
 // Headers sets the headers of a page.
 func Headers(h http.Header, p Policy) {
@@ -186,14 +211,22 @@ func Headers(h http.Header, p Policy) {
 	} else {
 		h.Set("X-Frame-Options", "DENY")
 	}
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "+
-		"frame-src 'self'; base-uri 'none'; form-action "+strings.Join(append([]string{"'self'"}, p.Forms...), " ")+"; frame-ancestors "+frames)
+	csp := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; " +
+		"form-action " + strings.Join(append([]string{"'self'"}, p.Forms...), " ") + "; frame-ancestors " + frames
+	if !p.Markup {
+		csp += "; require-trusted-types-for 'script'"
+	}
+	h.Set("Content-Security-Policy", csp)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	h.Set("Permissions-Policy", denied)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	if len(p.Frames) == 0 {
-		h.Set("Cross-Origin-Opener-Policy", "same-origin-allow-popups")
+	// A party that may frame a page may open it in a window of its own as
+	// well, and is told there how it ended.
+	opener := "same-origin"
+	if len(p.Frames) > 0 {
+		opener = "unsafe-none"
 	}
+	h.Set("Cross-Origin-Opener-Policy", opener)
 }

@@ -91,16 +91,17 @@ func (p *Pages) Serve(w http.ResponseWriter, r *http.Request, id, rest string) {
 	case r.Method == http.MethodPost:
 		err = p.post(w, r, id, rest)
 	default:
+		w.Header().Set("Allow", "GET, HEAD, POST")
 		http.Error(w, "Method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
 	switch {
 	case err == nil:
 	case errors.Is(err, broker.ErrNotFound):
-		p.notFound(w, r)
+		p.problem(w, r, http.StatusNotFound, "notfound", "")
 	default:
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
-		http.Error(w, "This page did not work just now. Try again in a moment.", http.StatusInternalServerError)
+		p.problem(w, r, http.StatusInternalServerError, "problem", "./"+query(r))
 	}
 }
 
@@ -182,12 +183,12 @@ func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) err
 // post does what a form asks and shows the page again.
 func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) error {
 	if err := p.cross.Check(r); err != nil {
-		http.Error(w, "This form was sent from another site.", http.StatusForbidden)
+		p.problem(w, r, http.StatusForbidden, "foreign", "./"+query(r))
 		return nil
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		http.Error(w, "This form cannot be read.", http.StatusBadRequest)
+		p.problem(w, r, http.StatusBadRequest, "unreadable", "./"+query(r))
 		return nil
 	}
 	h := p.handle(r)
@@ -248,7 +249,7 @@ func (p *Pages) code(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'self'")
 	web.WritePlain(w, r, "image/svg+xml", svg)
 	return nil
 }
@@ -258,7 +259,7 @@ func (p *Pages) code(w http.ResponseWriter, r *http.Request, v *broker.View) err
 func (p *Pages) frame(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	web.Headers(w.Header(), web.Policy{Frames: append([]string{"'self'"}, v.Spec.Frames...)})
 	alt := p.c.Words.Say(p.language(r, v), "qr.alt")
-	return p.tmpl.ExecuteTemplate(w, "frame", &view{Lang: p.language(r, v), Title: alt, CSS: p.c.Static.Path("page.css"), Query: query(r),
+	return p.tmpl.ExecuteTemplate(w, "frame", &view{words: p.c.Words, Lang: p.language(r, v), Title: alt, CSS: p.c.Static.Path("page.css"), Query: query(r),
 		Framed: !r.URL.Query().Has("big")})
 }
 

@@ -7,7 +7,10 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"eidgate/broker"
 	"eidgate/connector"
@@ -20,42 +23,40 @@ import (
 type view struct {
 	words *web.Words
 
-	Lang, Title, Lead, Party, Host, Ref, View string
-	CSS, Phone, Token                         string
-	Scripts                                   []string
-	Query, QuerySep, Self, Action             string
-	Sandbox, Poll, Framed, Auto, HasChoice    bool
-	InApp                                     bool
-	Refresh                                   int
-	Left                                      int64  // milliseconds until the page ends; 0 if nobody can get more
-	TimeLead                                  string // until when that is
-	Languages                                 []option
-	Countries                                 []option
-	Methods                                   []option
-	Fields                                    []field
-	Error, Document, Status, Code             string
-	QRImage, Launch, End                      template.URL
-	LaunchKey, Message, Origins, Mood, Mark   string
-	AsText                                    bool
+	Lang, Title, Lead, Party, Host, Ref, View, EID string
+	CSS, Script, Phone, Token                      string
+	Query, QuerySep, Self, Back, Action            string
+	Sandbox, Framed, Auto, HasChoice, InApp        bool
+	Refresh                                        int
+	Left                                           int64  // milliseconds until the page ends; 0 if nobody can get more
+	TimeLead                                       string // until when that is
+	Languages                                      []option
+	Countries                                      []option
+	Methods                                        []option
+	Fields                                         []field
+	Error, Count, Code                             string
+	Status                                         []string
+	Document                                       template.HTML
+	QRImage, Launch, End                           template.URL
+	LaunchKey, Message, Origins, Mood, Mark        string
+	To, ToText, Returned                           string // where an end without a return of its own leads
+	AsText                                         bool
 }
 
 type option struct {
-	Code, Name, Value, Label string
-	On, Default              bool
+	Code, Name, Value, Label, Hint, Mark string
+	On, Default                          bool
 }
 
 type field struct {
-	Name, Kind, Label, Hint string
-	Numeric                 bool
-	Max                     int
-	Options                 []option
+	Name, Kind, Label, Hint, Error, Described string
+	Numeric                                   bool
+	Max                                       int
+	Options                                   []option
 }
 
 // T is a sentence of the page's language.
 func (v view) T(key string) string { return v.words.Say(v.Lang, key, "party", v.Party, "ref", v.Ref) }
-
-// moved says that the page that asks is no longer the one to show.
-func moved(v *broker.View, shown string) bool { return kind(v) != shown }
 
 // kind is which page a view is.
 func kind(v *broker.View) string {
@@ -90,27 +91,62 @@ func kind(v *broker.View) string {
 	return "wait"
 }
 
-// status is the line that a waiting page asks for; 204 when another page is
-// to be shown.
+// status is what a waiting page asks for, a line for each part of its status;
+// 204 when another page is to be shown, and whether that is the last.
 func (p *Pages) status(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	wait, ok := v.Step.(connector.Wait)
-	if !ok || v.Place != broker.AtStep || moved(v, r.URL.Query().Get("k")) && r.URL.Query().Has("k") || wait.Rests {
+	shown := r.URL.Query()
+	if !ok || v.Place != broker.AtStep || shown.Has("k") && shown.Get("k") != kind(v) || wait.Rests {
+		if v.Place == broker.AtEnd {
+			w.Header().Set("Eidgate-Ended", "1")
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, err := w.Write([]byte(template.HTMLEscapeString(p.c.Words.Say(p.language(r, v), wait.Hint, "party", v.Spec.Party))))
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err := w.Write([]byte(strings.Join(p.news(wait, func(key string) string {
+		return p.c.Words.Say(p.language(r, v), key, "party", v.Spec.Party)
+	}), "\n")))
 	return err
+}
+
+// news is the status of a waiting page: what to do, how little time is left,
+// and that the code is a new one. The second changes three times, so that it
+// is not spoken all the time.
+func (p *Pages) news(wait connector.Wait, say func(string) string) []string {
+	out := []string{say(wait.Hint), "", ""}
+	if !wait.Until.IsZero() {
+		switch left := wait.Until.Sub(p.c.Now()); {
+		case left <= 20*time.Second:
+			out[1] = say("left.20")
+		case left <= time.Minute:
+			out[1] = say("left.60")
+		case left <= 2*time.Minute:
+			out[1] = say("left.120")
+		}
+	}
+	if wait.Fresh {
+		out[2] = say("qr.new")
+	}
+	return out
 }
 
 // page shows where the person stands.
 func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	lang := p.language(r, v)
-	d := &view{words: p.c.Words, Lang: lang, Party: v.Spec.Party, Host: v.Spec.Host, Ref: v.Session.Ref(), View: kind(v),
-		CSS: p.c.Static.Path("page.css"), Scripts: p.scripts("go.js"), Token: r.URL.Query().Get("w"),
+	d := &view{words: p.c.Words, Lang: lang, Party: v.Spec.Party, Host: v.Spec.Host, Ref: v.Session.Ref(), View: kind(v), EID: v.Session.EID.Name(),
+		CSS: p.c.Static.Path("page.css"), Script: p.c.Static.Path("page.js"), Token: r.URL.Query().Get("w"),
 		Query: query(r), Self: "./" + query(r), Sandbox: v.Session.Environment == eid.Test, Framed: framed(r), Origins: strings.Join(v.Spec.Frames, " ")}
 	if d.Sandbox {
 		d.Phone = p.c.Phone
+	}
+	if d.View == "form" && len(v.Spec.Methods) > 1 && v.Session.State == broker.Created {
+		if d.Back = d.Self + "?choose=1"; d.Query != "" {
+			d.Back = d.Self + "&choose=1"
+		}
+		if r.URL.Query().Has("choose") {
+			d.View, d.EID = "choice", ""
+		}
 	}
 	d.QuerySep = "?"
 	if d.Query != "" {
@@ -135,7 +171,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 			return err
 		}
 	case "away":
-		d.Title, d.Lead, d.Launch = say("front.title"), say("front.lead"), template.URL(v.Step.(connector.Redirect).URL) //nolint:gosec,errcheck // kind has looked, and it is the upstream's own
+		d.Title, d.Lead, d.Launch = say("front.title"), say("needs."+string(v.Session.EID)), template.URL(v.Step.(connector.Redirect).URL) //nolint:gosec,errcheck // kind has looked, and it is the upstream's own
 	default:
 		if err := p.waiting(v, d, say); err != nil {
 			return err
@@ -144,29 +180,16 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if !v.Session.State.Ended() && v.CanLonger && v.Place != broker.AtElsewhere {
 		d.Left = max(v.Session.Due.Sub(p.c.Now()).Milliseconds(), 1)
 		d.TimeLead = p.c.Words.Say(lang, "time.lead", "time", v.Session.Due.Format("15:04 UTC"))
-		d.Scripts = append(d.Scripts, p.scripts("dialog.js")...)
 	}
-	if d.Poll {
-		d.Scripts = append(d.Scripts, p.scripts("poll.js")...)
-	}
-	if d.View == "qr" {
-		d.Scripts = append(d.Scripts, p.scripts("qr.js")...)
-	}
-	if d.InApp = inApp(r.UserAgent()) && d.View != "end" && d.View != "elsewhere"; d.InApp {
-		d.Scripts = append(d.Scripts, p.scripts("copy.js")...)
+	d.InApp = inApp(r.UserAgent()) && d.View != "end" && d.View != "elsewhere"
+	if d.Document != "" { // what confirms something is not shown by just anybody
+		policy.Frames = slices.DeleteFunc(slices.Clone(policy.Frames), func(o string) bool { return o == "*" })
 	}
 	web.Headers(w.Header(), policy)
 	if d.View == "elsewhere" {
 		w.WriteHeader(http.StatusConflict)
 	}
 	return p.tmpl.ExecuteTemplate(w, "page", d)
-}
-
-func (p *Pages) scripts(names ...string) []string {
-	for i, n := range names {
-		names[i] = p.c.Static.Path(n)
-	}
-	return names
 }
 
 // inApp says whether a page is shown inside another app, which cannot open
@@ -199,7 +222,7 @@ func (p *Pages) choice(r *http.Request, v *broker.View, d *view, say func(string
 	}
 	for _, m := range v.Spec.Methods {
 		if m.Country == chosen {
-			d.Methods = append(d.Methods, option{Value: m.Name, Label: say("method." + string(m.EID))})
+			d.Methods = append(d.Methods, option{Value: m.Name, Label: say("method." + string(m.EID)), Hint: say("method." + string(m.EID) + ".hint"), Mark: m.EID.Name()[:1]})
 		}
 	}
 	for _, c := range codes {
@@ -214,7 +237,7 @@ var home = map[string]string{"sv": "se", "nb": "no", "da": "dk", "nl": "nl", "fi
 
 // form shows what a connector asks.
 func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) string) error {
-	d.Title, d.Lead, d.Action = say("front.title"), say("front.lead"), "start"
+	d.Title, d.Lead, d.Action = say("front.title"), say("needs."+string(v.Session.EID)), "start"
 	ask := v.Front
 	if st, ok := v.Step.(connector.Ask); ok && v.Place == broker.AtStep {
 		ask, d.Action = &st, "submit"
@@ -225,7 +248,8 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 		if err != nil {
 			return err
 		}
-		d.Document = string(t.Visible)
+		d.Document = document(string(t.Visible), t.Format)
+		d.Count = p.c.Words.Say(d.Lang, "sign.count", "count", strconv.Itoa(utf8.RuneCountInString(string(t.Visible))))
 	}
 	if d.View == "retry" {
 		d.Title, d.Lead = say("retry.title"), say(eid.Reasons[v.Failed].Text)
@@ -240,7 +264,10 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 	for _, f := range ask.Form.Fields {
 		x := field{Name: f.Name, Kind: string(f.Kind), Label: say(ask.Form.Name + "." + f.Name), Numeric: f.Numeric, Max: f.Max}
 		if f.Hint != "" {
-			x.Hint = say(f.Hint)
+			x.Hint, x.Described = say(f.Hint), f.Name+"-hint"
+		}
+		if f.Error != "" {
+			x.Error, x.Described = say(f.Error), strings.TrimSpace(x.Described+" "+f.Name+"-error")
 		}
 		for _, o := range f.Options {
 			label := o.Label
@@ -258,10 +285,10 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 // waiting shows a page that polls.
 func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error {
 	wait, _ := v.Step.(connector.Wait)
-	d.Status, d.Poll, d.Refresh = say(wait.Hint), true, 5
-	d.Title = say(map[string]string{"qr": "qr.title", "app": "app.title", "rest": "rest.title"}[d.View])
-	if d.View == "wait" {
-		d.Title = say("wait.title")
+	d.Status, d.Refresh = p.news(wait, say), 5
+	d.Title, d.Lead = say(d.View+".title"), say("needs."+string(v.Session.EID))
+	if v.Session.Purpose == eid.Sign {
+		d.Lead = say("sign.waiting")
 	}
 	switch d.View {
 	case "qr":
@@ -275,7 +302,9 @@ func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error 
 		d.Launch = template.URL(wait.Launch) //nolint:gosec // put together by the connector
 		d.LaunchKey = fingerprint(wait.Token)
 	case "rest":
-		d.Poll, d.Refresh = false, 0
+		d.Lead, d.Refresh = say(wait.Hint), 0
+	case "wait":
+		d.Lead = say("wait.lead")
 	}
 	return nil
 }
@@ -284,12 +313,19 @@ func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error 
 // answer is written.
 func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *view, say func(string) string) (done bool, err error) {
 	if d.View == "elsewhere" {
-		d.Title, d.Lead, d.Mood, d.Mark = say("elsewhere.title"), say("elsewhere"), "bad", "!"
+		d.Title, d.Lead, d.Mood, d.Mark, d.Returned = say("elsewhere.title"), say("elsewhere"), "bad", "!", say("elsewhere.returned")
+		if len(v.Spec.Next) > 0 {
+			d.To, d.ToText = v.Spec.Next[0], say("elsewhere.go")
+		}
 		return false, nil
 	}
 	leave, err := p.c.Leave(&v.Session, &v.Spec)
 	if err != nil {
 		return false, err
+	}
+	if r.URL.Query().Has("tab") { // another tab of this browser has gone back already
+		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("tab.title"), say("tab.lead"), "good", "✓", leave.URL, say("back")
+		return false, nil
 	}
 	if leave.URL != "" && !d.Framed && r.Header.Get("Sec-Fetch-Dest") != "iframe" {
 		web.Headers(w.Header(), web.Policy{Frames: v.Spec.Frames})
@@ -302,20 +338,19 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 	if v.Session.State == broker.Failed {
 		info := eid.Reasons[v.Failed]
 		d.Lead, d.Mood, d.Mark = say(info.Text), "bad", "!"
-		d.Title = say(map[string]string{"cancelled": "end.stopped", "expired": "end.late"}[info.Outcome])
-		if d.Title == "" {
-			d.Title = say("end.failed")
-		}
+		d.Title = say("end." + info.Outcome + ".title")
 	}
 	return false, nil
 }
 
-func (p *Pages) notFound(w http.ResponseWriter, r *http.Request) {
+// problem shows a page that belongs to no session, or not to one that could be
+// read: a title and a sentence under the same key, and a way back.
+func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key, back string) {
 	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
-	d := &view{words: p.c.Words, Lang: lang, Party: "eidgate", View: "end", CSS: p.c.Static.Path("page.css"),
-		Title: p.c.Words.Say(lang, "notfound.title"), Lead: p.c.Words.Say(lang, "notfound"), Mood: "bad", Mark: "?"}
+	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: p.c.Words.Say(lang, key+".title"),
+		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!", To: back, ToText: p.c.Words.Say(lang, "problem.again")}
 	web.Headers(w.Header(), web.Policy{})
-	w.WriteHeader(http.StatusNotFound)
+	w.WriteHeader(status)
 	if err := p.tmpl.ExecuteTemplate(w, "page", d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}

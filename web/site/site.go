@@ -117,7 +117,7 @@ func (s *Site) show(w http.ResponseWriter, status int, name string, f *frame) {
 		http.Error(w, "This page did not work just now. Try again in a moment.", http.StatusInternalServerError)
 		return
 	}
-	web.Headers(w.Header(), web.Policy{})
+	web.Headers(w.Header(), web.Policy{Markup: true})
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // the browser may have gone
 }

@@ -204,6 +204,19 @@ func TestDocuments(t *testing.T) {
 	want(t, text, "<h1 id=\"invalid-target\">INVALID_TARGET</h1>", "What to do.", "!INVALID_WEBHOOK", `<a href="/docs/errors">`)
 	_, text, _ = get(t, mux, "/docs/errors/InternalException")
 	want(t, text, ">Internal Exception</h1>")
+	raw, err := docs.Files.ReadFile("errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`(?m)^## (.+)$`).FindAllStringSubmatch(string(raw), -1)
+	if len(codes) < 10 {
+		t.Errorf("errors.md has %d codes", len(codes))
+	}
+	for _, m := range codes { // terminal and header name pages without blanks
+		if status, text, _ := get(t, mux, "/docs/errors/"+strings.ReplaceAll(m[1], " ", "")); status != http.StatusOK || !strings.Contains(text, ">"+m[1]+"</h1>") {
+			t.Errorf("%s has no page: %d", m[1], status)
+		}
+	}
 	for path, status := range map[string]int{"/docs/errors/NO_SUCH": 404, "/docs/nothing": 404, "/docs/start.md": 301, "/docs/docs.go": 404, "/docs/": 200} {
 		if got, text, _ := get(t, mux, path); got != status {
 			t.Errorf("%s = %d, want %d\n%s", path, got, status, text)

@@ -3,6 +3,29 @@
 const form = document.querySelector("form[data-auto]");
 if (form) form.requestSubmit(form.querySelector("[data-default]") ?? undefined);
 
+// What comes out of the browser's memory is out of date.
+addEventListener("pageshow", (e) => e.persisted && location.reload());
+
+// A click that was meant for what was here before signs nothing: a form that
+// confirms works half a second after it has come into view.
+const guarded = document.querySelector("form[data-guard]");
+if (guarded) {
+  let timer;
+  new IntersectionObserver(() => {
+    guarded.dataset.guard = "on";
+    clearTimeout(timer);
+    timer = setTimeout(() => (guarded.dataset.guard = "off"), 500);
+  }).observe(guarded);
+  guarded.addEventListener("submit", (e) => guarded.dataset.guard === "on" && e.preventDefault());
+}
+
+// Help comes three seconds later, when the app has not opened.
+const late = document.querySelector("[data-late]");
+if (late) {
+  late.hidden = true;
+  setTimeout(() => (late.hidden = false), 3000);
+}
+
 const app = document.querySelector("a[data-launch]");
 if (app && sessionStorage.getItem("launched") !== app.dataset.launch) {
   sessionStorage.setItem("launched", app.dataset.launch);
@@ -14,6 +37,8 @@ if (location.hash.startsWith("#nonce=")) {
   const body = new URLSearchParams({ nonce: location.hash.slice(7) });
   history.replaceState(null, "", location.pathname + location.search);
   fetch("returned" + location.search, { method: "POST", body }).catch(() => null);
+  const began = document.querySelector("[data-returned]"); // in another browser than this one
+  if (began) began.textContent = began.dataset.returned;
 }
 
 const end = document.querySelector("[data-end]");
