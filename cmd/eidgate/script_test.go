@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "port": port, "ten": ten, "json": jsonValue, "request": request, "replace": replace, "stops": stops,
+			"exits": exits, "port": port, "ten": ten, "json": jsonValue, "request": request, "until": until, "replace": replace, "stops": stops,
 		},
 	})
 }
@@ -119,8 +119,21 @@ func jsonValue(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[1], text)
 }
 
-// request METHOD URL [HEADER: VALUE]... [BODY] writes the answer's body to
-// the file "answer", after a line with the status.
+// until REGEXP REQUEST... makes a request again and again, until its answer
+// matches.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	re := regexp.MustCompile(args[0])
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-time.After(50 * time.Millisecond) {
+		request(ts, false, args[1:])
+		if re.MatchString(ts.ReadFile("answer")) {
+			return
+		}
+	}
+	ts.Fatalf("never answered like %s:\n%s", args[0], ts.ReadFile("answer"))
+}
+
+// request METHOD URL [HEADER: VALUE]... [BODY] writes the answer to the files
+// "status" and "answer".
 func request(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
