@@ -192,6 +192,9 @@ func (c *core) routes(p parts) (http.Handler, error) {
 		api.ServeHTTP(w, r)
 	})
 	e := edge{listener: "public", https: secure, sandbox: p.sandbox, log: p.log, metrics: c.metrics, seen: p.seen}
+	if p.sandbox {
+		e.pages = p.public + "/docs/errors/"
+	}
 	return e.wrap(oneSlash(newNames(p.public, p.sandbox, p.also...).only(mux, "v2/eid", "v2/bankidse", "eid/", "bankidse"))), nil
 }
 

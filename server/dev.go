@@ -289,7 +289,8 @@ func (r *ready) write(o DevOptions) error {
 		}
 	}
 	if o.EnvFile != "" {
-		return writeWhole(o.EnvFile, []byte("EIDGATE_URL="+r.URLs["public"]+"\nEIDGATE_KEY="+r.Accounts[0].Key+"\n"))
+		a := r.Accounts[0]
+		return writeWhole(o.EnvFile, []byte("EIDGATE_URL="+r.URLs["public"]+"\nEIDGATE_KEY="+a.Key+"\nEIDGATE_WEBHOOK_SECRET="+a.WebhookSecret+"\n"))
 	}
 	return nil
 }

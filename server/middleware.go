@@ -134,6 +134,7 @@ func (p proxies) trust(a netip.Addr) bool {
 // A recorder remembers what was answered, and the beginning of a refusal.
 type recorder struct {
 	http.ResponseWriter
+	pages  string // address of the pages of error codes, named with a refusal; "" for none
 	status int
 	answer []byte
 }
@@ -141,6 +142,9 @@ type recorder struct {
 func (r *recorder) WriteHeader(status int) {
 	if r.status == 0 {
 		r.status = status
+	}
+	if code := r.Header().Get("X-Eidgate-Error"); code != "" && r.pages != "" {
+		r.Header().Set("X-Eidgate-Hint", r.pages+clean(code))
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
@@ -165,6 +169,7 @@ type edge struct {
 	listener string
 	https    bool
 	sandbox  bool
+	pages    string // address of the pages of error codes, "" names none
 	log      *slog.Logger
 	metrics  *metrics
 	seen     func(r *http.Request, status int, header http.Header, answer []byte) // the terminal's lines; may be nil
@@ -182,7 +187,7 @@ func (e edge) wrap(next http.Handler) http.Handler {
 		if e.sandbox {
 			h.Set("X-Eidgate-Sandbox", "1")
 		}
-		rec := &recorder{ResponseWriter: w}
+		rec := &recorder{ResponseWriter: w, pages: e.pages}
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // the documented comparison

@@ -296,6 +296,29 @@ func TestStartOutcomes(t *testing.T) {
 	}
 }
 
+// TestRefusalNamesItsPage asks as a stranger, and reads what the answer names.
+func TestRefusalNamesItsPage(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.URLs["public"]+"/v2/eid/sbid", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "5a4db0c5-0000-4000-8000-000000000002")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	hint := res.Header.Get("X-Eidgate-Hint")
+	if hint != w.URLs["public"]+"/docs/errors/INVALID_APPID" {
+		t.Fatalf("X-Eidgate-Hint = %q", hint)
+	}
+	if status, _, text := visit(t, newBrowser(t), hint); status != http.StatusOK || !strings.Contains(text, "INVALID_APPID</h1>") {
+		t.Errorf("%s = %d\n%s", hint, status, text)
+	}
+}
+
 // TestStartCI runs the script for continuous integration with the command
 // itself.
 func TestStartCI(t *testing.T) {

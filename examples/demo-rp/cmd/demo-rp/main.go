@@ -1,4 +1,7 @@
-// Demo-rp runs the demo shop alone, against an eidgate elsewhere.
+// Demo-rp runs the demo shop alone, against an eidgate elsewhere:
+//
+//	eidgate dev --env-file eidgate.env
+//	set -a; . ./eidgate.env; go run ./examples/demo-rp/cmd/demo-rp
 package main
 
 import (
