@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
@@ -180,7 +182,7 @@ func render(source, dir string) func() (template.HTML, error) {
 		md := goldmark.New(goldmark.WithExtensions(extension.Table, extension.Linkify),
 			goldmark.WithParserOptions(parser.WithAutoHeadingID(), parser.WithASTTransformers(util.Prioritized(relink(dir), 100))))
 		var b bytes.Buffer
-		if err := md.Convert([]byte(source), &b); err != nil {
+		if err := md.Convert([]byte(source), &b, parser.WithContext(parser.NewContext(parser.WithIDs(anchors{})))); err != nil {
 			return "", err
 		}
 		// A block of code and a wide table scroll; the keyboard must reach them.
@@ -188,6 +190,30 @@ func render(source, dir string) func() (template.HTML, error) {
 		return template.HTML(html), nil //nolint:gosec // our own documents, without raw HTML
 	})
 }
+
+// anchors names headings as code hosts do, so that a link works in both places.
+type anchors map[string]int
+
+// Generate implements parser.IDs.
+func (a anchors) Generate(heading []byte, _ ast.NodeKind) []byte {
+	id := strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, string(heading))
+	a[id]++
+	if n := a[id]; n > 1 {
+		id += "-" + strconv.Itoa(n-1)
+	}
+	return []byte(id)
+}
+
+// Put implements parser.IDs.
+func (a anchors) Put(id []byte) { a[string(id)]++ }
 
 // relink makes links between files links between pages.
 type relink string

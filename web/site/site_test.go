@@ -201,7 +201,7 @@ func TestDocuments(t *testing.T) {
 	want(t, text, `<h1 id="first-login-from-your-own-program">`, "http://localhost:9104/", `<pre tabindex="0"><code class="language-go">`, `<a href="/docs/errors">`,
 		`aria-current="page">First login`, "!localhost:8700", "<th>State</th>")
 	_, text, _ = get(t, mux, "/docs/errors/INVALID_TARGET")
-	want(t, text, "<h1 id=\"invalid-target\">INVALID_TARGET</h1>", "What to do.", "!INVALID_WEBHOOK", `<a href="/docs/errors">`)
+	want(t, text, "<h1 id=\"invalid_target\">INVALID_TARGET</h1>", "What to do.", "!INVALID_WEBHOOK", `<a href="/docs/errors">`)
 	_, text, _ = get(t, mux, "/docs/errors/InternalException")
 	want(t, text, ">Internal Exception</h1>")
 	raw, err := docs.Files.ReadFile("errors.md")
