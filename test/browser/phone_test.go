@@ -1,0 +1,52 @@
+package browser
+
+import (
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"eidgate/test/rig"
+)
+
+// TestPhone lets orders arrive at the phone's page, and end there, without
+// loading it again: what somebody types stays.
+func TestPhone(t *testing.T) {
+	t.Parallel()
+	axe := needAxe(t)
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	begin := func(body string) string {
+		t.Helper()
+		_, out := w.Call("POST", w.URLs["public"]+"/BankIDSE/Authenticate", "application/json", body)
+		ref, _ := out["orderRef"].(string)
+		return ref
+	}
+	act := func(ref, event string) {
+		t.Helper()
+		if status, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/orders/"+ref+"/events", "application/json", `{"event":"`+event+`","person":"bo"}`); status != 200 {
+			t.Fatalf("%s: %d %v", event, status, out)
+		}
+	}
+	do(ctx, t, chromedp.Navigate(w.URLs["control"]+"/phone?person=bo"))
+	eval[bool](ctx, t, `window.mark = true, document.getElementById("code").value = "half a code", document.getElementById("code").focus(), true`)
+	ref := begin(`{"endUserIp":"127.0.0.1"}`)
+	until(ctx, t, `document.querySelector("#codes [data-testid=scan]") !== null`)
+	act(ref, "scan")
+	until(ctx, t, `document.querySelector("#waiting [data-testid=open-order]") !== null && document.querySelector("[data-testid=approve]") !== null`)
+	if got := eval[string](ctx, t, `String(window.mark) + document.getElementById("code").value + document.activeElement.id`); got != "truehalf a codecode" {
+		t.Errorf("of what was typed is left %q", got)
+	}
+	act(ref, "cancel")
+	until(ctx, t, `document.body.innerText.includes("This order is over.") || document.querySelector("[data-pending]") === null`)
+	if !eval[bool](ctx, t, `window.mark === true`) {
+		t.Error("the page was loaded again")
+	}
+	begin(`{"endUserIp":"127.0.0.1"}`)
+	until(ctx, t, `document.querySelector("#codes [data-testid=scan]") !== null`)
+	do(ctx, t, chromedp.Click(chromedp.CSS("#codes [data-testid=scan]")))
+	until(ctx, t, `document.querySelector("[data-testid=approve]") !== null`)
+	eval[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true), true`)
+	inspect(ctx, t, "phone-order", axe)
+	do(ctx, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
+	until(ctx, t, `document.body.innerText.includes("Approved. You can go back")`)
+}
