@@ -5,6 +5,9 @@ package zignsec
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -59,16 +62,18 @@ type Config struct {
 
 // An API answers the calls of relying parties' servers.
 type API struct {
-	c                             Config
-	polls, reads, setups, guesses *limit.Limiter
+	c                                      Config
+	polls, reads, setups, guesses, persons *limit.Limiter
+	secret                                 []byte // keys the hashes in persons
 }
 
 // Limits (§16). Those of a key are the account's, where it has its own.
 var (
-	pollRate  = limit.Rate{PerSecond: 2, Burst: 5}            // of one session's result
-	readRate  = limit.Rate{PerSecond: 200, Burst: 400}        // of results with one key
-	setupRate = limit.Rate{PerSecond: 50, Burst: 100}         // of sessions with one key
-	guessRate = limit.Rate{PerSecond: 10.0 / 60.0, Burst: 10} // of unknown keys from one address
+	pollRate   = limit.Rate{PerSecond: 2, Burst: 5}            // of one session's result
+	readRate   = limit.Rate{PerSecond: 200, Burst: 400}        // of results with one key
+	setupRate  = limit.Rate{PerSecond: 50, Burst: 100}         // of sessions with one key
+	guessRate  = limit.Rate{PerSecond: 10.0 / 60, Burst: 10}   // of unknown keys from one address
+	personRate = limit.Rate{PerSecond: 10.0 / 3600, Burst: 10} // of an account's live sessions that name one person
 )
 
 // New makes an API.
@@ -76,7 +81,10 @@ func New(c Config) *API {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	return &API{c: c, polls: limit.New(1 << 16), reads: limit.New(1 << 12), setups: limit.New(1 << 12), guesses: limit.New(1 << 14)}
+	a := &API{c: c, polls: limit.New(1 << 16), reads: limit.New(1 << 12), setups: limit.New(1 << 12), guesses: limit.New(1 << 14),
+		persons: limit.New(1 << 16), secret: make([]byte, 32)}
+	_, _ = rand.Read(a.secret) // never fails
+	return a
 }
 
 // take lets a caller come once; perSecond replaces the rate if it is not 0.
@@ -88,6 +96,19 @@ func (a *API) take(l *limit.Limiter, who string, r limit.Rate, perSecond int, re
 		return &tooMany{refused, wait}
 	}
 	return nil
+}
+
+// takePerson lets an account name a person once more: somebody who types
+// another's number again and again closes the orders that the other one has at
+// BankID. It counts for each account, so that one party's visitors cannot shut
+// a person out of another's. Numbers of the test environment are everybody's.
+func (a *API) takePerson(c caller, n eid.Number) error {
+	if n == "" || c.Key.Environment != eid.Live {
+		return nil
+	}
+	m := hmac.New(sha256.New, a.secret)
+	m.Write([]byte(c.Account.ID + " " + string(n)))
+	return a.take(a.persons, string(m.Sum(nil)), personRate, 0, errPerson)
 }
 
 type caller = relying.Caller

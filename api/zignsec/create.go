@@ -99,6 +99,9 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := a.takePerson(c, n.Spec.Pinned); err != nil {
+		return nil, nil, err
+	}
 	if names := strings.Join(p.ignored(), ", "); names != "" {
 		n.Notes = []string{"parameters without a meaning here: " + names}
 		if c.Key.Environment == eid.Test {

@@ -55,6 +55,7 @@ var answers = []struct {
 	{errPolls, 429, "INVALID_REQUEST", "Too many reads of one session. Ask every two seconds, or use a webhook."},
 	{errReads, 429, "INVALID_REQUEST", "Too many reads with this access token. Ask for each session every two seconds, or use webhooks."},
 	{errSetups, 429, "INVALID_REQUEST", "Too many new sessions with this access token. Wait as long as Retry-After says."},
+	{errPerson, 429, "INVALID_REQUEST", "Too many new sessions for this person. Wait as long as Retry-After says, or leave personalnumber out."},
 	{errGuesses, 429, "INVALID_APPID", "Too many unknown access tokens from this address. Wait as long as Retry-After says; a known token is still accepted."},
 }
 
@@ -65,6 +66,7 @@ var (
 	errPolls   = errors.New("too many reads of a session")
 	errReads   = errors.New("too many reads with a key")
 	errSetups  = errors.New("too many sessions with a key")
+	errPerson  = errors.New("too many sessions for a person")
 	errGuesses = errors.New("too many unknown keys")
 )
 

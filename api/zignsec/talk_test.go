@@ -119,6 +119,11 @@ func newWorld(t *testing.T) *world {
 		if err := w.store.Close(); err != nil {
 			t.Error(err)
 		}
+		for _, secret := range []string{"199001012385", "Ada Test", "11111111-1111-4111-8111-111111111111"} {
+			if bytes.Contains(w.log.Bytes(), []byte(secret)) {
+				t.Errorf("the log holds %q", secret)
+			}
+		}
 	})
 	if err := w.store.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
@@ -164,7 +169,7 @@ func (w *world) serve(log *slog.Logger) {
 		w.t.Fatal(err)
 	}
 	client := func(r *http.Request) netip.Addr { return netip.MustParseAddrPort(r.RemoteAddr).Addr() }
-	w.api = New(Config{Broker: w.broker, Accounts: w.store, Public: public, Client: client, Now: w.now, NewID: ids("a"), Log: log,
+	w.api = New(Config{Broker: w.broker, Accounts: w.store, Public: public, Client: client, Now: w.now, Clock: w.now, NewID: ids("a"), Log: log,
 		Has: func(_ *relying.Account, _ eid.Environment, e eid.EID) bool { return e == eid.BankIDSE },
 		CheckURL: func(_ eid.Environment, raw string, browser bool) (*url.URL, error) {
 			return safehttp.CheckURL(raw, safehttp.Policy{AnyPort: browser})
