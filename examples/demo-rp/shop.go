@@ -132,7 +132,7 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 	method := r.FormValue("method")
 	v := &visit{state: rand.Text(), browser: cmp.Or(browser(r), rand.Text()), Frame: r.FormValue("open") == "frame",
 		number: strings.ReplaceAll(r.FormValue("personalnumber"), "-", "")}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: v.browser, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: v.browser, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, //nolint:gosec // plain http is for a developer's machine
 		Secure: strings.HasPrefix(s.Self, "https:")})
 	form := url.Values{"target": {s.Self + "/done"}, "webhook": {s.Self + "/hook"}, "relaystate": {v.state}}
 	if r.FormValue("act") == "sign" {
