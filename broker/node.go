@@ -264,8 +264,9 @@ func (b *Broker) due(ctx context.Context, s *Session) error {
 		return b.erase(ctx, s)
 	case Erased:
 		return nil
+	default:
+		return b.expire(ctx, s)
 	}
-	return b.expire(ctx, s)
 }
 
 // erase destroys the session's key and what was sealed with it; a bare record

@@ -70,7 +70,7 @@ func TestPartysOwnAgreementWins(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			node := s.core(t, strings.Replace(c.yaml, "test.db", strings.ReplaceAll(c.name, " ", "-")+".db", 1))
-			defer node.store.Close()
+			defer func() { _ = node.store.Close() }() // the test is over
 			v, err := s.sim.Order(ref(t, node, begin(t, node, c.config)))
 			if err != nil || v.RP != c.want {
 				t.Errorf("the app shows %q, %v; want %q", v.RP, err, c.want)

@@ -235,7 +235,7 @@ type checker struct {
 func (k *checker) config(c *Config) {
 	k.server(&c.Server)
 	k.store(&c.Store)
-	k.secret("keys.master_file", c.Keys.MasterFile, true)
+	k.secret("keys.master_file", c.Keys.MasterFile)
 	if c.Keys.MasterFile != "" {
 		if _, err := readMaster(c.Keys.MasterFile); err != nil && !os.IsNotExist(err) && !os.IsPermission(err) {
 			k.doc.Report("keys.master_file", "%v", err)
@@ -260,7 +260,7 @@ func (k *checker) server(s *ServerConfig) {
 		k.doc.Report("server.public_url", "is required, for example https://eid.example.com")
 	case err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		k.doc.Report("server.public_url", "%q must be a scheme and a host and nothing else, for example https://eid.example.com", s.PublicURL)
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
 		k.doc.Report("server.public_url", "must be https")
 	}
 	if (s.TLS.Certificate == "") != (s.TLS.Key == "") {
@@ -268,7 +268,7 @@ func (k *checker) server(s *ServerConfig) {
 	}
 	if s.TLS.Certificate != "" {
 		k.file("server.tls.certificate", s.TLS.Certificate)
-		k.secret("server.tls.key", s.TLS.Key, true)
+		k.secret("server.tls.key", s.TLS.Key)
 	}
 	for i, p := range s.TrustedProxies {
 		k.network(fmt.Sprintf("server.trusted_proxies.%d", i), p)
@@ -291,7 +291,7 @@ func (k *checker) store(s *StoreConfig) {
 	case (s.URL == "") == (s.URLFile == ""):
 		k.doc.Report("store", "needs either url or url_file")
 	case s.URLFile != "":
-		k.secret("store.url_file", s.URLFile, true)
+		k.secret("store.url_file", s.URLFile)
 	case !strings.HasPrefix(s.URL, "sqlite:") && !strings.HasPrefix(s.URL, "postgres://") && !strings.HasPrefix(s.URL, "postgresql://"):
 		k.doc.Report("store.url", "must begin with sqlite: or postgres://")
 	default:
@@ -333,11 +333,11 @@ func (k *checker) certificate(at string, c *CertificateConfig, old bool) {
 		k.doc.Report(at+".certificate", "is required: the RP certificate of your agreement, as PKCS#12 or PEM")
 		return
 	}
-	if !k.secret(at+".certificate", c.Certificate, true) {
+	if !k.secret(at+".certificate", c.Certificate) {
 		return
 	}
 	for path, name := range map[string]string{at + ".key": c.Key, at + ".password_file": c.PasswordFile} {
-		if name != "" && !k.secret(path, name, true) {
+		if name != "" && !k.secret(path, name) {
 			return
 		}
 	}
@@ -388,7 +388,7 @@ func (k *checker) rest(c *Config) {
 			k.doc.Report("mail.port", "%d is neither 465 nor 587; mail without TLS is not supported", m.Port)
 		}
 		if m.PasswordFile != "" {
-			k.secret("mail.password_file", m.PasswordFile, true)
+			k.secret("mail.password_file", m.PasswordFile)
 		}
 	}
 }
@@ -418,11 +418,9 @@ func unwrapPath(err error) error {
 }
 
 // secret is file, and nobody but the server may read it.
-func (k *checker) secret(path, name string, required bool) bool {
+func (k *checker) secret(path, name string) bool {
 	if name == "" {
-		if required {
-			k.doc.Report(path, "is required")
-		}
+		k.doc.Report(path, "is required")
 		return false
 	}
 	if !k.file(path, name) {

@@ -50,7 +50,7 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	if a.WebhookSecretFile == "" && (a.WebhookTest != "" || a.WebhookLive != "") {
 		k.doc.Report(at+".webhook_secret_file", "is required with notifications")
 	}
-	if a.WebhookSecretFile != "" && k.secret(at+".webhook_secret_file", a.WebhookSecretFile, true) {
+	if a.WebhookSecretFile != "" && k.secret(at+".webhook_secret_file", a.WebhookSecretFile) {
 		if _, err := readWebhookSecret(a.WebhookSecretFile); err != nil {
 			k.doc.Report(at+".webhook_secret_file", "%v", err)
 		}
@@ -118,7 +118,7 @@ func (k *checker) key(at string, key KeyConfig, seen map[string]string) {
 	if key.Environment != "test" && key.Environment != "live" {
 		k.doc.Report(at+".environment", "%q is neither test nor live", key.Environment)
 	}
-	if !k.secret(at+".file", key.File, true) {
+	if !k.secret(at+".file", key.File) {
 		return
 	}
 	text, err := readKey(key.File)

@@ -239,8 +239,11 @@ func TestDrain(t *testing.T) {
 		<-in
 		cancel()
 		if c.want == "" {
-			<-done // cut off while the handler still runs
+			err := <-done // cut off while the handler still runs
 			close(release)
+			if err != nil {
+				t.Error(err)
+			}
 		} else {
 			close(release)
 			if err := <-done; err != nil {

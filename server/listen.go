@@ -135,7 +135,7 @@ func serve(ctx context.Context, l net.Listener, s *http.Server, drain time.Durat
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	if err := s.Shutdown(stop); err != nil {
-		log.Info("requests cut off at the end of the drain", "listener", l.Addr().String())
+		log.InfoContext(stop, "requests cut off at the end of the drain", "listener", l.Addr().String())
 		_ = s.Close() // what is cut off now is the point
 	}
 	return nil

@@ -86,8 +86,8 @@ func (m *metrics) watch(env eid.Environment, e eid.EID) func(operation, result s
 		m.upstream.WithLabelValues(string(e), string(env), operation, result).Observe(took.Seconds())
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		switch {
-		case result == "ok" || result == "refused":
+		switch result {
+		case "ok", "refused":
 			m.failing[at] = 0
 			up.Set(1)
 		default:

@@ -255,7 +255,7 @@ func (b *BankIDSEConfig) settings(env eid.Environment, cert tls.Certificate) (cb
 	}
 	out.Base = strings.TrimSuffix(b.URL, "/")
 	for path, to := range map[string]*string{b.TLSRoots: &out.TLSRoots, b.SignatureRoots: &out.SignatureRoots} {
-		raw, err := os.ReadFile(path)
+		raw, err := os.ReadFile(path) //nolint:gosec // named by the configuration
 		if err != nil {
 			return out, fmt.Errorf("roots: %w", err)
 		}

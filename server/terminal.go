@@ -152,6 +152,7 @@ func (t *terminal) login(o broker.Observation, party, person string) {
 		color = green
 	case broker.Failed:
 		color = red
+	default: // it goes on
 	}
 	t.line(fmt.Sprintf("%s  %s  %-12s  %s", s.ID[:8], t.paint(color, fmt.Sprintf("%-8s", state)), eidName(s.EID), strings.Join(notes, ", ")))
 }

@@ -306,7 +306,7 @@ func (c *stmts) get(ctx context.Context, text string) (*sql.Stmt, error) {
 		return nil, err
 	}
 	if old, loaded := c.m.LoadOrStore(text, st); loaded {
-		_ = st.Close() // somebody was quicker
+		_ = st.Close() //nolint:sqlclosecheck // somebody was quicker; the other one stays open
 		return old.(*sql.Stmt), nil
 	}
 	return st, nil

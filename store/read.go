@@ -34,7 +34,7 @@ func (s *Store) query(ctx context.Context, each func(scanner) error, q string, a
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	st, err := s.stmts.get(ctx, q)
+	st, err := s.stmts.get(ctx, q) //nolint:sqlclosecheck // it stays for the next time
 	if err != nil {
 		return err
 	}

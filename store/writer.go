@@ -249,7 +249,7 @@ func (w *writer) one(j *job) error {
 }
 
 func (w *writer) read(j *job) error {
-	st, err := w.stmt(j.all[0].q)
+	st, err := w.stmt(j.all[0].q) //nolint:sqlclosecheck // it stays for the next time
 	if err != nil {
 		return err
 	}
@@ -293,7 +293,7 @@ func (w *writer) stmt(q string) (*sql.Stmt, error) {
 }
 
 func (w *writer) exec(q string, args ...any) (int64, error) {
-	st, err := w.stmt(q)
+	st, err := w.stmt(q) //nolint:sqlclosecheck // it stays for the next time
 	if err != nil {
 		return 0, err
 	}
