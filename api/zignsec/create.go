@@ -113,8 +113,12 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 
 // session turns parameters into what the broker is asked for.
 func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.NewSession, error) {
-	config := strings.ToLower(p["configid"])
+	config := p["configid"]
 	cfg, err := c.Account.Config(config)
+	if i := slices.IndexFunc(c.Account.Configs, func(f relying.Config) bool { return strings.EqualFold(f.ID, config) }); err != nil && i >= 0 {
+		cfg, err = &c.Account.Configs[i], nil // a UUID may be written in any case
+		config = cfg.ID
+	}
 	if err != nil {
 		return nil, bad("MISSING_CONFIG", "The account has no configuration of that configid. Leave it out, or send one that the account has.")
 	}

@@ -72,7 +72,7 @@ var parties = []struct {
 }{
 	{"11111111-1111-4111-8111-111111111111", eid.Test, relying.Account{ID: "shop", Name: "Shop", Language: "en",
 		Configs: []relying.Config{{ID: "c0000000-0000-4000-8000-000000000001", Layout: "Layout4",
-			Webhooks: map[eid.Environment]string{eid.Test: "https://shop.example/of-the-configuration"}}, {ID: "c0000000-0000-4000-8000-000000000002"}},
+			Webhooks: map[eid.Environment]string{eid.Test: "https://shop.example/of-the-configuration"}}, {ID: "C0000000-0000-4000-8000-000000000002"}},
 		Webhooks: map[eid.Environment]string{eid.Test: "https://shop.example/of-the-account"}}},
 	{"1111111e-1111-4111-8111-111111111111", eid.Live, relying.Account{ID: "shop"}}, // the same account's
 	{"22222222-2222-4222-8222-222222222222", eid.Test, relying.Account{ID: "plain", Name: "Plain"}},
