@@ -21,7 +21,11 @@ if (code) {
   setInterval(() => {
     if (!document.hidden) (big.open ? copy : code).src = code.dataset.qr + "t=" + Date.now();
   }, 1000);
-  new IntersectionObserver(([e]) => {
-    warning.textContent = e.intersectionRatio < 0.85 && !big.open ? warning.dataset.part : "";
+  let seen = 1; // of the code, as a part of all
+  const warn = () => (warning.textContent = seen < 0.85 && !big.open ? warning.dataset.part : "");
+  new IntersectionObserver((all) => {
+    seen = all.at(-1).intersectionRatio;
+    warn();
   }, { threshold: [0, 0.85, 1] }).observe(code);
+  big.addEventListener("close", warn);
 }

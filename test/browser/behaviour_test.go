@@ -1,0 +1,201 @@
+package browser
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
+	"eidgate/test/rig"
+)
+
+// second opens another tab of the same browser.
+func second(t *testing.T, ctx context.Context) context.Context {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// TestTwoTabs: both follow the same login; one goes back, the other says so.
+// Another login in a third tab knows nothing of them.
+func TestTwoTabs(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	a := tab(t)
+	b, c := second(t, a), second(t, a)
+	at := party(t, "localhost")
+	id, page := session(w, "sbid-another", at+"/done")
+	_, own := session(w, "sbid-another", at+"/done")
+	do(a, t, chromedp.Navigate(page))
+	until(a, t, begun)
+	do(b, t, chromedp.Navigate(page))
+	until(b, t, begun)
+	do(c, t, chromedp.Navigate(own))
+	until(c, t, begun)
+	phone(t, w, id, "approve")
+	back, tells := `location.pathname === "/done"`, title("Klart i en annan flik")
+	until(a, t, back+" || "+tells)
+	until(b, t, back+" || "+tells)
+	if first, second := eval[bool](a, t, back), eval[bool](b, t, back); first == second {
+		t.Errorf("went back: %v and %v", first, second)
+	}
+	until(c, t, begun)
+}
+
+// TestBackAndReload: neither starts anything anew, while it runs or after.
+func TestBackAndReload(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	at := party(t, "localhost")
+	id, page := session(w, "sbid-another", at+"/done")
+	do(ctx, t, chromedp.Navigate(page))
+	until(ctx, t, begun)
+	do(ctx, t, chromedp.Reload())
+	until(ctx, t, begun)
+	do(ctx, t, chromedp.Navigate(at+"/done"), chromedp.NavigateBack())
+	until(ctx, t, begun)
+	if n := len(w.Orders()); n != 1 {
+		t.Errorf("%d orders", n)
+	}
+	phone(t, w, id, "approve")
+	until(ctx, t, `location.pathname === "/done"`)
+	do(ctx, t, chromedp.Navigate(page))
+	until(ctx, t, `location.pathname === "/done"`)
+	if n := len(w.Orders()); n != 0 {
+		t.Errorf("%d orders after the end", n)
+	}
+}
+
+func offline(off bool) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tg, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
+			MatchedNetworkConditions: []*network.Conditions{{Offline: off, DownloadThroughput: -1, UploadThroughput: -1}}})
+		return err
+	})
+}
+
+// TestNetworkLost: the page says so after two failures, and recovers by
+// itself.
+func TestNetworkLost(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	_, page := session(w, "sbid-another", "http://localhost/done")
+	do(ctx, t, chromedp.Navigate(page))
+	until(ctx, t, begun)
+	do(ctx, t, offline(true))
+	line := `document.querySelector("[data-poll]").firstElementChild.textContent === `
+	until(ctx, t, line+`"Ingen anslutning. Vi fortsätter försöka."`)
+	do(ctx, t, offline(false))
+	until(ctx, t, line+`"Öppna BankID-appen för att fortsätta."`)
+}
+
+// TestCodeIsReadable: the code can be read from the screen in the dark, with
+// forced colours, at 320 px, enlarged, and when the page runs from right to
+// left.
+func TestCodeIsReadable(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("zbarimg"); err != nil {
+		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
+			t.Fatal("zbarimg is not installed")
+		}
+		t.Skip("zbarimg is not installed")
+	}
+	ctx := tab(t)
+	read := func(name string) {
+		t.Helper()
+		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		file := filepath.Join(t.TempDir(), name+".png")
+		if err == nil {
+			err = os.WriteFile(file, png, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		part, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if out, err := exec.CommandContext(part, "zbarimg", "--quiet", "--raw", file).Output(); err != nil || !bytes.HasPrefix(out, []byte("bankid.67df3917")) {
+			t.Errorf("%s: zbarimg reads %q, %v", name, out, err)
+		}
+		shot(ctx, t, "code-"+name)
+	}
+	forced := chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tg, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "forced-colors", Value: "active"}, {Name: "prefers-color-scheme", Value: "dark"}}})
+		return err
+	})
+	do(ctx, t, chromedp.EmulateViewport(320, 900), scheme(true), chromedp.Navigate(gallery(t)+"/hurry/"))
+	until(ctx, t, begun)
+	read("dark")
+	do(ctx, t, forced)
+	read("forced")
+	eval[bool](ctx, t, `(document.documentElement.dir = "rtl") === "rtl"`)
+	if over := eval[int](ctx, t, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+		t.Errorf("from right to left the page stands out by %d px", over)
+	}
+	read("rtl")
+	do(ctx, t, chromedp.EmulateViewport(640, 320), chromedp.Click(chromedp.CSS("[data-enlarge]")))
+	until(ctx, t, `document.querySelector("dialog.big").open`)
+	box := eval[[]float64](ctx, t, `(r => [r.left, r.top, innerWidth - r.right, innerHeight - r.bottom])(document.querySelector("dialog.big img").getBoundingClientRect())`)
+	for _, side := range box {
+		if side < 0 {
+			t.Errorf("the large code stands out: %v", box)
+		}
+	}
+	read("large")
+	do(ctx, t, chromedp.KeyEvent("\x1b"))
+	until(ctx, t, `!document.querySelector("dialog.big").open && document.activeElement.hasAttribute("data-enlarge")`)
+	do(ctx, t, chromedp.EmulateViewport(640, 200))
+	until(ctx, t, `document.querySelector("[data-part]").textContent !== ""`) // less than 85 % of the code is in view
+}
+
+// TestKeyboard: signing is done with the keyboard alone, and a click that
+// comes too early does nothing.
+func TestKeyboard(t *testing.T) {
+	t.Parallel()
+	ctx := tab(t)
+	do(ctx, t, chromedp.Navigate(gallery(t)+"/markdown/"))
+	until(ctx, t, `document.querySelector("form[data-guard=off]") !== null`)
+	var order []string
+	for range 9 {
+		do(ctx, t, chromedp.KeyEvent("\t"))
+		order = append(order, eval[string](ctx, t, `(e => e.className === "doc" ? "text" : e.value || e.textContent || e.id)(document.activeElement)`))
+	}
+	want := "Skip to content|en|Show|Choose another way|text|same|other|Cancel and go back to Demo shop"
+	if got := strings.Join(order[:8], "|"); got != want {
+		t.Errorf("the focus goes\n%s, want\n%s", got, want)
+	}
+	early := eval[bool](ctx, t, `(f => { f.dataset.guard = "on"; const e = new Event("submit", {cancelable: true}); f.dispatchEvent(e); return e.defaultPrevented })(document.querySelector("form[data-guard]"))`)
+	if !early {
+		t.Error("a form that has just come into view works")
+	}
+}
+
+// TestHelpComesLate: three seconds after the app has not opened.
+func TestHelpComesLate(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	_, page := session(w, "sbid", "http://localhost/done")
+	do(ctx, t, agent(iphone), launched, chromedp.Navigate(page))
+	until(ctx, t, `document.querySelector("[data-late]")?.hidden === true`)
+	from := time.Now()
+	until(ctx, t, `document.querySelector("[data-late]")?.hidden === false`)
+	if d := time.Since(from); d > 10*time.Second {
+		t.Errorf("help came after %s", d)
+	}
+}
