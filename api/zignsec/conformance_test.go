@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -624,14 +623,10 @@ func TestSwitches(t *testing.T) {
 	}
 }
 
-// Every answer to an error, and every way for a login to fail, is told in a
-// conversation.
-func TestConversationsTellEverything(t *testing.T) {
-	t.Parallel()
-	paths, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
+// tellEverything looks for every answer to an error, and every way for a login
+// to fail, in the conversations.
+func tellEverything(t *testing.T, paths []string) {
+	t.Helper()
 	var all []byte
 	for _, p := range paths {
 		text, err := os.ReadFile(p)

@@ -45,12 +45,15 @@ func TestConversations(t *testing.T) {
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no conversations: %v", err)
 	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			inBubble(t, func(t *testing.T, w *world) { golden.Talk(t, path, w) })
-		})
-	}
+	t.Run("each", func(t *testing.T) {
+		for _, path := range paths {
+			t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+				t.Parallel()
+				inBubble(t, func(t *testing.T, w *world) { golden.Talk(t, path, w) })
+			})
+		}
+	})
+	t.Run("all", func(t *testing.T) { tellEverything(t, paths) }) // as they are now
 }
 
 // inBubble runs a test whose time passes only while everything waits.
