@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "port": port, "ten": ten, "json": jsonValue, "request": request, "until": until, "replace": replace, "stops": stops,
+			"exits": exits, "port": port, "json": jsonValue, "request": request, "until": until, "replace": replace, "stops": stops,
 		},
 	})
 }
@@ -62,21 +62,16 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// port NAME... sets variables to free ports of the loopback address.
+// port NAME... sets variables to free ports.
 func port(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer l.Close() // together, so that they differ
-		_, p, err := net.SplitHostPort(l.Addr().String())
-		ts.Check(err)
-		ts.Setenv(name, p)
+		ts.Setenv(name, strconv.Itoa(freePorts(ts)))
 	}
 }
 
-// ten NAME sets a variable to the first of ten free ports in a row, below those
-// that the system gives to whoever asks for any.
-func ten(ts *testscript.TestScript, _ bool, args []string) {
+// freePorts is the first of ten free ports in a row, below those that the
+// system gives to whoever asks for any.
+func freePorts(ts *testscript.TestScript) int {
 	for range 100 {
 		first, free := 20000+10*rand.IntN(1000), true
 		for p := first; p < first+10 && free; p++ {
@@ -86,11 +81,11 @@ func ten(ts *testscript.TestScript, _ bool, args []string) {
 			}
 		}
 		if free {
-			ts.Setenv(args[0], strconv.Itoa(first))
-			return
+			return first
 		}
 	}
 	ts.Fatalf("no ten ports in a row are free")
+	return 0
 }
 
 // json FILE NAME KEY... sets a variable to what stands below the keys.
