@@ -82,7 +82,9 @@ func TestSitePages(t *testing.T) {
 		chromedp.Click(chromedp.CSS("[name=act][value=login]")))
 	until(ctx, t, `document.querySelector("iframe") !== null`)
 	inspect(ctx, t, "shop-frame", axe)
+	do(ctx, t, chromedp.Navigate(w.URLs["public"]))
 	queue(t, w, "queue", `{"outcome":"cancel"}`)
+	until(ctx, t, `document.querySelector(".notice")?.textContent === "The next login: Cancel"`) // by the page's own script
 	for name, path := range map[string]string{"start": "/", "docs-start": "/docs/start", "docs-error": "/docs/errors/INVALID_REQUEST"} {
 		do(ctx, t, chromedp.Navigate(w.URLs["public"]+path))
 		inspect(ctx, t, name, axe)
