@@ -95,7 +95,10 @@ func wrap(s string, width int) (lines []string) {
 		}
 		line = strings.TrimSpace(line + " " + word)
 	}
-	return append(lines, line)
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 func (t *terminal) write(s string) {
