@@ -1,4 +1,4 @@
-// Package control is the sandbox's control API and virtual phone: who decides
+// Package control is the sandbox's control API, virtual phone and pages: who decides
 // how a login ends, what was said on the wire, clock, people and faults. A
 // click on the phone and a call of the API write the same decision and are
 // told apart by their source only. docs/sandbox.md lists the calls, which
@@ -23,7 +23,7 @@ import (
 	"eidgate/sandbox/bankidse"
 )
 
-//go:embed phone.html phone.css phone.js
+//go:embed phone.html pages.html phone.css phone.js
 var files embed.FS
 
 // Sessions is what the control API must know of the broker. Methods answer
@@ -146,7 +146,7 @@ const base = "/sandbox/v1"
 
 // New makes the handler of the control listener.
 func New(c Config) (http.Handler, error) {
-	t, err := template.New("").Funcs(template.FuncMap{"curl": curl, "json": asJSON, "opt": newOption}).ParseFS(files, "phone.html")
+	t, err := template.New("").Funcs(template.FuncMap{"curl": curl, "json": asJSON, "opt": newOption}).ParseFS(files, "*.html")
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +160,11 @@ func New(c Config) (http.Handler, error) {
 	x.mux.HandleFunc("GET /phone", x.showPhone)
 	x.mux.HandleFunc("POST /phone", x.actPhone)
 	x.mux.HandleFunc("GET /phone/events", x.listen)
+	x.mux.HandleFunc("GET /people", x.show("people", "People"))
+	x.mux.HandleFunc("POST /people", x.form("/people", x.actPeople))
+	x.mux.HandleFunc("GET /queue", x.show("queue", "Queue"))
+	x.mux.HandleFunc("POST /queue", x.form("/queue", x.actQueue))
+	x.mux.HandleFunc("GET /fidelity", x.show("fidelity", "Fidelity"))
 	for _, name := range []string{"phone.css", "phone.js"} {
 		x.mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-cache")

@@ -106,12 +106,7 @@ func (x *control) showPhone(w http.ResponseWriter, r *http.Request) {
 	}
 	q.Set("person", v.Person.Key)
 	v.Keep = kept(q).Encode()
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "+
-		"form-action 'self' http: https:; base-uri 'none'; frame-ancestors 'none'") // http: https: are where an order's returnUrl leads
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-store")
+	pageHeaders(w.Header(), "'self' http: https:")  // where an order's returnUrl leads
 	_ = x.phone.ExecuteTemplate(w, "phone.html", v) // the browser has gone
 }
 

@@ -50,3 +50,18 @@ func TestPhone(t *testing.T) {
 	do(ctx, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
 	until(ctx, t, `document.body.innerText.includes("Approved. You can go back")`)
 }
+
+// TestSandboxPages looks at the pages about the sandbox itself.
+func TestSandboxPages(t *testing.T) {
+	t.Parallel()
+	axe := needAxe(t)
+	w := rig.StartDev(t, "memory")
+	if status, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/queue", "application/json", `{"outcome":"cancel","person":"bo"}`); status != 200 {
+		t.Fatalf("queue: %d %v", status, out)
+	}
+	ctx := tab(t)
+	for _, name := range []string{"people", "queue", "fidelity"} {
+		do(ctx, t, chromedp.Navigate(w.URLs["control"]+"/"+name))
+		inspect(ctx, t, "sandbox-"+name, axe)
+	}
+}
