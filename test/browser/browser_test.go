@@ -29,7 +29,8 @@ import (
 // own, so that it begins without cookies.
 var chrome = sync.OnceValues(func() (context.Context, error) {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,OptimizationHints,MediaRouter"), chromedp.WSURLReadTimeout(time.Minute))
 	ctx, _ := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, _ = chromedp.NewContext(ctx)
 	return ctx, chromedp.Do(ctx)
@@ -225,10 +226,10 @@ func TestWithoutScripts(t *testing.T) {
 // holds the session, and from another one, where the address must.
 func TestInAFrame(t *testing.T) {
 	t.Parallel()
+	w := rig.StartDev(t, "memory")
 	for name, host := range map[string]string{"same site": "localhost", "another site": "127.0.0.1"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := rig.StartDev(t, "memory")
 			ctx := tab(t)
 			at := party(t, host)
 			id, page := session(w, "sbid-another", at+"/done")

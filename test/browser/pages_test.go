@@ -75,13 +75,17 @@ func agent(ua string) chromedp.Action[chromedp.Void] {
 	})
 }
 
+// first lets a script run before those of each page that is opened.
+func first(js string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tg, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: js})
+		return err
+	})
+}
+
 // launched lets pages believe that they have opened the app before, so that
 // they stay.
-var launched = chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
-	_, err := cdp.Call(ctx, tg, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
-		Source: `Storage.prototype.getItem = () => document.querySelector("a[data-launch]")?.dataset.launch ?? null`})
-	return err
-})
+var launched = first(`Storage.prototype.getItem = () => document.querySelector("a[data-launch]")?.dataset.launch ?? null`)
 
 func scheme(dark bool) chromedp.Action[chromedp.Void] {
 	value := "light"
@@ -116,7 +120,9 @@ func inspect(ctx context.Context, t *testing.T, name, axe string) {
 	if n := eval[int](ctx, t, `document.querySelectorAll("h1").length`); n != 1 {
 		t.Errorf("%s has %d first headings", name, n)
 	}
-	eval[bool](ctx, t, axe+";true")
+	if !eval[bool](ctx, t, `typeof axe === "object"`) {
+		eval[bool](ctx, t, axe+";true")
+	}
 	for _, dark := range []bool{false, true} {
 		for _, width := range []int64{1280, 390, 320} {
 			if width == 390 && os.Getenv("EIDGATE_SHOTS") == "" {
@@ -174,7 +180,7 @@ func title(text string) string {
 // TestPages brings each page about and looks at it.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	axe := needAxe(t)
+	axe, shared := needAxe(t), rig.StartDev(t, "memory")
 	sign := []string{"personalnumber", "199001012385", "userVisibleData", "SSBidXkgb25lIGxhbXAgZm9yIDEwMCBrci4KClRoZSBsYW1wIGlzIGJsdWUu"}
 	for name, bring := range map[string]func(t *testing.T, ctx context.Context, w *rig.Dev, en []string){
 		"front": func(t *testing.T, ctx context.Context, w *rig.Dev, en []string) {
@@ -255,7 +261,10 @@ func TestPages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := rig.StartDev(t, "memory")
+			w := shared
+			if name == "rest" || name == "retry" || name == "time" || name == "expired" { // these move the clock, or add faults
+				w = rig.StartDev(t, "memory")
+			}
 			ctx := tab(t)
 			do(ctx, t, chromedp.Navigate("about:blank"))
 			bring(t, ctx, w, []string{"language", "en"})
@@ -268,10 +277,9 @@ func TestPages(t *testing.T) {
 func TestLanguages(t *testing.T) {
 	t.Parallel()
 	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
 	for _, lang := range []string{"en", "sv", "nb", "da", "nl", "fr", "de", "fi"} {
 		t.Run(lang, func(t *testing.T) {
-			t.Parallel()
-			ctx := tab(t)
 			_, page := session(w, "sbid-another", "http://localhost/done", "language", lang)
 			do(ctx, t, chromedp.EmulateViewport(320, 900), chromedp.Navigate(page))
 			until(ctx, t, begun)
