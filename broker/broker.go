@@ -54,7 +54,7 @@ type Limits struct {
 	Beat      time.Duration // of a node; default 3 s
 	Dead      time.Duration // without a beat; default 8 s
 	Calls     int           // upstream calls at once, for each eID and environment: 3 000 orders asked every 2 s at 0.1 s keep 150 busy; default 256
-	Queue     int           // acts of people that may wait for such a call; default 256
+	Queue     int           // acts of people that may wait for such a call, a few kilobytes each: two seconds of calls of 0.2 s; default 2048
 	EffectFor time.Duration // how long a request waits for another node; default 3 s
 	Save      time.Duration // how long a result is held while storage is away; default 20 s
 }

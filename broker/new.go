@@ -46,7 +46,7 @@ func New(c Config) (*Broker, error) {
 	l.Beat = cmp.Or(l.Beat, 3*time.Second)
 	l.Dead = cmp.Or(l.Dead, 8*time.Second)
 	l.Calls = cmp.Or(l.Calls, 256)
-	l.Queue = cmp.Or(l.Queue, 256)
+	l.Queue = cmp.Or(l.Queue, 2048)
 	l.EffectFor = cmp.Or(l.EffectFor, 3*time.Second)
 	l.Save = cmp.Or(l.Save, 20*time.Second)
 	b := &Broker{c: c, limits: l, pools: map[eid.Environment]map[eid.EID]*pool{}, ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1),

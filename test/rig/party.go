@@ -234,6 +234,9 @@ func (p *Party) Login(ctx context.Context) (*Visit, error) {
 		if to, err = v.Poll(ctx); err != nil {
 			return v, err
 		}
+		if v.AtRetry {
+			return v, errors.New("the page offers another try")
+		}
 		if to != "" && !strings.HasPrefix(to, "http://localhost/done?") {
 			return v, fmt.Errorf("the browser was sent to %q", to)
 		}
