@@ -84,8 +84,9 @@ func startStatus(r eid.Reason) int {
 		return http.StatusBadGateway
 	case eid.Internal:
 		return http.StatusInternalServerError
+	default:
+		return http.StatusBadRequest
 	}
-	return http.StatusBadRequest
 }
 
 // order finds the session of an orderRef. Those with pages are not found: what

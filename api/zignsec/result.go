@@ -115,6 +115,7 @@ func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []
 	case broker.Failed:
 		state = "ERROR"
 		e.Errors = []wireError{failure(s)}
+	default: // it goes on
 	}
 	if pay.EchoCustom {
 		e.Custom = pay.Custom

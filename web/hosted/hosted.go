@@ -85,10 +85,10 @@ const maxForm = 64 << 10
 func (p *Pages) Serve(w http.ResponseWriter, r *http.Request, id, rest string) {
 	w.Header().Set("Cache-Control", "no-store")
 	var err error
-	switch {
-	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
 		err = p.get(w, r, id, rest)
-	case r.Method == http.MethodPost:
+	case http.MethodPost:
 		err = p.post(w, r, id, rest)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, POST")
@@ -129,7 +129,7 @@ func (p *Pages) greet(w http.ResponseWriter, r *http.Request, h broker.Handle) {
 	if h.Cookie != "" {
 		return
 	}
-	c := &http.Cookie{Name: p.cookie, Value: secret(), Path: "/", HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode,
+	c := &http.Cookie{Name: p.cookie, Value: secret(), Path: "/", HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode, //nolint:gosec // Secure wherever the public address is https
 		MaxAge: int((365 * 24 * time.Hour).Seconds())}
 	if p.c.Secure && framed(r) {
 		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true

@@ -71,6 +71,7 @@ func kind(v *broker.View) string {
 		return "end"
 	case broker.AtElsewhere:
 		return "elsewhere"
+	case broker.AtStep:
 	}
 	switch st := v.Step.(type) {
 	case connector.Wait:
