@@ -39,8 +39,8 @@ func Transport(cert tls.Certificate, trust *x509.CertPool) *http.Transport {
 		TLSClientConfig:       &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: trust, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
 		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: 10 * time.Second,
-		MaxIdleConns:          128,
-		MaxIdleConnsPerHost:   128,
+		MaxIdleConns:          256, // as many as are busy at once, so that no burst shakes hands anew
+		MaxIdleConnsPerHost:   256,
 		MaxConnsPerHost:       256,
 		IdleConnTimeout:       90 * time.Second,
 		DisableCompression:    true,
