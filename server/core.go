@@ -102,6 +102,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if err := c.store.Alone(ctx); err != nil {
 		return err
 	}
+	c.metrics.outbox.backlog, c.metrics.outbox.now = c.store.Backlog, p.now
 	clients := map[eid.Environment]*safehttp.Client{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Timeouts: safehttp.Timeouts{Total: 10 * time.Second}})

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -31,6 +32,7 @@ type metrics struct {
 	security *prometheus.CounterVec
 	webhooks *prometheus.CounterVec
 	erased   prometheus.Counter
+	outbox   *outboxGauge
 
 	mu      sync.Mutex
 	failing map[[2]string]int // environment and eID → requests in a row without an answer
@@ -71,7 +73,10 @@ func newMetrics(version string) *metrics {
 	m.security = counter("eidgate_security_events_total", "What should not happen: proof_invalid, binding_mismatch.", "kind")
 	m.webhooks = counter("eidgate_webhook_attempts_total", "Notifications sent.", "kind", "result")
 	m.erased = prometheus.NewCounter(prometheus.CounterOpts{Name: "eidgate_erasures_total", Help: "Sessions erased."})
-	m.own = append(m.own, m.erased)
+	m.outbox = &outboxGauge{
+		pending: prometheus.NewDesc("eidgate_outbox_pending", "Notifications that are not delivered yet, at most 10000 of them are counted. The same on every node.", nil, nil),
+		late:    prometheus.NewDesc("eidgate_outbox_late_seconds", "How long the notification that was due first has waited; more than a minute means that nobody delivers. The same on every node.", nil, nil)}
+	m.own = append(m.own, m.erased, m.outbox)
 	m.registry.MustRegister(m.own...)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -137,4 +142,34 @@ func (m *metrics) request(listener string, r *http.Request, status int, took tim
 		method = "other"
 	}
 	m.requests.WithLabelValues(listener, route, method, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// An outboxGauge looks into the outbox whenever it is asked. Where storage does
+// not answer it shows nothing, which /readyz explains.
+type outboxGauge struct {
+	pending, late *prometheus.Desc
+	backlog       func(context.Context) (pending int64, due time.Time, err error)
+	now           func() time.Time
+}
+
+// Describe implements prometheus.Collector.
+func (g *outboxGauge) Describe(to chan<- *prometheus.Desc) { to <- g.pending; to <- g.late }
+
+// Collect implements prometheus.Collector.
+func (g *outboxGauge) Collect(to chan<- prometheus.Metric) {
+	if g.backlog == nil { // no storage is open yet
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	n, due, err := g.backlog(ctx)
+	if err != nil {
+		return
+	}
+	late := 0.0
+	if !due.IsZero() {
+		late = max(0, g.now().Sub(due).Seconds())
+	}
+	to <- prometheus.MustNewConstMetric(g.pending, prometheus.GaugeValue, float64(n))
+	to <- prometheus.MustNewConstMetric(g.late, prometheus.GaugeValue, late)
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -31,22 +33,24 @@ func TestMetricsManual(t *testing.T) {
 		switch c.(type) {
 		case *prometheus.CounterVec, prometheus.Counter:
 			kind = "counter"
-		case *prometheus.GaugeVec:
+		case *prometheus.GaugeVec, *outboxGauge:
 			kind = "gauge"
 		case *prometheus.HistogramVec:
 			kind = "histogram"
 		}
-		ch := make(chan *prometheus.Desc, 1)
+		ch := make(chan *prometheus.Desc, 4)
 		c.Describe(ch)
-		text := (<-ch).String()
-		f := descText.FindStringSubmatch(text)
-		if f == nil || kind == "" {
-			t.Fatalf("cannot describe %T: %s", c, text)
+		close(ch)
+		for d := range ch {
+			f := descText.FindStringSubmatch(d.String())
+			if f == nil || kind == "" {
+				t.Fatalf("cannot describe %T: %s", c, d)
+			}
+			if !nameText.MatchString(f[1]) || kind == "counter" != strings.HasSuffix(f[1], "_total") || kind == "histogram" && !strings.HasSuffix(f[1], "_seconds") {
+				t.Errorf("%s: a %s is not called so", f[1], kind)
+			}
+			rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |\n", f[1], kind, strings.ReplaceAll(f[3], ",", ", "), f[2]))
 		}
-		if !nameText.MatchString(f[1]) || kind == "counter" != strings.HasSuffix(f[1], "_total") || kind == "histogram" && !strings.HasSuffix(f[1], "_seconds") {
-			t.Errorf("%s: a %s is not called so", f[1], kind)
-		}
-		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |\n", f[1], kind, strings.ReplaceAll(f[3], ",", ", "), f[2]))
 	}
 	slices.Sort(rows)
 	golden.File(t, "../docs/metrics.md", []byte(`# Metrics
@@ -115,5 +119,35 @@ func TestMetricsOfALogin(t *testing.T) {
 	m.handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if strings.Contains(rec.Body.String(), s.ID) {
 		t.Error("a session's id is a label")
+	}
+}
+
+// TestOutboxGauge: what waits is counted when somebody asks, and a storage that
+// does not answer takes nothing else away.
+func TestOutboxGauge(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	m := newMetrics("test")
+	m.outbox.now = func() time.Time { return now }
+	for name, c := range map[string]struct {
+		pending int64
+		due     time.Time
+		err     error
+		lines   [2]string
+	}{
+		"nothing":   {0, time.Time{}, nil, [2]string{"eidgate_outbox_pending 0", "eidgate_outbox_late_seconds 0"}},
+		"late":      {7, now.Add(-90 * time.Second), nil, [2]string{"eidgate_outbox_pending 7", "eidgate_outbox_late_seconds 90"}},
+		"not due":   {1, now.Add(time.Hour), nil, [2]string{"eidgate_outbox_pending 1", "eidgate_outbox_late_seconds 0"}},
+		"no answer": {0, time.Time{}, errors.New("away"), [2]string{"", ""}},
+	} {
+		m.outbox.backlog = func(context.Context) (int64, time.Time, error) { return c.pending, c.due, c.err }
+		for i, line := range []string{"eidgate_outbox_pending", "eidgate_outbox_late_seconds"} {
+			if got := scrape(t, m, line); got != strings.TrimPrefix(c.lines[i], line+" ") {
+				t.Errorf("%s: %s is %q, want %q", name, line, got, c.lines[i])
+			}
+		}
+		if scrape(t, m, "eidgate_erasures_total") == "" {
+			t.Errorf("%s: the rest is gone", name)
+		}
 	}
 }

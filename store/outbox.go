@@ -128,3 +128,15 @@ func (s *Store) Deliveries(ctx context.Context, session string) ([]broker.Attemp
 		WHERE d.session = $1 ORDER BY a.at, a.n`, session)
 	return out, err
 }
+
+// maxBacklog bounds what Backlog counts.
+const maxBacklog = 10_000
+
+// Backlog says how many deliveries are not done, up to ten thousand, and when
+// the one that is due first was due: zero if none is.
+func (s *Store) Backlog(ctx context.Context) (pending int64, due time.Time, err error) {
+	var first int64
+	err = s.get(ctx, []any{&pending, &first}, `SELECT COUNT(*), COALESCE(MIN(due), 0) FROM
+		(SELECT due FROM delivery WHERE state = 'pending' AND due > 0 ORDER BY due LIMIT $1) AS first`, maxBacklog)
+	return pending, moment(first), err
+}
