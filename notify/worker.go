@@ -14,6 +14,7 @@ import (
 
 	"eidgate/broker"
 	"eidgate/eid"
+	"eidgate/internal/limit"
 	"eidgate/internal/safehttp"
 	"eidgate/relying"
 )
@@ -45,7 +46,10 @@ type Config struct {
 	Jumped  func() <-chan struct{}
 	Random  func() float64 // 0 ≤ x < 1
 	Log     *slog.Logger
-	Count   func(kind, result string) // metrics
+	// LimitMail keeps mails to ten an hour for an address and sixty for an
+	// account, on each node; the others wait. A sandbox's go nowhere.
+	LimitMail bool
+	Count     func(kind, result string) // metrics
 }
 
 // Bounds of what is under way at once, and of what waits for its turn in
@@ -62,10 +66,17 @@ const (
 	lease      = patience + exchange // nobody else claims meanwhile
 )
 
+// How many mails may go: the first go at once.
+var (
+	addressRate = limit.Rate{PerSecond: 10.0 / 3600, Burst: 10}
+	accountRate = limit.Rate{PerSecond: 60.0 / 3600, Burst: 60}
+)
+
 // A Worker runs on every node.
 type Worker struct {
-	c    Config
-	wake chan struct{}
+	c     Config
+	wake  chan struct{}
+	mails *limit.Limiter // by address and by account
 }
 
 // New makes a worker; Run starts it.
@@ -76,7 +87,7 @@ func New(c Config) *Worker {
 	if c.Count == nil {
 		c.Count = func(string, string) {}
 	}
-	return &Worker{c: c, wake: make(chan struct{}, 1)}
+	return &Worker{c: c, wake: make(chan struct{}, 1), mails: limit.New(1 << 14)}
 }
 
 // Wake says that something was just written to the outbox.
@@ -163,6 +174,10 @@ func (w *Worker) queue(d *desk, c broker.Claimed, done chan<- broker.Attempt) {
 	if u, err := url.Parse(c.URL); err == nil && c.Kind == "webhook" {
 		q.host = "h " + u.Host
 	}
+	if wait := w.mayMail(c); wait > 0 {
+		done <- broker.Attempt{ID: q.ID, Attempt: q.Attempt, State: "pending", Busy: true, At: w.c.Now(), Due: w.c.Now().Add(wait)}
+		return
+	}
 	ahead := 0
 	for _, o := range d.waiting {
 		if o.host == q.host {
@@ -174,6 +189,18 @@ func (w *Worker) queue(d *desk, c broker.Claimed, done chan<- broker.Attempt) {
 		return
 	}
 	d.waiting = append(d.waiting, q)
+}
+
+// mayMail says how long a mail must wait for others to its address, or of its
+// account.
+func (w *Worker) mayMail(c broker.Claimed) time.Duration {
+	if c.Kind != "email" || !w.c.LimitMail {
+		return 0
+	}
+	if wait := w.mails.Take("to "+c.URL, addressRate, w.c.Now()); wait > 0 {
+		return wait
+	}
+	return w.mails.Take("of "+c.Account, accountRate, w.c.Now())
 }
 
 // giveBack puts a delivery off until about the time when its receiver will

@@ -104,7 +104,7 @@ func run(t *testing.T, o *outbox, m Mailer, total time.Duration) *sandbox.Clock 
 	client := safehttp.New(safehttp.Config{Policy: safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true},
 		Timeouts: safehttp.Timeouts{Total: total}})
 	w := New(Config{Store: o, Client: func(eid.Environment) *safehttp.Client { return client }, Mailer: m, Version: "test",
-		Now: clock.Now, Jumped: clock.Jumped, Random: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler)})
+		LimitMail: true, Now: clock.Now, Jumped: clock.Jumped, Random: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- w.Run(ctx) }()
@@ -379,5 +379,38 @@ func TestMailIsDelivered(t *testing.T) {
 				t.Errorf("sent %q", l.sent)
 			}
 		})
+	}
+}
+
+// TestMailIsLimited: the eleventh mail within an hour waits for its turn, and
+// loses no try by that; another address does not wait for it.
+func TestMailIsLimited(t *testing.T) {
+	t.Parallel()
+	l := &letterbox{}
+	o := &outbox{}
+	clock := run(t, o, l, 2*time.Second)
+	start := clock.Now()
+	o.mu.Lock()
+	for i := range 12 {
+		to := "rp@example.com"
+		if i == 11 {
+			to = "other@example.com"
+		}
+		o.rows = append(o.rows, &row{state: "pending", Claimed: broker.Claimed{Delivery: broker.Delivery{ID: fmt.Sprintf("msg_%d", i), Account: "acc",
+			Environment: eid.Live, Kind: "email", Profile: "email", URL: to, Body: []byte(`{"subject":"s"}`), Due: start.Add(time.Duration(i))}}})
+	}
+	o.mu.Unlock()
+	clock.Advance(time.Microsecond)
+	seen := map[string]bool{}
+	for range 11 {
+		seen[o.next(t).ID] = true
+	}
+	if seen["msg_10"] || !seen["msg_11"] {
+		t.Errorf("delivered at once: %v", seen)
+	}
+	clock.Advance(6*time.Minute - time.Second)
+	clock.Advance(2 * time.Second)
+	if a := o.next(t); a.ID != "msg_10" || a.Attempt != 1 || a.State != "delivered" {
+		t.Errorf("after six minutes: %+v", a)
 	}
 }

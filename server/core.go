@@ -108,7 +108,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Timeouts: safehttp.Timeouts{Total: 10 * time.Second}})
 	}
 	c.worker = notify.New(notify.Config{Store: c.store, Client: func(e eid.Environment) *safehttp.Client { return clients[e] },
-		Mailer: p.mailer, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
+		Mailer: p.mailer, LimitMail: !p.sandbox, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
 		Count: func(kind, result string) { c.metrics.webhooks.WithLabelValues(kind, result).Inc() }})
 	handleKey, err := hkdf.Key(sha256.New, p.master, nil, "eidgate browser handles", 32)
 	if err != nil {
