@@ -154,6 +154,7 @@ type MailConfig struct {
 	User         string `yaml:"user"`          // account at the relay; default none
 	PasswordFile string `yaml:"password_file"` // of that account
 	From         string `yaml:"from"`          // address that mail comes from. Required
+	CAFile       string `yaml:"ca_file"`       // PEM roots that may vouch for the relay; default those of the system
 }
 
 // SessionsConfig is the clocks of a session.
@@ -389,6 +390,11 @@ func (k *checker) rest(c *Config) {
 		}
 		if m.PasswordFile != "" {
 			k.secret("mail.password_file", m.PasswordFile)
+		}
+		if m.CAFile != "" && k.file("mail.ca_file", m.CAFile) {
+			if _, err := readRoots(m.CAFile); err != nil {
+				k.doc.Report("mail.ca_file", "%v", err)
+			}
 		}
 	}
 }

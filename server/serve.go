@@ -154,9 +154,27 @@ func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
 			}
 			relay.Password = strings.TrimSpace(string(raw))
 		}
+		if m.CAFile != "" {
+			if relay.Roots, err = readRoots(m.CAFile); err != nil {
+				return p, fmt.Errorf("mail.ca_file: %w", err)
+			}
+		}
 		p.mailer = relay
 	}
 	return p, nil
+}
+
+// readRoots reads a file of certificates.
+func readRoots(path string) (*x509.CertPool, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // named by the operator
+	if err != nil {
+		return nil, unwrapPath(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(raw) {
+		return nil, errors.New("holds no certificate in PEM")
+	}
+	return pool, nil
 }
 
 // address is where the data are.
