@@ -38,17 +38,23 @@ func (x *control) decide(r *http.Request) (any, error) {
 		return nil, ErrNoSession
 	}
 	id := r.PathValue("id")
-	state, err := x.Sessions.State(r.Context(), id)
+	err := x.open(r.Context(), id)
 	if err != nil {
 		return nil, err
-	}
-	if ended(state) {
-		return nil, clash{fmt.Errorf("%w: the session is %s", sandbox.ErrDecided, state), map[string]string{"state": state}}
 	}
 	if in.StartURL, err = x.Sessions.StartURL(r.Context(), id); err != nil {
 		return nil, err
 	}
 	return x.play(r.Context(), in, id)
+}
+
+// open refuses a session that has ended.
+func (x *control) open(ctx context.Context, id string) error {
+	state, err := x.Sessions.State(ctx, id)
+	if err == nil && ended(state) {
+		err = clash{fmt.Errorf("%w: the session is %s", sandbox.ErrDecided, state), map[string]string{"state": state}}
+	}
+	return err
 }
 
 // decideURL is the same for flows whose session id the caller does not know:
@@ -113,6 +119,9 @@ func (x *control) play(ctx context.Context, in decision, id string) (any, error)
 		return nil, err
 	}
 	defer release()
+	if err := x.open(ctx, r.id); err != nil { // somebody was quicker, and has left again
+		return nil, err
+	}
 	if r.byLadder() {
 		x.Decisions.Set(r.id, dec)
 	}
