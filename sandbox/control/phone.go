@@ -35,6 +35,9 @@ type phoneView struct {
 	Control, Keep string // address of this listener; what links and forms keep
 }
 
+// Title is the page's heading.
+func (v *phoneView) Title() string { return "Phone of " + v.Person.Key }
+
 // An ending is a way to end an order that is not approve or cancel.
 type ending struct{ Event, Label, ID string }
 

@@ -48,20 +48,6 @@ func here(w *rig.Dev, text, own string) string {
 		"localhost:3000", "localhost:"+own, "localhost:3001", "localhost:"+own, `("localhost", 3000)`, `("localhost", `+own+`)`, `(3000, "localhost")`, `(`+own+`, "localhost")`).Replace(text)
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // compile is the first half of go run, whose second half would outlive it.
 func compile(t *testing.T, file string) (program string) {
 	t.Helper()
@@ -131,7 +117,7 @@ func TestStartPrograms(t *testing.T) {
 				t.Logf("%s is not installed", l.run[0])
 				return
 			}
-			own := freePort(t)
+			own := rig.FreePort(t)
 			dir := t.TempDir()
 			if err := os.WriteFile(filepath.Join(dir, l.file), []byte(here(w, all[l.fence], own)), 0o600); err != nil {
 				t.Fatal(err)
@@ -207,7 +193,7 @@ func visit(t *testing.T, b *http.Client, address string) (status int, to, text s
 func TestStartWebhook(t *testing.T) {
 	t.Parallel()
 	w := rig.StartDev(t, "memory")
-	own := freePort(t)
+	own := rig.FreePort(t)
 	file := filepath.Join(t.TempDir(), "main.go")
 	if err := os.WriteFile(file, []byte(here(w, blocks(t)["go webhook"], own)), 0o600); err != nil {
 		t.Fatal(err)

@@ -159,8 +159,8 @@ func (t *tail) String() string {
 	return string(t.buf)
 }
 
-// freePort is a port of the loopback address that nobody listens on now.
-func freePort(t testing.TB) string {
+// FreePort is a port of the loopback address that nobody listens on now.
+func FreePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

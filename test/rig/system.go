@@ -83,7 +83,7 @@ func (s *System) config(t testing.TB, name string) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(t, name+".yaml", strings.NewReplacer("PUBLIC", freePort(t), "OPS", freePort(t)).Replace(string(raw)))
+	s.write(t, name+".yaml", strings.NewReplacer("PUBLIC", FreePort(t), "OPS", FreePort(t)).Replace(string(raw)))
 	return filepath.Join(s.dir, name+".yaml")
 }
 
