@@ -96,12 +96,60 @@ type Identity struct {
 	Approved *bool     `json:"approved,omitempty"`
 	Kind     string    `json:"kind,omitempty"`  // BankID SE: mobile, card or file
 	Level    string    `json:"level,omitempty"` // assurance as the upstream states it
-	Address  string    `json:"address,omitempty"`
+	Address  *Address  `json:"address,omitempty"`
 	Phone    string    `json:"phone,omitempty"`
 	Email    string    `json:"email,omitempty"`
 	// Signals are facts that say nothing certain about the person: risk,
 	// device address compared with the browser's, issue date of the eID.
 	Signals map[string]string `json:"signals,omitempty"`
+
+	// What iDIN says of a name. It has no first names, so Given stays empty.
+	Initials  string   `json:"initials,omitempty"`
+	Legal     LastName `json:"legal,omitzero"`
+	Preferred LastName `json:"preferred,omitzero"`
+	Partner   LastName `json:"partner,omitzero"`
+	// Sex is iDIN's gender as delivered: 0 unknown, 1 male, 2 female, 9 not specified.
+	Sex string `json:"sex,omitempty"`
+	// BirthText is the birth date as the eID wrote it, where parts of it may be
+	// unknown ("19500000"); Birth is then empty.
+	BirthText string `json:"birthText,omitempty"`
+	// Former is the Subject that the same person had before the eID renumbered.
+	Former string `json:"former,omitempty"`
+	// Partial means that the eID could not give everything that was asked.
+	Partial bool `json:"partial,omitempty"`
+	// Check is the outcome of an age check in the numbers of AgeChecked.
+	Check *AgeCheck `json:"check,omitempty"`
+}
+
+// A LastName is a surname and what stands before it: "van der", "Berg".
+type LastName struct {
+	Prefix string `json:"prefix,omitempty"`
+	Name   string `json:"name,omitempty"`
+}
+
+// Full joins both by one space.
+func (n LastName) Full() string { return strings.TrimSpace(n.Prefix + " " + n.Name) }
+
+// An Address is a postal address in the parts that the eID gave. Lines are
+// those of an address that has no parts.
+type Address struct {
+	Street     string   `json:"street,omitempty"` // without number
+	Number     string   `json:"number,omitempty"`
+	Suffix     string   `json:"suffix,omitempty"` // of the number: "A"
+	Extra      string   `json:"extra,omitempty"`
+	PostalCode string   `json:"postalCode,omitempty"`
+	City       string   `json:"city,omitempty"`
+	Country    string   `json:"country,omitempty"` // ISO 3166-1 alpha-2
+	Lines      []string `json:"lines,omitempty"`
+}
+
+// An AgeCheck is one check with its number and its outcome. Status is one of
+// the numbers that AgeChecked publishes: 3 aborted, 4 error, 5 declined, 6 and
+// 7 approved, 8, 9 and 10 declined for the network, 12 not required, 17 not
+// old enough.
+type AgeCheck struct {
+	ID     int64 `json:"id"`
+	Status int   `json:"status"`
 }
 
 // LogValue shows which eID vouched, never for whom.
