@@ -235,7 +235,7 @@ func (b *Broker) stop(ctx context.Context, id string, h *Handle, f connector.Fai
 		}
 		s.Reason, s.Code = f.Reason, f.Code
 		c := &Change{ID: id, Audit: []Audit{{b.now(), actor, "session.stop", string(f.Reason)}}}
-		if err := b.end(s, nil, nil, spec, c, nil, nil, b.now()); err != nil {
+		if err := b.end(ctx, s, nil, nil, spec, c, nil, nil, b.now()); err != nil {
 			return err
 		}
 		switch err := b.c.Store.Apply(ctx, c); {

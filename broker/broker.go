@@ -26,6 +26,8 @@ type Config struct {
 	// those that the order was begun with, "" for one that begins now: where a
 	// certificate is renewed meanwhile, the order keeps the old one.
 	Settings func(ctx context.Context, s *Session, e eid.EID, begun string) (connector.Settings, error)
+	// Contracts lists the agreements whose lists are to be kept; optional.
+	Contracts func() []Contract
 	// Outbox says what is to be told when a session has ended, by API. Pure.
 	Outbox map[string]func(*Final) []Delivery
 	// Public is the address of the hosted pages, no slash at the end.
@@ -61,10 +63,11 @@ type Limits struct {
 
 // An Observation is something that metrics count.
 type Observation struct {
-	Kind    string // "created", "started", "ended", "upstream", "binding_mismatch", "erased", "conflict"
+	Kind    string // "created", "started", "ended", "upstream", "binding_mismatch", "erased", "conflict", "collect", "list"
 	Session *Session
 	Took    time.Duration
 	Result  string
+	At      time.Time // of "list": when it was last fetched
 }
 
 // A Final is a session that has just ended, for those who render
@@ -74,6 +77,7 @@ type Final struct {
 	Spec     *Spec
 	Identity *eid.Identity
 	Evidence []eid.Evidence
+	Refs     []connector.Ref // of a failed session: the upstream's names for it, oldest first
 	Now      time.Time
 	NewID    func() string
 }
@@ -108,6 +112,7 @@ const (
 	AtRetry     Place = "retry"     // View.Step is a Fail that may be tried again
 	AtEnd       Place = "end"       // the session has ended
 	AtElsewhere Place = "elsewhere" // another browser holds the session
+	AtLanding   Place = "landing"   // another browser holds it, and this one has brought the upstream's answer
 )
 
 // A View is all that a page may know of a session.

@@ -90,6 +90,9 @@ func (b *Broker) change(ctx context.Context, l *live, res connector.Result) (*Ch
 		bd.Kept = true
 	}
 	before := s.State
+	if res.Binding != "" {
+		s.Level = res.Binding
+	}
 	final := res.Step
 	if res.Confirmed != nil && before == Started {
 		final, err = b.confirm(&s, l.spec, c, res, now)
@@ -100,7 +103,7 @@ func (b *Broker) change(ctx context.Context, l *live, res connector.Result) (*Ch
 	switch st := final.(type) {
 	case connector.Done:
 		if s.State != Confirmed { // nobody was confirmed: there is no result to finish with
-			err = b.fail(&s, &o, &bd, l.spec, c, connector.Fail{Reason: eid.BadAnswer}, now)
+			err = b.fail(ctx, &s, &o, &bd, l.spec, c, connector.Fail{Reason: eid.BadAnswer}, now)
 			break
 		}
 		if o.Stage < len(l.spec.Stages) {
@@ -113,15 +116,18 @@ func (b *Broker) change(ctx context.Context, l *live, res connector.Result) (*Ch
 		}
 		err = b.finish(ctx, &s, &o, &bd, l, c, res, now)
 	case connector.Fail:
-		err = b.fail(&s, &o, &bd, l.spec, c, st, now)
+		err = b.fail(ctx, &s, &o, &bd, l.spec, c, st, now)
 	default:
 		c.Notes = append(c.Notes, Note{now, "step", stepText(final)})
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	if s.State != before || s.Stage != l.session.Stage {
+	if s.State != before || s.Stage != l.session.Stage || s.Level != l.session.Level {
 		c.Session = &s
+	}
+	if o.Ended {
+		c.Duties = b.duty(&s, &o, bd.Set, res.State)
 	}
 	o.Body = bd.bytes()
 	return c, &live{order: &o, session: &s, spec: l.spec, body: &bd}, nil
@@ -176,11 +182,11 @@ func (b *Broker) finish(ctx context.Context, s *Session, o *Order, bd *body, l *
 		}
 		evidence = append(old, evidence...)
 	}
-	return b.end(s, o, bd, l.spec, c, id, evidence, now)
+	return b.end(ctx, s, o, bd, l.spec, c, id, evidence, now)
 }
 
 // fail ends the attempt and, unless it may be tried again, the session.
-func (b *Broker) fail(s *Session, o *Order, bd *body, spec *Spec, c *Change, f connector.Fail, now time.Time) error {
+func (b *Broker) fail(ctx context.Context, s *Session, o *Order, bd *body, spec *Spec, c *Change, f connector.Fail, now time.Time) error {
 	step, err := connector.MarshalStep(f)
 	if err != nil {
 		return err
@@ -196,12 +202,12 @@ func (b *Broker) fail(s *Session, o *Order, bd *body, spec *Spec, c *Change, f c
 		return err
 	}
 	s.Reason, s.Code = f.Reason, f.Code
-	return b.end(s, o, bd, spec, c, nil, nil, now)
+	return b.end(ctx, s, o, bd, spec, c, nil, nil, now)
 }
 
 // end writes what belongs to every end: times, timeline, audit, and the
 // notifications that the session's API wants. o is nil when no order runs.
-func (b *Broker) end(s *Session, o *Order, bd *body, spec *Spec, c *Change, id *eid.Identity, ev []eid.Evidence, now time.Time) error {
+func (b *Broker) end(ctx context.Context, s *Session, o *Order, bd *body, spec *Spec, c *Change, id *eid.Identity, ev []eid.Evidence, now time.Time) error {
 	s.Ended = now
 	keep := b.limits.Keep
 	if spec.Keep > 0 {
@@ -223,7 +229,15 @@ func (b *Broker) end(s *Session, o *Order, bd *body, spec *Spec, c *Change, id *
 	c.Notes = append(c.Notes, Note{now, "state", text})
 	c.Audit = append(c.Audit, Audit{now, "node", "session." + string(s.State), outcome})
 	if render := b.c.Outbox[s.API]; render != nil {
-		c.Outbox = append(c.Outbox, render(&Final{Session: s, Spec: spec, Identity: id, Evidence: ev, Now: now, NewID: b.c.NewID})...)
+		f := &Final{Session: s, Spec: spec, Identity: id, Evidence: ev, Now: now, NewID: b.c.NewID}
+		if s.State == Failed && s.Order != "" {
+			refs, err := b.c.Store.Refs(ctx, s.ID)
+			if err != nil {
+				return err
+			}
+			f.Refs = append(refs, c.Refs...)
+		}
+		c.Outbox = append(c.Outbox, render(f)...)
 	}
 	c.Session = s
 	return nil
@@ -261,7 +275,8 @@ func (b *Broker) abandon(ctx context.Context, l *live) error {
 	o.Ended, o.Due = true, time.Time{}
 	bd.State, bd.Pending = nil, nil
 	o.Body = bd.bytes()
-	err := b.c.Store.Apply(ctx, &Change{ID: l.session.ID, Order: &o, Notes: []Note{{b.now(), "step", "abandoned"}}})
+	err := b.c.Store.Apply(ctx, &Change{ID: l.session.ID, Order: &o, Notes: []Note{{b.now(), "step", "abandoned"}},
+		Duties: b.duty(l.session, &o, bd.Set, state)})
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return err
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"net/url"
 
 	"eidgate/connector"
 )
@@ -32,7 +33,7 @@ func (b *Broker) Look(ctx context.Context, id string, h Handle, br connector.Bro
 		v.Info = conn.Info()
 	}
 	if s.Order == "" {
-		return v, b.front(ctx, v, br)
+		return v, b.front(ctx, v, br, nil, nil)
 	}
 	return v, b.step(ctx, v, br, l)
 }
@@ -54,19 +55,21 @@ func (b *Broker) peek(ctx context.Context, id string) (s *Session, spec *Spec, l
 	return s, spec, nil, err
 }
 
-// front fills in what the connector asks before an order exists.
-func (b *Broker) front(ctx context.Context, v *View, br connector.Browser) error {
+// front fills in what the connector asks before an order exists, or after one
+// that may be tried again.
+func (b *Broker) front(ctx context.Context, v *View, br connector.Browser, input url.Values, failed *connector.Fail) error {
 	v.Place = AtFront
 	conn, ok := b.connector(v.Session.Environment, v.Session.EID).(connector.Fronter)
 	if !ok {
 		return nil
 	}
-	l := &live{session: &v.Session, spec: &v.Spec, body: &body{Browser: br},
+	l := &live{session: &v.Session, spec: &v.Spec, body: &body{Browser: br, Input: input},
 		order: &Order{EID: v.Session.EID, Environment: v.Session.Environment, Mode: v.Spec.mode(v.Session.Method)}}
 	r, err := b.request(ctx, l)
 	if err != nil {
 		return err
 	}
+	r.Failed = failed
 	ask := conn.Front(r)
 	v.Front = &ask
 	return nil
@@ -102,7 +105,7 @@ func (b *Broker) step(ctx context.Context, v *View, br connector.Browser, l *liv
 	}
 	if o.Ended {
 		if f, ok := v.Step.(connector.Fail); ok {
-			err := b.front(ctx, v, br) // the form to try again with
+			err := b.front(ctx, v, br, bd.Input, &f) // the form to try again with
 			v.Place, v.Failed = AtRetry, f.Reason
 			return err
 		}

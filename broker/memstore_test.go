@@ -29,12 +29,15 @@ type memory struct {
 	last     int64
 	beats    map[string]time.Time
 	outbox   []broker.Delivery
+	duties   map[string]broker.Duty
+	lists    map[string]broker.Directory
 }
 
 func newStore(*testing.T) broker.Store {
 	return &memory{sessions: map[string]broker.Session{}, orders: map[string]broker.Order{},
 		data: map[string]map[string][]byte{}, notes: map[string][]broker.Note{}, audit: map[string][]broker.Audit{}, refs: map[string]string{},
-		bySes: map[string][]connector.Ref{}, beats: map[string]time.Time{}}
+		bySes: map[string][]connector.Ref{}, beats: map[string]time.Time{},
+		duties: map[string]broker.Duty{}, lists: map[string]broker.Directory{}}
 }
 
 func (m *memory) Apply(_ context.Context, c *broker.Change) error {
@@ -72,6 +75,11 @@ func (m *memory) Apply(_ context.Context, c *broker.Change) error {
 	m.notes[c.ID] = append(m.notes[c.ID], c.Notes...)
 	m.audit[c.ID] = append(m.audit[c.ID], c.Audit...)
 	m.outbox = append(m.outbox, c.Outbox...)
+	for _, d := range c.Duties {
+		if _, known := m.duties[d.ID]; !known {
+			m.duties[d.ID] = d
+		}
+	}
 	for _, p := range c.Put {
 		m.last++
 		p.ID = m.last
@@ -213,5 +221,70 @@ func (m *memory) Leave(_ context.Context, epoch string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.beats, epoch)
+	return nil
+}
+
+func (m *memory) ClaimDuty(_ context.Context, now, until time.Time) (*broker.Duty, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var first *broker.Duty
+	for _, d := range m.duties {
+		if !d.Due.After(now) && (first == nil || d.Due.Before(first.Due)) {
+			first = &d
+		}
+	}
+	if first != nil {
+		first.Due = until
+		m.duties[first.ID] = *first
+	}
+	return first, nil
+}
+
+func (m *memory) SettleDuty(_ context.Context, d *broker.Duty, next *connector.Duty, a broker.Audit) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.audit[d.Session] = append(m.audit[d.Session], a)
+	now, ok := m.duties[d.ID]
+	switch {
+	case !ok || !now.Due.Equal(d.Due):
+	case next == nil:
+		delete(m.duties, d.ID)
+	default:
+		now.State, now.Due = next.State, next.Due
+		m.duties[d.ID] = now
+	}
+	return nil
+}
+
+func listName(env eid.Environment, e eid.EID, contract string) string {
+	return string(env) + " " + string(e) + " " + contract
+}
+
+func (m *memory) Directory(_ context.Context, env eid.Environment, e eid.EID, contract string) (*broker.Directory, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.lists[listName(env, e, contract)]
+	if !ok {
+		return nil, broker.ErrNotFound
+	}
+	return &d, nil
+}
+
+func (m *memory) ClaimDirectory(_ context.Context, d *broker.Directory, until time.Time) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.lists[listName(d.Environment, d.EID, d.Contract)]
+	if !now.Due.Equal(d.Due) {
+		return false, nil
+	}
+	now.Due = until
+	m.lists[listName(d.Environment, d.EID, d.Contract)] = now
+	return true, nil
+}
+
+func (m *memory) PutDirectory(_ context.Context, d *broker.Directory) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lists[listName(d.Environment, d.EID, d.Contract)] = *d
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"eidgate/connector"
 	"eidgate/eid"
 	"eidgate/internal/cache"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // A Broker runs sessions on one node. Its zero value is not usable.
@@ -20,6 +22,9 @@ type Broker struct {
 	beaten  beat
 	inbox   chan struct{} // a hint that the inbox has something
 	specs   *cache.Cache[string, *Spec]
+
+	lists    *cache.Cache[listKey, keptList]
+	fetching singleflight.Group // of lists
 }
 
 // New checks the configuration and makes a Broker. Run starts its work; the
@@ -50,7 +55,7 @@ func New(c Config) (*Broker, error) {
 	l.EffectFor = cmp.Or(l.EffectFor, 3*time.Second)
 	l.Save = cmp.Or(l.Save, 20*time.Second)
 	b := &Broker{c: c, limits: l, pools: map[eid.Environment]map[eid.EID]*pool{}, ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1),
-		specs: cache.New[string, *Spec](1024)}
+		specs: cache.New[string, *Spec](1024), lists: cache.New[listKey, keptList](1024)}
 	for env, all := range c.Connectors {
 		b.pools[env] = map[eid.EID]*pool{}
 		for e := range all {

@@ -41,6 +41,8 @@ func (b *Broker) Run(ctx context.Context) error {
 	g.Go(func() error { return b.messages(ctx) })
 	g.Go(func() error { return b.every(ctx, time.Second, b.adopt) })
 	g.Go(func() error { return b.dues(ctx) })
+	g.Go(func() error { return b.duties(ctx) })
+	g.Go(func() error { return b.refreshes(ctx) })
 	// What another node has erased leaves this one's memory too.
 	g.Go(func() error {
 		return b.every(ctx, time.Minute, func(context.Context) error { b.specs.Clear(); return nil })

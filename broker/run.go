@@ -140,6 +140,9 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 		if err := b.commit(ctx, l, res); err != nil {
 			return err
 		}
+		if res.Stale {
+			b.stale(ctx, conn, l)
+		}
 		if l.order.Ended {
 			return nil
 		}
@@ -261,7 +264,7 @@ func (b *Broker) request(ctx context.Context, l *live) (*connector.Request, erro
 		Purpose: l.session.Purpose, Mode: l.order.Mode, Wanted: l.spec.Wanted, Pinned: l.spec.Pinned,
 		Party: l.spec.Party, Language: l.session.Language, Browser: l.body.Browser, Framed: l.body.Framed,
 		Seen: b.orders.shown(l.session.ID), Headless: l.spec.Headless,
-		ReturnURL: b.c.Public + l.spec.Page, CallbackURL: b.c.Public + "/callback/" + string(l.order.EID),
+		ReturnURL: b.c.Public + l.spec.Page, CallbackURL: b.c.Public + "/callback/" + string(l.order.Environment) + "/" + string(l.order.EID),
 		Params: l.spec.params(l.session.Method), Input: l.body.Input, Settings: set,
 		Texts: func(ctx context.Context) (connector.Texts, error) {
 			if !l.spec.Texts {
@@ -273,6 +276,9 @@ func (b *Broker) request(ctx context.Context, l *live) (*connector.Request, erro
 			}
 			return *t, nil
 		},
+	}
+	if r.List, err = b.list(ctx, b.connector(l.order.Environment, l.order.EID), l.order.Environment, l.order.EID, set); err != nil {
+		return nil, err
 	}
 	if l.order.Stage > 0 {
 		if r.Identity, err = b.identity(ctx, l.session.ID); err != nil {

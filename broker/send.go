@@ -96,8 +96,9 @@ func (b *Broker) post(ctx context.Context, o *Order, env envelope) error {
 }
 
 // Returned gives the browser that comes back from an upstream to its order. A
-// browser that does not hold the session is told so, and the answer it
-// brought is left unused: the session is parked, not ended.
+// browser that does not hold the session is told so. What it brought is left
+// unused, and the session is parked, not ended; only where the eID's apps open
+// any browser (Info.Anywhere) the connector gets it, and knows.
 func (b *Broker) Returned(ctx context.Context, env eid.Environment, e eid.EID, in connector.Inbound, h Handle, br connector.Browser) (*View, error) {
 	o, err := b.locate(ctx, env, e, in)
 	if err != nil {
@@ -109,7 +110,15 @@ func (b *Broker) Returned(ctx context.Context, env eid.Environment, e eid.EID, i
 	}
 	if !b.holds(s, h) {
 		b.observe(Observation{Kind: "binding_mismatch", Session: s})
-		return b.Look(ctx, s.ID, h, br)
+		if !b.connector(env, e).Info().Anywhere {
+			return b.Look(ctx, s.ID, h, br)
+		}
+		if !s.State.Ended() && s.Order == o.ID {
+			if err := b.send(ctx, o.ID, connector.Returned{In: in, Foreign: true}, b.limits.EffectFor); err != nil {
+				return nil, err
+			}
+		}
+		return b.landing(ctx, s.ID)
 	}
 	if !s.State.Ended() && s.Order == o.ID {
 		if err := b.send(ctx, o.ID, connector.Returned{In: in}, b.limits.EffectFor); err != nil {
@@ -117,6 +126,29 @@ func (b *Broker) Returned(ctx context.Context, env eid.Environment, e eid.EID, i
 		}
 	}
 	return b.Look(ctx, s.ID, h, br)
+}
+
+// landing is what a browser sees that has brought an answer to another one's
+// session: which party it is for, whether it is asked something, and no more.
+func (b *Broker) landing(ctx context.Context, id string) (*View, error) {
+	s, spec, err := b.open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{Place: AtLanding, Session: *s, Spec: *spec, Failed: s.Reason}
+	if s.State.Ended() {
+		return v, nil
+	}
+	o, err := b.c.Store.Order(ctx, s.Order)
+	if err != nil {
+		return nil, err
+	}
+	bd, err := o.body()
+	if err != nil {
+		return nil, err
+	}
+	v.Step, err = bd.step()
+	return v, err
 }
 
 // Called gives an upstream's own call to its order and returns the answer.

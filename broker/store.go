@@ -50,6 +50,17 @@ type Store interface {
 	// Orphans lists running orders whose owner has not beaten since the given
 	// moment, or is not known at all.
 	Orphans(ctx context.Context, since time.Time, limit int) ([]*Order, error)
+	// ClaimDuty takes the duty that is due first and puts its time off, so
+	// that no other node sees to it meanwhile; nil if none is due.
+	ClaimDuty(ctx context.Context, now, until time.Time) (*Duty, error)
+	// SettleDuty replaces a claimed duty by what is owed next, or ends it.
+	SettleDuty(ctx context.Context, d *Duty, next *connector.Duty, a Audit) error
+	// Directory reads a list; ErrNotFound.
+	Directory(ctx context.Context, env eid.Environment, e eid.EID, contract string) (*Directory, error)
+	// ClaimDirectory puts the time of a list off, if it is still as read.
+	ClaimDirectory(ctx context.Context, d *Directory, until time.Time) (bool, error)
+	// PutDirectory writes a list over the one before.
+	PutDirectory(ctx context.Context, d *Directory) error
 	// Inbox lists messages for the orders of an owner, oldest first.
 	Inbox(ctx context.Context, owner string, limit int) ([]Message, error)
 	// Beat says that a node lives. The first beat of an epoch registers it.

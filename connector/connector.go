@@ -55,6 +55,34 @@ type Canceller interface {
 	Cancel(ctx context.Context, r *Request, state []byte) error
 }
 
+// A Lister has a list to choose from, of banks say, that belongs to a contract
+// and changes rarely. The broker fetches it now and then, keeps it, and hands
+// it over in Request.List; it is never fetched for one attempt.
+type Lister interface {
+	// Contract names whose list these settings lead to; settings with the
+	// same name share it. Pure.
+	Contract(s Settings) (string, error)
+	// List fetches it.
+	List(ctx context.Context, s Settings) (*List, error)
+}
+
+// A Collector owes its upstream something after an attempt is over: a final
+// status that must be asked for, say.
+type Collector interface {
+	// Duty says what is still owed when an attempt ends in this state; nil for
+	// nothing. Pure. What it keeps must not be personal.
+	Duty(state []byte, now time.Time) *Duty
+	// Collect does what is due and says what is owed then, nil when all is
+	// done, and in one word how it went.
+	Collect(ctx context.Context, s Settings, state []byte, now time.Time) (next *Duty, word string)
+}
+
+// A Duty is what is owed, and when to see to it.
+type Duty struct {
+	State []byte
+	Due   time.Time
+}
+
 // Info is what the broker must know before the first call.
 type Info struct {
 	EID      eid.EID
@@ -62,6 +90,7 @@ type Info struct {
 	Modes    []string      // values of Request.Mode
 	Breakout bool          // the upstream refuses to be framed
 	Polls    bool          // Result.Due is used; the order lives in its owner's memory
+	Anywhere bool          // what a browser brings back is used whichever browser it is (Returned.Foreign)
 	Deadline time.Duration // of one call; default 10 s
 }
 
@@ -85,6 +114,8 @@ type Request struct {
 	Params      map[string]string // fixed inputs of the method and of the request
 	Input       url.Values        // what the person entered in the Front form
 	Identity    *eid.Identity     // so far, for later stages
+	List        *List             // of a Lister; nil while none could be fetched
+	Failed      *Fail             // Front: the attempt before, made with Input
 	Settings    Settings
 	Repeated    bool // this event may have been delivered before: a node died
 	// Texts loads what is to be signed; it is large, so it is not in memory
@@ -134,8 +165,10 @@ type Result struct {
 	Due       time.Time     // next Tick; zero for none
 	Confirmed *eid.Identity // the eID has confirmed this person: kept even if what follows fails
 	Evidence  []eid.Evidence
-	Reply     *Reply   // answer to an upstream that called us
-	Notes     []string // lines for the timeline, constant words without personal data
+	Reply     *Reply      // answer to an upstream that called us
+	Notes     []string    // lines for the timeline, constant words without personal data
+	Binding   eid.Binding // that the session keeps; "" as it is
+	Stale     bool        // Request.List is out of date: fetch it anew
 }
 
 // A Ref is an upstream's name for an order, unique per eID and environment.
@@ -155,6 +188,38 @@ type Inbound struct {
 	Query  url.Values
 	Header http.Header
 	Body   []byte
+}
+
+// A List is what a person chooses from.
+type List struct {
+	Changed time.Time `json:"changed"` // by the upstream; an equal time means an equal list
+	Groups  []Group   `json:"groups"`
+}
+
+// A Group is a part of a list under one heading: the banks of a country.
+type Group struct {
+	Name    string  `json:"name"`
+	Entries []Entry `json:"entries"`
+}
+
+// An Entry is one thing to choose.
+type Entry struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// Find looks an entry up by its id.
+func (l *List) Find(id string) (Entry, bool) {
+	if l != nil {
+		for _, g := range l.Groups {
+			for _, e := range g.Entries {
+				if e.ID == id {
+					return e, true
+				}
+			}
+		}
+	}
+	return Entry{}, false
 }
 
 // A Step is what must happen next: Redirect, Ask, Wait, Embed, Again, Done or
@@ -183,6 +248,10 @@ type Wait struct {
 	Until  time.Time // when this ends unless the person acts: a series of codes with its last one
 	Fresh  bool      // the code has just taken the place of one that nobody scanned
 	Rests  bool      // no code to show until the person asks for a new one (Submitted "renew")
+	Choose []Option  // buttons (name "choose") to go on in another way, beside a code
+	// Asks means that a person has come back in another browser than the one
+	// that waits, and is to say there that it was them (Returned with POST).
+	Asks bool
 }
 
 // Embed shows the eID's own client in a frame.
@@ -251,14 +320,19 @@ type Option struct {
 	Value, Label string
 	Plain        bool
 	Unavailable  bool
+	Group        string // heading that it stands under; options of one group follow each other
 }
 
 // An Event is what happened: Returned, Submitted, Shown, Called, Tick or
 // Expired.
 type Event interface{ event() }
 
-// Returned means that the browser came back from the upstream.
-type Returned struct{ In Inbound }
+// Returned means that a browser came back from the upstream. Foreign: it is
+// not the one that the session is bound to (only for Info.Anywhere).
+type Returned struct {
+	In      Inbound
+	Foreign bool
+}
 
 // Submitted carries what a person entered in our form.
 type Submitted struct{ Values url.Values }

@@ -178,6 +178,16 @@ func (p *plan) lines(ctx context.Context) error {
 		p.add(`INSERT INTO audit (n, at, session, actor, action, outcome) VALUES ($1, $2, $3, $4, $5, $6)`,
 			p.s.seq.next(), a.At.UnixMicro(), p.c.ID, a.Actor, a.Action, a.Outcome)
 	}
+	for _, d := range p.c.Duties {
+		outer, err := p.s.accountKey(ctx, d.Account)
+		if err != nil {
+			return err
+		}
+		p.add(`INSERT INTO duty (id, session, account, config, environment, eid, settings, state, due)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+			d.ID, d.Session, d.Account, d.Config, string(d.Environment), string(d.EID), d.Set,
+			outer.Seal(seal.Place("duty", d.ID, "state"), d.State), micros(d.Due))
+	}
 	for _, d := range p.c.Outbox {
 		st, err := p.s.delivery(ctx, d)
 		if err != nil {

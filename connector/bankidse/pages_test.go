@@ -2,6 +2,7 @@ package bankidse_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -35,7 +36,7 @@ func TestMessages(t *testing.T) {
 		}
 	}
 	w, err := s.conn.View([]byte(`{"ref":"r","token":"t","hint":"startFailed","rests":true}`), s.clock.Now())
-	if want := (connector.Wait{Hint: "bankidse.rfa17b", Code: "startFailed", Rests: true}); err != nil || w != want {
+	if want := (connector.Wait{Hint: "bankidse.rfa17b", Code: "startFailed", Rests: true}); err != nil || !reflect.DeepEqual(w, want) {
 		t.Errorf("at rest: View = %+v, %v, want %+v", w, err, want)
 	}
 }

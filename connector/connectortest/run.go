@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -391,7 +392,7 @@ func pure(ctx context.Context, b *Bench) []string {
 			before, now := b.Calls(), time.Now()
 			one, err1 := v.View(f.res.State, now)
 			two, err2 := b.New().(connector.Viewer).View(f.res.State, now)
-			if _, waits := f.res.Step.(connector.Wait); waits && (err1 != nil || err2 != nil || one != two) {
+			if _, waits := f.res.Step.(connector.Wait); waits && (err1 != nil || err2 != nil || !reflect.DeepEqual(one, two)) {
 				f.note("two nodes show different things: %v, %v", err1, err2)
 			}
 			if b.Calls() != before {
