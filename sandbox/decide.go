@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -87,8 +88,10 @@ type Rung struct {
 // A Subject is the order that is to be decided.
 type Subject struct {
 	EID    string
-	Ref    string // the upstream's name for it
-	Person string // key, when it is known who
+	Ref    string  // the upstream's name for it
+	Person string  // key, when it is known who
+	Return string  // address that the login goes back to: names it before the broker knows Ref; "" for none
+	Marker Outcome // what the upstream's own test conventions say in the request; "" for nothing
 }
 
 // Queued is an outcome for the next logins that match.
@@ -130,6 +133,9 @@ type Decisions struct {
 	// Lookup says where an upstream's order comes from, which the simulators
 	// cannot know. It may be nil.
 	Lookup func(ref string) (Origin, bool)
+	// Returns says the same from a Subject's Return, for an order that is just
+	// being made. It may be nil.
+	Returns func(address string) (Origin, bool)
 }
 
 type kept struct {
@@ -150,7 +156,7 @@ const maxKept = 10_000
 // Decide asks the tiers in turn. A login looks at the queue once, when it is
 // new, and keeps what it took there; the other tiers are asked each time.
 func (d *Decisions) Decide(s Subject) Decision {
-	from, known := d.origin(s.Ref)
+	from, known := d.origin(s)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	own := d.session(s.Ref, from.Session)
@@ -177,8 +183,8 @@ func (d *Decisions) Decide(s Subject) Decision {
 		queued = d.dequeue(s.EID, from)
 	}
 	ask(20, "queue", queued)
-	ask(30, "marker in the request", marker(from.Marker))
-	ask(40, "behaviour of the person", d.behaviour(s.Person))
+	ask(30, "marker in the request", cmp.Or(marker(from.Marker), standing(s.Marker)))
+	ask(40, "behaviour of the person", d.behaviour(s.EID, s.Person))
 	ask(50, "default of the account", standing(from.Default))
 	ask(90, "mode of the server", &Decision{Outcome: d.auto})
 	d.keep(s.Ref, kept{*out, rungs, from, known})
@@ -186,18 +192,24 @@ func (d *Decisions) Decide(s Subject) Decision {
 }
 
 // origin is looked up once an order; it does not change.
-func (d *Decisions) origin(ref string) (Origin, bool) {
+func (d *Decisions) origin(s Subject) (Origin, bool) {
 	d.mu.Lock()
-	k := d.told[ref]
+	k := d.told[s.Ref]
 	d.mu.Unlock()
-	if k.known || d.Lookup == nil {
-		return k.origin, k.known
+	if k.known {
+		return k.origin, true
 	}
-	from, ok := d.Lookup(ref)
-	if !ok {
-		return Origin{}, false
+	if d.Lookup != nil {
+		if from, ok := d.Lookup(s.Ref); ok {
+			return from, true
+		}
 	}
-	return from, true
+	if d.Returns != nil && s.Return != "" {
+		if from, ok := d.Returns(s.Return); ok {
+			return from, true
+		}
+	}
+	return Origin{}, false
 }
 
 func (d *Decisions) session(keys ...string) *Decision {
@@ -262,13 +274,17 @@ func standing(o Outcome) *Decision {
 	return &Decision{Outcome: o}
 }
 
-func (d *Decisions) behaviour(key string) *Decision {
+// behaviour is what a person's app or bank does by itself.
+func (d *Decisions) behaviour(eid, key string) *Decision {
 	p, err := d.people.Get(key)
 	if err != nil {
 		return nil
 	}
 	if p.Revoked {
-		return &Decision{Outcome: "fail:certificateErr", Person: key}
+		if eid == "bankidse" {
+			return &Decision{Outcome: "fail:certificateErr", Person: key}
+		}
+		return &Decision{Outcome: Decline, Person: key}
 	}
 	o, err := Behaviour(p.Behaviour)
 	if err != nil || o == "" {
@@ -300,6 +316,13 @@ func (d *Decisions) Happened(ref string, o Outcome, person, source string) {
 
 // ErrDecided means that the order has ended, or was decided before.
 var ErrDecided = errors.New("already decided")
+
+// What every simulator answers to somebody who acts on an order.
+var (
+	ErrNoOrder = errors.New("there is no such order; it may have been forgotten")
+	ErrEnded   = errors.New("the order has ended")
+	ErrEvent   = errors.New("unknown event")
+)
 
 // Set decides one session or order, tier 10.
 func (d *Decisions) Set(key string, dec Decision) {

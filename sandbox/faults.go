@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +36,10 @@ const (
 	Garbage  = "garbage"    // the same
 	Truncate = "truncate"   // the same
 	Skew     = "clock_skew" // value: how far this simulator's clock is ahead, or behind with a minus
+	Refuse   = "error"      // value: the code of the protocol's own error answer
 )
+
+var codeForm = regexp.MustCompile(`^[A-Za-z0-9]{1,40}$`)
 
 // Check says what is wrong with a fault of a target that knows some kinds.
 func (x Fault) Check(kinds []string) error {
@@ -57,6 +61,10 @@ func (x Fault) Check(kinds []string) error {
 	case Status, HTML:
 		if s, _ := x.status(); s < 400 || s > 599 {
 			return fmt.Errorf("value %.20q is no status from 400 to 599", x.Value)
+		}
+	case Refuse:
+		if !codeForm.MatchString(x.Value) {
+			return fmt.Errorf("value %.20q is no code of an error", x.Value)
 		}
 	case Reset, Garbage, Truncate:
 		if x.Value != "" && x.Value != "before" && x.Value != "after" {

@@ -24,6 +24,7 @@ type Person struct {
 	BankID    []string `json:"bankid,omitempty"` // kinds: mobile, file, card
 	Revoked   bool     `json:"revoked,omitempty"`
 	Behaviour string   `json:"behaviour,omitempty"` // normal, asks, cancels, ignores, fails:<code>, or an outcome
+	IDIN      *IDIN    `json:"idin,omitempty"`      // nil: no Dutch bank knows them
 	About     string   `json:"about"`               // what happens when they are used
 }
 
@@ -43,8 +44,8 @@ func NewPeople() *People { return &People{all: cast(time.Now())} }
 // 18 today.
 func cast(today time.Time) []Person {
 	birth := today.UTC().AddDate(-18, 0, 0).Format("20060102") + "238"
-	return append(slices.Clone(first), Person{Key: "eighteen", Number: birth + luhn(birth[2:]), Given: "Arton", Family: "Idag",
-		BankID: []string{"mobile"}, About: "turns 18 on the day the sandbox starts"})
+	return append(append(slices.Clone(first), Person{Key: "eighteen", Number: birth + luhn(birth[2:]), Given: "Arton", Family: "Idag",
+		BankID: []string{"mobile"}, About: "turns 18 on the day the sandbox starts"}), dutch...)
 }
 
 // luhn is the check digit of nine digits.
@@ -58,7 +59,7 @@ func luhn(digits string) string {
 }
 
 var first = []Person{
-	{Key: "ada", Number: "199001012385", Given: "Ada", Family: "Test", BankID: []string{"mobile", "file"}, About: "adult; everything works"},
+	{Key: "ada", Number: "199001012385", Given: "Ada", Family: "Test", BankID: []string{"mobile", "file"}, IDIN: adaIDIN, About: "adult; everything works"},
 	{Key: "bo", Number: "199001032391", Given: "Bo", Family: "Provsson", BankID: []string{"mobile"}, About: "a second adult, for the wrong person"},
 	{Key: "alva", Number: "199908072391", Given: "Alva", Family: "Simulerad", BankID: []string{"mobile"}, About: "the usual person of other simulators"},
 	{Key: "tolvan", Number: "191212121212", Given: "Tolvan", Family: "Tolvansson", BankID: []string{"file"}, About: "over a hundred years old, BankID on file"},
@@ -162,6 +163,9 @@ func (p Person) check() error {
 			return errors.New("names and notes have at most 200 bytes")
 		}
 	}
+	if err := p.IDIN.check(); err != nil {
+		return err
+	}
 	_, err := Behaviour(p.Behaviour)
 	return err
 }
@@ -194,6 +198,10 @@ func (ps *People) Patch(key string, change func(*Person) error) (Person, error) 
 	}
 	p := ps.all[i]
 	p.BankID = slices.Clone(p.BankID)
+	if p.IDIN != nil { // others may be reading it
+		own := *p.IDIN
+		p.IDIN = &own
+	}
 	if err := change(&p); err != nil {
 		return Person{}, err
 	}

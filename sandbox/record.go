@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -74,8 +76,17 @@ func (r *Recorder) Clear() {
 	r.all, r.size = nil, 0
 }
 
-// Wrap records what a simulator's handler receives and sends. The order is
-// the "orderRef" of either body.
+type subjectKey struct{}
+
+// Concerns tells the recorder which order the message is about that a handler
+// is answering. Without it, that is the "orderRef" of either body.
+func Concerns(ctx context.Context, ref string) {
+	if about, ok := ctx.Value(subjectKey{}).(*string); ok && ref != "" {
+		*about = ref
+	}
+}
+
+// Wrap records what a simulator's handler receives and sends.
 func (r *Recorder) Wrap(upstream string, now func() time.Time, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(req.Body, 1<<20))
@@ -83,19 +94,70 @@ func (r *Recorder) Wrap(upstream string, now func() time.Time, next http.Handler
 			return // the client has gone
 		}
 		req.Body = io.NopCloser(bytes.NewReader(body))
-		in := Message{At: now(), Upstream: upstream, Direction: "in", Method: req.Method, URL: req.URL.Path, Headers: req.Header.Clone(), ref: refOf(body)}
-		rec := &tee{ResponseWriter: w}
-		next.ServeHTTP(rec, req)
-		out := Message{At: now(), Upstream: upstream, Direction: "out", Method: req.Method, URL: req.URL.Path,
-			Status: rec.status, Headers: w.Header().Clone(), ref: refOf(rec.body.Bytes())}
-		if in.ref == "" {
-			in.ref = out.ref
-		} else {
-			out.ref = in.ref
-		}
+		in := Message{At: now(), Upstream: upstream, Direction: "in", Method: req.Method, URL: req.URL.RequestURI(), Headers: req.Header.Clone()}
+		rec, about := &tee{ResponseWriter: w}, ""
+		next.ServeHTTP(rec, req.WithContext(context.WithValue(req.Context(), subjectKey{}, &about)))
+		out := Message{At: now(), Upstream: upstream, Direction: "out", Method: req.Method, URL: in.URL,
+			Status: rec.status, Headers: w.Header().Clone()}
+		in.ref = cmp.Or(about, refOf(body), refOf(rec.body.Bytes()))
+		out.ref = in.ref
 		r.add(in, body)
 		r.add(out, rec.body.Bytes())
 	})
+}
+
+// Transport records the calls that a simulator makes itself, about the order
+// that the request's context names with About. next nil is the usual one.
+func (r *Recorder) Transport(upstream string, now func() time.Time, next http.RoundTripper) http.RoundTripper {
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	return caller{r, upstream, now, next}
+}
+
+// About is a context for calls about an order.
+func About(ctx context.Context, ref string) context.Context {
+	return context.WithValue(ctx, subjectKey{}, &ref)
+}
+
+type caller struct {
+	recorder *Recorder
+	upstream string
+	now      func() time.Time
+	next     http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper. It reads the answer whole, up to a
+// mebibyte.
+func (c caller) RoundTrip(req *http.Request) (*http.Response, error) {
+	var sent []byte
+	if req.Body != nil {
+		var err error
+		if sent, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		req = req.Clone(req.Context())
+		req.Body = io.NopCloser(bytes.NewReader(sent))
+	}
+	about, _ := req.Context().Value(subjectKey{}).(*string)
+	m := Message{At: c.now(), Upstream: c.upstream, Direction: "out", Method: req.Method, URL: req.URL.String(), Headers: req.Header.Clone()}
+	if about != nil {
+		m.ref = *about
+	}
+	c.recorder.add(m, sent)
+	res, err := c.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return nil, err
+	}
+	m.At, m.Direction, m.Status, m.Headers = c.now(), "in", res.StatusCode, res.Header.Clone()
+	c.recorder.add(m, got)
+	res.Body = io.NopCloser(bytes.NewReader(got))
+	return res, nil
 }
 
 func refOf(body []byte) string {

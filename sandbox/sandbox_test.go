@@ -200,7 +200,7 @@ func TestPeople(t *testing.T) {
 	now := time.Now()
 	for _, p := range ps.List() {
 		info, err := natid.Parse("SE", p.Number, now)
-		if err != nil || !info.ChecksumOK {
+		if p.Country == "SE" && (err != nil || !info.ChecksumOK) || p.Country == "NL" && (p.Number != "" || p.IDIN == nil) {
 			t.Errorf("%s: %s, %v", p.Key, p.Number, err)
 		}
 		if p.About == "" || p.Name == "" || p.Behaviour == "" {
@@ -224,6 +224,10 @@ func TestPeople(t *testing.T) {
 		"failure":      func(p *sandbox.Person) { p.Behaviour = "fails:" },
 		"long name":    func(p *sandbox.Person) { p.Name = strings.Repeat("a", 201) },
 		"invalid name": func(p *sandbox.Person) { p.Given = "\xff" },
+		"birth":        func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{DateOfBirth: "1975-07-25"} },
+		"gender":       func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{Gender: "3"} },
+		"long street":  func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{Street: strings.Repeat("a", 44)} },
+		"line break":   func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{LegalLastName: "a\nb"} },
 	} {
 		bad := good
 		change(&bad)
@@ -420,5 +424,81 @@ func TestRecorder(t *testing.T) {
 	r.Clear()
 	if len(r.Of("r3")) != 0 {
 		t.Error("something is left")
+	}
+}
+
+// Dates that are relative follow the sandbox's clock, and a change of one
+// person is nobody else's.
+func TestIDIN(t *testing.T) {
+	t.Parallel()
+	ps := sandbox.NewPeople()
+	before, err := ps.Get("grens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	today := time.Date(2028, 2, 29, 23, 0, 0, 0, time.UTC)
+	if got := before.IDIN.Birth(today); got != "20100301" {
+		t.Errorf("18 years before %s: %s", today, got)
+	}
+	after, err := ps.Patch("grens", func(p *sandbox.Person) error { p.IDIN.Email = "new@example.com"; return nil })
+	if err != nil || after.IDIN.Email == before.IDIN.Email {
+		t.Errorf("patched: %q, before %q, %v", after.IDIN.Email, before.IDIN.Email, err)
+	}
+}
+
+// What an upstream's own request says counts as a marker, and the address that
+// a login returns to names it before the broker knows its order.
+func TestMarkersAndReturns(t *testing.T) {
+	t.Parallel()
+	d, _ := ladder(t, sandbox.Origin{})
+	d.Lookup = nil
+	d.Returns = func(address string) (sandbox.Origin, bool) {
+		return sandbox.Origin{Session: "s1"}, address == "https://a.example/r"
+	}
+	d.Set("s1", sandbox.Decision{Outcome: "fail:SO1100"})
+	got := d.Decide(sandbox.Subject{EID: "idin", Ref: "1", Return: "https://a.example/r", Marker: sandbox.Cancel})
+	if got.Outcome != "fail:SO1100" || got.Tier != 10 {
+		t.Errorf("with the session's decision: %+v", got)
+	}
+	if got = d.Decide(sandbox.Subject{EID: "idin", Ref: "2", Return: "https://b.example/r", Marker: sandbox.Cancel}); got.Outcome != sandbox.Cancel || got.Tier != 30 {
+		t.Errorf("with a marker: %+v", got)
+	}
+	if got = d.Decide(sandbox.Subject{EID: "idin", Ref: "3", Person: "blocked-nl"}); got.Outcome != sandbox.Decline {
+		t.Errorf("blocked: %+v", got)
+	}
+}
+
+// A handler says which order it answers about, and calls that a simulator
+// makes itself are recorded on either way.
+func TestConcerns(t *testing.T) {
+	t.Parallel()
+	rec, now := sandbox.NewRecorder(1<<20), func() time.Time { return time.Unix(0, 0) }
+	srv := httptest.NewServer(rec.Wrap("idin", now, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sandbox.Concerns(r.Context(), "42")
+		fmt.Fprint(w, "<answer/>")
+	})))
+	defer srv.Close()
+	c := &http.Client{Transport: rec.Transport("idinqr", now, nil)}
+	req, err := http.NewRequestWithContext(sandbox.About(t.Context(), "qr"), http.MethodPost, srv.URL+"/a?s=1", strings.NewReader("<question/>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if string(body) != "<answer/>" || err != nil {
+		t.Errorf("answer %q, %v", body, err)
+	}
+	for ref, want := range map[string]string{"42": "in /a?s=1 <question/>|out /a?s=1 <answer/>|", "qr": "out " + srv.URL + "/a?s=1 <question/>|in " + srv.URL + "/a?s=1 <answer/>|"} {
+		var said strings.Builder
+		for _, m := range rec.Of(ref) {
+			fmt.Fprintf(&said, "%s %s %s|", m.Direction, m.URL, m.Body)
+		}
+		if said.String() != want {
+			t.Errorf("about %s: %q, want %q", ref, said.String(), want)
+		}
 	}
 }

@@ -18,14 +18,14 @@ import (
 
 // What the app is told when something cannot be.
 var (
-	ErrNoOrder = errors.New("there is no such order; it may have been forgotten")
+	ErrNoOrder = sandbox.ErrNoOrder
 	ErrOldCode = errors.New("this QR code is too old; scan the one that is on the screen now")
 	ErrBadCode = errors.New("this is no BankID code of this service")
-	ErrEnded   = errors.New("the order has ended")
+	ErrEnded   = sandbox.ErrEnded
 	ErrTaken   = errors.New("another app has the order")
 	ErrPerson  = errors.New("the order is not meant for this person, so the app stopped it")
 	ErrPIN     = errors.New("wrong code; the simulated one is 123456")
-	ErrEvent   = errors.New("unknown event")
+	ErrEvent   = sandbox.ErrEvent
 )
 
 // Data is what an app, or the service about it, says beside the person's

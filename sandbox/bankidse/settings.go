@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"eidgate/sandbox"
 )
 
 // Windows are the service's clocks (docs/protocols/bankidse.md §8).
@@ -20,20 +22,7 @@ func defaultWindows() Windows {
 }
 
 // A Span is a time in text, such as "30s".
-type Span time.Duration
-
-// MarshalText implements encoding.TextMarshaler.
-func (s Span) MarshalText() ([]byte, error) { return []byte(time.Duration(s).String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (s *Span) UnmarshalText(b []byte) error {
-	d, err := time.ParseDuration(string(b))
-	if err != nil || d <= 0 || d > 24*time.Hour {
-		return fmt.Errorf("%.20q is no time from 1ns to 24h; write 30s", b)
-	}
-	*s = Span(d)
-	return nil
-}
+type Span = sandbox.Span
 
 // Settings are the simulator's switches. As a change, what is missing stays.
 type Settings struct {
