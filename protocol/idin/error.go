@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"eidgate/internal/xmldsig"
 )
 
 // ErrRequest means that a message was not sent, since it would be refused: the
@@ -59,13 +61,13 @@ type Error struct {
 type SAMLStatus struct{ First, Second, Message string }
 
 // Error names the codes. The other texts may repeat what was sent.
-func (e *Error) Error() string {
+func (e Error) Error() string {
 	text := "iDIN answers "
 	if e.Code != "" {
 		text += e.Code + " "
 	}
 	if e.SAML.First != "" {
-		text += "SAML status " + strings.TrimSuffix(plain(e.SAML.First)+"/"+plain(e.SAML.Second), "/-")
+		text += "SAML status " + e.SAML.String()
 	}
 	return strings.TrimSpace(text)
 }
@@ -81,7 +83,7 @@ const (
 )
 
 // Retry classes the code; an unknown one is RetryNever.
-func (e *Error) Retry() Retry {
+func (e Error) Retry() Retry {
 	switch {
 	case e.Code == "SO1100":
 		return RetryElsewhere
@@ -156,10 +158,27 @@ const (
 )
 
 func (e *RefusedError) Error() string {
-	return "iDIN answer refused: " + string(e.Reason) + " of the " + string(e.Part)
+	text := "iDIN answer refused: " + string(e.Reason) + " of the " + string(e.Part)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
 }
 
 func (e *RefusedError) Unwrap() error { return e.Err }
+
+func refused(part Part, reason Reason) error { return &RefusedError{Part: part, Reason: reason} }
+
+// refusedXML names what the XML is refused for as internal/xmldsig does.
+func refusedXML(part Part, err error) error {
+	reason := Reason("malformed")
+	if x, ok := errors.AsType[*xmldsig.Error](err); ok {
+		reason = Reason(x.Kind)
+	}
+	return &RefusedError{Part: part, Reason: reason, Err: err}
+}
+
+var errorCode = regexp.MustCompile(`^[A-Z]{2}[0-9]{4}$`)
 
 // plainWord is what a code looks like. Nothing else gets into an error's text,
 // and so into logs.
