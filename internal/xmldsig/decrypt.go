@@ -154,7 +154,7 @@ func (w wrapped) oaep() *rsa.OAEPOptions { return &rsa.OAEPOptions{Hash: w.hash,
 // its RetrievalMethod names, else those beside it.
 func encryptedKeys(data *etree.Element) ([]wrapped, error) {
 	var inside, beside []*etree.Element
-	var named string
+	named, all := "", true
 	for _, info := range data.ChildElements() {
 		if !is(info, namespace, "KeyInfo") {
 			continue
@@ -164,13 +164,13 @@ func encryptedKeys(data *etree.Element) ([]wrapped, error) {
 			case is(e, encryption, "EncryptedKey"):
 				inside = append(inside, e)
 			case is(e, namespace, "RetrievalMethod") && e.SelectAttrValue("Type", typeKey) == typeKey:
-				named = strings.TrimPrefix(e.SelectAttrValue("URI", ""), "#")
+				named, all = strings.TrimPrefix(e.SelectAttrValue("URI", ""), "#"), false
 			}
 		}
 	}
 	if parent := data.Parent(); parent != nil && len(inside) == 0 {
 		for _, e := range parent.ChildElements() {
-			if is(e, encryption, "EncryptedKey") && (named == "" || e.SelectAttrValue("Id", "") == named) {
+			if is(e, encryption, "EncryptedKey") && (all || e.SelectAttrValue("Id", "") == named) {
 				beside = append(beside, e)
 			}
 		}

@@ -1,6 +1,7 @@
 package xmldsig
 
 import (
+	"bytes"
 	"cmp"
 	"strconv"
 	"strings"
@@ -47,8 +48,8 @@ func Parse(doc []byte, l Limits) (*etree.Document, error) {
 	if len(doc) > l.Bytes {
 		return nil, refuse(Size, "the document exceeds "+strconv.Itoa(l.Bytes)+" bytes")
 	}
-	if !utf8.Valid(doc) {
-		return nil, refuse(Encoding, "the document is not UTF-8")
+	if !utf8.Valid(doc) || bytes.HasPrefix(doc, []byte("\uFEFF")) {
+		return nil, refuse(Encoding, "the document is not UTF-8 without a byte order mark")
 	}
 	p := &parser{src: string(doc), limits: l, scope: scope{}}
 	return p.document()
@@ -96,22 +97,23 @@ func (p *parser) declaration(d *etree.Document) error {
 	p.pos = end + 2
 
 	q := parser{src: inst}
+	spaced := true
 	for _, want := range []struct {
-		name     string
-		required bool
-		ok       func(string) bool
+		name string
+		ok   func(string) bool
 	}{
-		{"version", true, func(v string) bool { return v == "1.0" }},
-		{"encoding", false, func(v string) bool { return strings.EqualFold(v, "utf-8") }},
-		{"standalone", false, func(v string) bool { return v == "yes" || v == "no" }},
+		{"version", func(v string) bool { return v == "1.0" }},
+		{"encoding", func(v string) bool { return strings.EqualFold(v, "utf-8") }},
+		{"standalone", func(v string) bool { return v == "yes" || v == "no" }},
 	} {
-		q.space()
-		if !strings.HasPrefix(q.src[q.pos:], want.name) {
-			if want.required {
+		spaced = q.space() || spaced
+		if !spaced || !strings.HasPrefix(q.src[q.pos:], want.name) {
+			if want.name == "version" {
 				return refuse(Malformed, "the XML declaration has no version")
 			}
 			continue
 		}
+		spaced = false
 		q.pos += len(want.name)
 		value, err := q.pseudo()
 		if err != nil {

@@ -60,7 +60,7 @@ func (s Signer) sign(el *etree.Element, at int, uri string) error {
 	value := sig.CreateElement(s.tag("SignatureValue"))
 	s.keyInfo(sig)
 
-	el.InsertChildAt(at, sig)
+	// Exclusive form needs only what SignedInfo uses, and Signature declares that.
 	signed, err := canonical(info, nil, nil)
 	if err != nil {
 		return fmt.Errorf("sign xml: %w", err)
@@ -68,10 +68,10 @@ func (s Signer) sign(el *etree.Element, at int, uri string) error {
 	sum := sha256.Sum256(signed)
 	signature, err := s.Key.Sign(rand.Reader, sum[:], crypto.SHA256)
 	if err != nil {
-		el.RemoveChild(sig)
 		return fmt.Errorf("sign xml: %w", err)
 	}
 	value.SetText(base64.StdEncoding.EncodeToString(signature))
+	el.InsertChildAt(at, sig)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package xmldsig
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -42,6 +43,15 @@ func read(sig *etree.Element, l Limits) (*claim, error) {
 
 // signedInfo reads the part that is signed.
 func (c *claim) signedInfo(received *etree.Element, l Limits) error {
+	references := 0
+	for _, e := range received.ChildElements() {
+		if e.Tag == "Reference" {
+			references++
+		}
+	}
+	if references != 1 {
+		return refuse(Reference, "there is not exactly one reference")
+	}
 	first, err := children(received, "CanonicalizationMethod", "SignatureMethod", "Reference")
 	if err != nil {
 		return err
@@ -114,7 +124,7 @@ func (c *claim) refersTo(el *etree.Element, whole bool) error {
 		return refuse(Reference, "the reference is not to the element that was asked for")
 	}
 	for _, a := range el.Attr {
-		if isID(a) && a.Value == id {
+		if isID(a) && a.Space == "" && a.Value == id {
 			return nil
 		}
 	}
@@ -172,23 +182,13 @@ func children(el *etree.Element, names ...string) ([]*etree.Element, error) {
 		if len(rest) > 0 && rest[0].Tag == name && rest[0].NamespaceURI() == namespace {
 			out[i], rest = rest[0], rest[1:]
 		} else if !optional {
-			return nil, shape(el, "lacks "+name)
+			return nil, refuse(Structure, el.Tag+" lacks "+name+" where it belongs")
 		}
 	}
 	if len(rest) > 0 {
-		return nil, shape(el, "holds something else")
+		return nil, refuse(Structure, el.Tag+" holds an element that is not accepted")
 	}
 	return out, blank(el)
-}
-
-// shape refuses an element, a reference or signed info by its own kind where
-// there is one.
-func shape(el *etree.Element, what string) error {
-	kind := Structure
-	if el.Tag == "SignedInfo" && strings.HasSuffix(what, "else") {
-		kind = Reference
-	}
-	return refuse(kind, el.Tag+" "+what)
 }
 
 // blank refuses text between elements that is more than white space.
@@ -260,7 +260,8 @@ func c14nMethod(el *etree.Element) ([]string, error) {
 	return list, blank(el)
 }
 
-// leaf decodes the base64 of an element that holds only that.
+// leaf decodes the base64 of an element that holds only that. White space may
+// stand anywhere in it, also as &#13;.
 func leaf(el *etree.Element, attributes ...string) ([]byte, error) {
 	if err := only(el, attributes...); err != nil {
 		return nil, err
@@ -268,8 +269,9 @@ func leaf(el *etree.Element, attributes ...string) ([]byte, error) {
 	if len(el.ChildElements()) > 0 {
 		return nil, refuse(Structure, el.Tag+" holds elements")
 	}
-	b, err := decode(el.Text())
-	if err != nil {
+	text := strings.NewReplacer(" ", "", "\t", "", "\n", "", "\r", "").Replace(el.Text())
+	b, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || len(b) == 0 {
 		return nil, refuse(Structure, el.Tag+" is not base64")
 	}
 	return b, nil

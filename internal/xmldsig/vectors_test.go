@@ -2,91 +2,149 @@ package xmldsig_test
 
 import (
 	"crypto"
-	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
-	"os"
+	"encoding/hex"
 	"strings"
 	"testing"
+
+	"github.com/beevik/etree"
 
 	"eidgate/internal/xmldsig"
 )
 
-func vector(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile("testdata/idin/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func certificate(t testing.TB, name string) *x509.Certificate {
-	t.Helper()
-	block, _ := pem.Decode(vector(t, name))
-	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func merchantKey(t testing.TB) *rsa.PrivateKey {
-	t.Helper()
-	block, _ := pem.Decode(vector(t, "merchant.key"))
-	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k.(*rsa.PrivateKey)
-}
-
-// named trusts one certificate, by its KeyName.
-func named(c *x509.Certificate) func(xmldsig.KeyInfo) (*x509.Certificate, error) {
-	return func(k xmldsig.KeyInfo) (*x509.Certificate, error) {
-		if len(k.Names) == 1 && strings.EqualFold(k.Names[0], xmldsig.Fingerprint(c)) {
-			return c, nil
+// TestVectorsAreThemselves holds the files to the digests with which they were
+// published.
+func TestVectorsAreThemselves(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"request.xml":  "5ffee65d226d3480b69500f6f15251fcfd92a5e2d5407d85c7a8262a70f15ec1",
+		"success.xml":  "b098288e6ff5c6f1689033f7d1cf4812815390b625a3ab25eea5b612513826b4",
+		"open.xml":     "e3fc1c206e13b2901247faecaa900852b28e4cbd9f345d69f4bb4ef49a63d2fe",
+		"ap3000.xml":   "97708c7715d9c7b1fb097005cbc2fbf22929f6f52a891743acecc42340482f13",
+		"merchant.key": "e8dbcc46760a1b852f007b1dbeb14d7c55fa95eee53c6afd37ae8679567d403f",
+		"merchant.pem": "1da2b04f22b30110e32f827d720e81e9cbe1277d60ffa304fd387bd84f8a3aa5",
+		"routing.pem":  "34ebb2160dc2100d0d4240dd8b290f0cf166cdc12538ff4e0bc6a5ab2f68be42",
+	} {
+		sum := sha256.Sum256(vector(t, name))
+		if got := hex.EncodeToString(sum[:]); got != want {
+			t.Errorf("%s has the digest %s", name, got)
 		}
-		return nil, nil
 	}
-}
-
-// enclosed trusts the certificate that the signature holds.
-func enclosed(k xmldsig.KeyInfo) (*x509.Certificate, error) {
-	if len(k.Certificates) != 1 {
-		return nil, nil
-	}
-	return k.Certificates[0], nil
 }
 
 func TestVectors(t *testing.T) {
 	t.Parallel()
-	routing := certificate(t, "routing.pem")
-	for name, cert := range map[string]*x509.Certificate{
-		"request.xml": certificate(t, "merchant.pem"), "open.xml": routing, "ap3000.xml": routing, "success.xml": routing,
+	routing, merchant := certificate(t, "routing.pem"), certificate(t, "merchant.pem")
+	for _, v := range []struct {
+		name string
+		cert *x509.Certificate
+		root string
+	}{
+		{"request.xml", merchant, "AcquirerTrxReq"},
+		{"success.xml", routing, "AcquirerStatusRes"},
+		{"open.xml", routing, "AcquirerStatusRes"},
+		{"ap3000.xml", routing, "AcquirerErrorRes"},
 	} {
-		s, err := xmldsig.Verify(vector(t, name), xmldsig.Limits{}, xmldsig.Rule{Select: named(cert), Others: 1})
+		s, err := xmldsig.Verify(vector(t, v.name), xmldsig.Limits{}, xmldsig.Rule{Select: named(v.cert), Now: clock, Others: 1})
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: %v", v.name, err)
 			continue
 		}
-		if name != "success.xml" {
-			continue
+		if s.Root.Tag != v.root || !s.Certificate.Equal(v.cert) || s.Root.SelectElement("Signature") != nil {
+			t.Errorf("%s: %s, signed by %s", v.name, s.Root.Tag, s.Certificate.Subject)
 		}
-		a := s.Root.FindElement("./Transaction/container/Response/Assertion")
-		inner, err := s.VerifyElement(a, xmldsig.Rule{Select: enclosed})
+	}
+}
+
+// success verifies a document like success.xml on both levels.
+func success(t testing.TB, doc string) (outer, inner error, assertion *etree.Element) {
+	t.Helper()
+	s, outer := xmldsig.Verify([]byte(doc), xmldsig.Limits{}, xmldsig.Rule{Select: named(certificate(t, "routing.pem")), Now: clock, Others: 1})
+	if outer != nil {
+		return outer, nil, nil
+	}
+	a, inner := s.VerifyElement(s.Root.FindElement("./Transaction/container/Response/Assertion"), xmldsig.Rule{Select: enclosed})
+	if inner != nil {
+		return nil, inner, nil
+	}
+	return nil, nil, a.Root
+}
+
+func TestSuccess(t *testing.T) {
+	t.Parallel()
+	outer, inner, a := success(t, string(vector(t, "success.xml")))
+	if outer != nil || inner != nil {
+		t.Fatalf("outer %v, inner %v", outer, inner)
+	}
+	keys := []crypto.Decrypter{issuerKey(), merchantKey(t)} // one that does not fit, and the one that does
+	id, err := xmldsig.Decrypt(a.FindElement("./Subject/EncryptedID"), keys, xmldsig.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{id.Tag: id.Text()}
+	for _, e := range a.FindElements("./AttributeStatement/EncryptedAttribute") {
+		attribute, err := xmldsig.Decrypt(e, keys, xmldsig.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := xmldsig.Fingerprint(inner.Certificate); got != "737460FE1C6C4DACCEF3C106523DD77F90CF3441" {
-			t.Errorf("the assertion is signed by %s", got)
+		got[attribute.SelectAttrValue("Name", "")] = attribute.SelectElement("AttributeValue").Text()
+	}
+	want := map[string]string{
+		"NameID": "NLBANKvector0001",
+		"urn:nl:bvn:bankid:1.0:consumer.initials":      "VJ",
+		"urn:nl:bvn:bankid:1.0:consumer.legallastname": "Vriës",
+	}
+	for name, value := range want {
+		if got[name] != value {
+			t.Errorf("%s is not as published", name)
 		}
-		id, err := xmldsig.Decrypt(inner.Root.FindElement("./Subject/EncryptedID"), []crypto.Decrypter{merchantKey(t)}, xmldsig.Limits{})
-		if err != nil {
-			t.Fatal(err)
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d values were decrypted, want %d", len(got), len(want))
+	}
+	if _, err := xmldsig.Decrypt(a.FindElement("./Subject/EncryptedID"), keys[:1], xmldsig.Limits{}); kind(err) != xmldsig.Decryption {
+		t.Errorf("another key: %v", err)
+	}
+}
+
+// TestAlteredVectors alters what stands in success.xml. Where the assertion is
+// untouched, its own signature stays good.
+func TestAlteredVectors(t *testing.T) {
+	t.Parallel()
+	doc := string(vector(t, "success.xml"))
+	for _, v := range []struct{ name, old, new string }{
+		{"delivered service", ">20480<", ">20481<"},
+		{"status", "<status>Success<", "<status>Failure<"},
+		{"not before", `NotBefore="2030-01-02T10:00:00.000Z"`, `NotBefore="2030-01-02T10:00:01.000Z"`},
+		{"white space", "<saml:OneTimeUse/>", "<saml:OneTimeUse/> "},
+		{"namespace", `xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol"`, `xmlns:samlp="urn:oasis:names:tc:SAML:1.0:protocol"`},
+		{"prefix", "<saml:OneTimeUse/>", `<s:OneTimeUse xmlns:s="urn:oasis:names:tc:SAML:2.0:assertion"/>`},
+		{"id", `ID="VS-1234000000000042"`, `ID="VS-1234000000000043"`},
+		{"certificate in the assertion", "<X509Certificate>MIID", "<X509Certificate>MIIE"},
+		{"left out", "<saml:OneTimeUse/>", ""},
+	} {
+		altered := strings.Replace(doc, v.old, v.new, 1)
+		if altered == doc {
+			t.Errorf("%s: nothing was altered", v.name)
+			continue
 		}
-		if id.Tag != "NameID" || id.Text() != "NLBANKvector0001" {
-			t.Errorf("NameID = %s", id.Tag)
+		if outer, _, _ := success(t, altered); kind(outer) != xmldsig.Digest {
+			t.Errorf("%s: %v, want a wrong digest", v.name, outer)
+		}
+	}
+	for name, altered := range map[string]string{
+		"spelling of an empty element":   strings.Replace(doc, "<saml:OneTimeUse/>", "<saml:OneTimeUse></saml:OneTimeUse>", 1),
+		"order of attributes":            strings.Replace(doc, `version="1.0.0" productID="NL:BVN:BankID:1.0"`, `productID='NL:BVN:BankID:1.0' version = "1.0.0"`, 1),
+		"a declaration that is not used": strings.Replace(doc, "<saml:OneTimeUse/>", `<saml:OneTimeUse xmlns:unused="urn:unused"/>`, 1),
+		"a reference to a character":     strings.Replace(doc, ">20480<", ">2048&#48;<", 1),
+		"space around the root":          doc + "\n\r\n",
+	} {
+		if altered == doc {
+			t.Errorf("%s: nothing was altered", name)
+		}
+		if outer, inner, _ := success(t, altered); outer != nil || inner != nil {
+			t.Errorf("%s: outer %v, inner %v; canonical form is the same", name, outer, inner)
 		}
 	}
 }

@@ -7,9 +7,7 @@ import (
 	"crypto/sha1" //nolint:gosec // names a certificate; nothing is signed with it
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"strings"
 	"time"
 
@@ -198,11 +196,9 @@ func (s *Signed) pair(built, received, skip *etree.Element) bool {
 	return len(theirs) == 0 || len(theirs) == 1 && theirs[0] == skip
 }
 
-// isID tells whether an attribute may give its element an id. Libraries differ,
-// so all spellings count.
-func isID(a etree.Attr) bool {
-	return !isDeclaration(a) && (a.Space == "" || a.Space == "xml") && strings.EqualFold(a.Key, "id")
-}
+// isID tells whether some library would take an attribute for its element's id:
+// they differ, so all spellings and prefixes count.
+func isID(a etree.Attr) bool { return !isDeclaration(a) && strings.EqualFold(a.Key, "id") }
 
 func uniqueIDs(root *etree.Element) error {
 	seen := map[string]bool{}
@@ -243,16 +239,4 @@ func walk(el *etree.Element, yield func(*etree.Element) bool) bool {
 func Fingerprint(c *x509.Certificate) string {
 	sum := sha1.Sum(c.Raw) //nolint:gosec // a name
 	return strings.ToUpper(hex.EncodeToString(sum[:]))
-}
-
-var errBase64 = errors.New("no base64")
-
-// decode reads base64 with white space anywhere in it.
-func decode(s string) ([]byte, error) {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }), "")
-	b, err := base64.StdEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) == 0 {
-		return nil, errBase64
-	}
-	return b, nil
 }
