@@ -63,6 +63,9 @@ func (b *Broker) list(ctx context.Context, conn connector.Connector, env eid.Env
 	if err != nil {
 		return nil, fmt.Errorf("contract of %s: %w", e, err)
 	}
+	if contract == "" {
+		return nil, nil
+	}
 	d, err := b.directory(ctx, listKey{env, e, contract})
 	if errors.Is(err, ErrNotFound) {
 		d, err = b.fetchList(ctx, lister, listKey{env, e, contract}, s, nil)
@@ -144,7 +147,7 @@ func (b *Broker) refresh(ctx context.Context) error {
 		}
 		contract, err := lister.Contract(c.Settings)
 		k := listKey{c.Environment, c.EID, contract}
-		if err != nil || seen[k] {
+		if err != nil || contract == "" || seen[k] {
 			errs = append(errs, err)
 			continue
 		}

@@ -59,8 +59,8 @@ type Canceller interface {
 // and changes rarely. The broker fetches it now and then, keeps it, and hands
 // it over in Request.List; it is never fetched for one attempt.
 type Lister interface {
-	// Contract names whose list these settings lead to; settings with the
-	// same name share it. Pure.
+	// Contract names whose list these settings lead to, "" if to none; settings
+	// with the same name share it. Pure.
 	Contract(s Settings) (string, error)
 	// List fetches it.
 	List(ctx context.Context, s Settings) (*List, error)
@@ -272,6 +272,7 @@ type Done struct{}
 type Fail struct {
 	Reason eid.Reason
 	Code   string // the upstream's own word, never personal
+	Text   string // what the upstream wants the person to read, in their language; "" for our own words
 	Retry  bool
 }
 
