@@ -111,7 +111,7 @@ func ConsumerMessage(code, lang string) string {
 }
 
 // A Reason names what an answer was refused for. Those of XML and its
-// signatures have the names that docs/protocols/xmldsig.md lists.
+// signatures have the names of the kinds that the notes on xmldsig list.
 type Reason string
 
 // Reasons beside those of XML, in the order in which they are looked at (§15).

@@ -18,7 +18,7 @@ import (
 )
 
 // Vectors are messages that libraries of the scheme have read, with throw-away
-// keys (§20).
+// keys (§21).
 
 func vector(t testing.TB, name string) []byte {
 	t.Helper()
