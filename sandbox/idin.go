@@ -44,7 +44,7 @@ func (p *IDIN) Birth(today time.Time) string {
 	if !ok {
 		return p.DateOfBirth
 	}
-	n, _ := strconv.Atoi(strings.TrimSuffix(years, "y")) // check has looked
+	n, _ := strconv.Atoi(strings.TrimSuffix(years, "y")) // Check has looked
 	return today.UTC().AddDate(-n, 0, 0).Format("20060102")
 }
 
@@ -58,8 +58,8 @@ var (
 	deprecatedForm = regexp.MustCompile(`^[A-Z]{2}[!-~]{4,200}$`)
 )
 
-// check keeps the attributes to what iDIN's own libraries accept.
-func (p *IDIN) check() error {
+// Check keeps the attributes to what iDIN's own libraries accept.
+func (p *IDIN) Check() error {
 	if p == nil {
 		return nil
 	}

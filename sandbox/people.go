@@ -163,7 +163,7 @@ func (p Person) check() error {
 			return errors.New("names and notes have at most 200 bytes")
 		}
 	}
-	if err := p.IDIN.check(); err != nil {
+	if err := p.IDIN.Check(); err != nil {
 		return err
 	}
 	_, err := Behaviour(p.Behaviour)
