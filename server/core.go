@@ -22,6 +22,8 @@ import (
 	"eidgate/broker"
 	"eidgate/connector"
 	cbankidse "eidgate/connector/bankidse"
+	cidin "eidgate/connector/idin"
+	cidinage "eidgate/connector/idinage"
 	"eidgate/docs"
 	"eidgate/eid"
 	"eidgate/internal/safehttp"
@@ -150,6 +152,16 @@ var constructors = map[eid.EID]func(now func() time.Time, watch func(operation, 
 		c.Watch = watch
 		return c
 	},
+	eid.IDIN: func(now func() time.Time, watch func(string, string, time.Duration)) connector.Connector {
+		c := cidin.New(now)
+		c.Watch = watch
+		return c
+	},
+	eid.IDINAge: func(now func() time.Time, watch func(string, string, time.Duration)) connector.Connector {
+		c := cidinage.New(now)
+		c.Watch = watch
+		return c
+	},
 }
 
 // routes is the public listener: the API, the pages, static files.
@@ -185,6 +197,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	start.Register(mux)
 	mux.Handle("GET /static/", static)
 	mux.HandleFunc("GET /scripts/zignsecautostart.js", static.Autostart)
+	callbacks(mux, pages, c.broker, p.log)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if id, rest, ok := hostedPath(r.URL.Path); ok {
 			pages.Serve(w, r, id, rest)

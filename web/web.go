@@ -36,7 +36,7 @@ type asset struct {
 
 // modules are the scripts of a session's page. They are served as one file,
 // page.js: a page may take four requests.
-var modules = []string{"go.js", "dialog.js", "poll.js", "qr.js", "copy.js"}
+var modules = []string{"go.js", "dialog.js", "poll.js", "qr.js", "search.js", "copy.js"}
 
 // NewStatic reads the embedded files.
 func NewStatic() (*Static, error) {

@@ -19,6 +19,7 @@ import (
 
 	"eidgate/broker"
 	"eidgate/connector"
+	"eidgate/eid"
 	"eidgate/internal/qr"
 	"eidgate/web"
 )
@@ -32,6 +33,7 @@ type Broker interface {
 	Cancel(ctx context.Context, id string, h broker.Handle) (*broker.View, error)
 	Extend(ctx context.Context, id string, h broker.Handle) (*broker.View, error)
 	Speak(ctx context.Context, id string, h broker.Handle, language string) (*broker.View, error)
+	Returned(ctx context.Context, env eid.Environment, e eid.EID, in connector.Inbound, h broker.Handle, br connector.Browser) (*broker.View, error)
 	Texts(ctx context.Context, id string) (*connector.Texts, error)
 }
 
@@ -203,13 +205,14 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 	}
 	br := p.browser(r, h, first.Spec.Host)
 	ctx := r.Context()
+	var next *broker.View
 	switch rest {
 	case "start":
-		_, err = p.c.Broker.Open(ctx, id, h, br, r.PostForm, framed(r))
+		next, err = p.c.Broker.Open(ctx, id, h, br, r.PostForm, framed(r))
 	case "choose":
 		_, err = p.c.Broker.Choose(ctx, id, h, br, r.PostForm.Get("method"))
 	case "submit", "returned":
-		_, err = p.c.Broker.Act(ctx, id, h, br, connector.Submitted{Values: r.PostForm})
+		next, err = p.c.Broker.Act(ctx, id, h, br, connector.Submitted{Values: r.PostForm})
 	case "cancel":
 		_, err = p.c.Broker.Cancel(ctx, id, h)
 	case "extend":
@@ -224,18 +227,60 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 	if err != nil && !errors.Is(err, broker.ErrMove) {
 		return err
 	}
-	to := "."
-	switch q := r.URL.Query(); {
-	case first.Place == broker.AtElsewhere, token == "" && q.Get("w") == "":
-		to = "./"
+	q := url.Values{}
+	switch old := r.URL.Query().Get("w"); {
+	case first.Place == broker.AtElsewhere:
 	case token != "":
-		to = "./?w=" + token
-	default:
-		to = "./?w=" + url.QueryEscape(q.Get("w"))
+		q.Set("w", token)
+	case old != "":
+		q.Set("w", old)
+	}
+	// The page goes on by itself, once: a redirect from here would have to be
+	// allowed by the form's policy, and the eID's address is not known to it.
+	if next != nil && next.Place == broker.AtStep {
+		if _, away := next.Step.(connector.Redirect); away {
+			q.Set("go", "1")
+		}
+	}
+	to := "./"
+	if len(q) > 0 {
+		to += "?" + q.Encode()
 	}
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
+}
+
+// Return answers a browser that an eID sends back. The one that holds the
+// session goes to its page; another one is told where it has landed.
+func (p *Pages) Return(w http.ResponseWriter, r *http.Request, env eid.Environment, e eid.EID) {
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodPost {
+		if err := p.cross.Check(r); err != nil {
+			p.problem(w, r, http.StatusForbidden, "foreign", "")
+			return
+		}
+	}
+	h := p.handle(r)
+	h.Token = "" // an eID's address carries none of ours
+	v, err := p.c.Broker.Returned(r.Context(), env, e, connector.Inbound{Method: r.Method, Query: r.URL.Query()}, h, p.browser(r, h, ""))
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		p.problem(w, r, http.StatusNotFound, "notfound", "")
+	case err != nil:
+		p.c.Log.ErrorContext(r.Context(), "return failed", "error", err)
+		p.problem(w, r, http.StatusInternalServerError, "problem", r.URL.RequestURI())
+	case v.Place == broker.AtLanding && r.Method == http.MethodPost:
+		w.Header().Set("Location", r.URL.RequestURI())
+		w.WriteHeader(http.StatusSeeOther)
+	case v.Place == broker.AtLanding:
+		if err := p.page(w, r, v); err != nil {
+			p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
+		}
+	default:
+		w.Header().Set("Location", v.Spec.Page)
+		w.WriteHeader(http.StatusSeeOther)
+	}
 }
 
 // code is the frame of this second.

@@ -51,6 +51,11 @@ func (o one) Extend(context.Context, string, broker.Handle) (*broker.View, error
 func (o one) Speak(context.Context, string, broker.Handle, string) (*broker.View, error) {
 	return o.show()
 }
+
+func (o one) Returned(context.Context, eid.Environment, eid.EID, connector.Inbound, broker.Handle, connector.Browser) (*broker.View, error) {
+	return o.show()
+}
+
 func (o one) Texts(context.Context, string) (*connector.Texts, error) {
 	return &connector.Texts{Visible: eid.Text("I buy one lamp.")}, nil
 }

@@ -34,10 +34,12 @@ type view struct {
 	Countries                                      []option
 	Methods                                        []option
 	Fields                                         []field
-	Error, Count, Code                             string
+	Error, Count, Code, Go                         string
+	Choose                                         []option // beside a code
+	Landing, Wrong                                 bool     // Wrong: a field is, and not the form as a whole
 	Status                                         []string
 	Document                                       template.HTML
-	QRImage, Launch, End                           template.URL
+	QRImage, Launch, End, Image                    template.URL
 	LaunchKey, Message, Origins, Mood, Mark        string
 	To, ToText, Returned                           string // where an end without a return of its own leads
 	AsText                                         bool
@@ -45,7 +47,8 @@ type view struct {
 
 type option struct {
 	Code, Name, Value, Label, Hint, Mark string
-	On, Default                          bool
+	On, Default, Unavailable             bool
+	Group                                string // heading that it begins
 }
 
 type field struct {
@@ -71,6 +74,8 @@ func kind(v *broker.View) string {
 		return "end"
 	case broker.AtElsewhere:
 		return "elsewhere"
+	case broker.AtLanding:
+		return "landing"
 	case broker.AtStep:
 	}
 	switch st := v.Step.(type) {
@@ -80,6 +85,8 @@ func kind(v *broker.View) string {
 			return "rest"
 		case st.QR != "":
 			return "qr"
+		case st.Image != "":
+			return "counter"
 		case st.Launch != "":
 			return "app"
 		}
@@ -97,6 +104,10 @@ func kind(v *broker.View) string {
 func (p *Pages) status(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	wait, ok := v.Step.(connector.Wait)
 	shown := r.URL.Query()
+	if _, away := v.Step.(connector.Redirect); away && v.Place == broker.AtStep && shown.Get("k") == "away" { // a frame waits for what it has opened
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		return nil
+	}
 	if !ok || v.Place != broker.AtStep || shown.Has("k") && shown.Get("k") != kind(v) || wait.Rests {
 		if v.Place == broker.AtEnd {
 			w.Header().Set("Eidgate-Ended", "1")
@@ -167,18 +178,22 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 		if err := p.form(r, v, d, say); err != nil {
 			return err
 		}
+	case "landing":
+		p.landing(v, d, say)
 	case "end", "elsewhere":
 		if done, err := p.end(w, r, v, d, say); done || err != nil {
 			return err
 		}
 	case "away":
-		d.Title, d.Lead, d.Launch = say("front.title"), say("needs."+string(v.Session.EID)), template.URL(v.Step.(connector.Redirect).URL) //nolint:gosec,errcheck // kind has looked, and it is the upstream's own
+		e := string(v.Session.EID)
+		d.Title, d.Lead, d.Go, d.Auto = say("away.title."+e), say("away.lead."+e), say("away.go."+e), r.URL.Query().Has("go") && !d.Framed
+		d.Launch = template.URL(v.Step.(connector.Redirect).URL) //nolint:gosec,errcheck // kind has looked, and it is the upstream's own
 	default:
 		if err := p.waiting(v, d, say); err != nil {
 			return err
 		}
 	}
-	if !v.Session.State.Ended() && v.CanLonger && v.Place != broker.AtElsewhere {
+	if !v.Session.State.Ended() && v.CanLonger {
 		d.Left = max(v.Session.Due.Sub(p.c.Now()).Milliseconds(), 1)
 		d.TimeLead = p.c.Words.Say(lang, "time.lead", "time", v.Session.Due.Format("15:04 UTC"))
 	}
@@ -238,7 +253,7 @@ var home = map[string]string{"sv": "se", "nb": "no", "da": "dk", "nl": "nl", "fi
 
 // form shows what a connector asks.
 func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) string) error {
-	d.Title, d.Lead, d.Action = say("front.title"), say("needs."+string(v.Session.EID)), "start"
+	d.Title, d.Lead, d.Action = say("front.title"), needs(v, say), "start"
 	ask := v.Front
 	if st, ok := v.Step.(connector.Ask); ok && v.Place == broker.AtStep {
 		ask, d.Action = &st, "submit"
@@ -252,8 +267,14 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 		d.Document = document(string(t.Visible), t.Format)
 		d.Count = p.c.Words.Say(d.Lang, "sign.count", "count", strconv.Itoa(utf8.RuneCountInString(string(t.Visible))))
 	}
+	if ask != nil && ask.Form.Name == "idin.bank" {
+		d.Title = say("idin.bank.title")
+	}
 	if d.View == "retry" {
 		d.Title, d.Lead = say("retry.title"), say(eid.Reasons[v.Failed].Text)
+		if f, ok := v.Step.(connector.Fail); ok && f.Text != "" {
+			d.Lead = f.Text
+		}
 	}
 	if ask == nil {
 		return nil
@@ -268,26 +289,80 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 			x.Hint, x.Described = say(f.Hint), f.Name+"-hint"
 		}
 		if f.Error != "" {
+			d.Wrong = true
 			x.Error, x.Described = say(f.Error), strings.TrimSpace(x.Described+" "+f.Name+"-error")
 		}
+		group := ""
 		for _, o := range f.Options {
-			label := o.Label
-			if !o.Plain {
+			label, mark := o.Label, ""
+			if o.Plain {
+				mark = initial(label)
+			} else {
 				label = say(o.Label)
 			}
-			x.Options = append(x.Options, option{Value: o.Value, Label: label, Default: o.Value == f.Default})
+			next := option{Value: o.Value, Label: label, Mark: mark, Default: o.Value == f.Default, Unavailable: o.Unavailable}
+			if o.Group != group {
+				group, next.Group = o.Group, o.Group
+			}
+			x.Options = append(x.Options, next)
 			d.HasChoice = true
+		}
+		if group != "" {
+			x.Kind = "list"
 		}
 		d.Fields = append(d.Fields, x)
 	}
 	return nil
 }
 
+// needs says what the party wants to know, and that it is all.
+func needs(v *broker.View, say func(string) string) string {
+	text := say("needs." + string(v.Session.EID))
+	if !strings.Contains(text, "{data}") {
+		return text
+	}
+	var all []string
+	for _, w := range v.Spec.Wanted {
+		if w != eid.WantID {
+			all = append(all, say("want."+w))
+		}
+	}
+	if len(all) == 0 {
+		all = []string{say("want." + eid.WantID)}
+	}
+	list := all[len(all)-1]
+	if n := len(all); n > 1 {
+		list = strings.NewReplacer("{a}", strings.Join(all[:n-1], ", "), "{b}", list).Replace(say("list.and"))
+	}
+	return strings.ReplaceAll(text, "{data}", list)
+}
+
+// initial is the first letter of a name, as a capital.
+func initial(s string) string {
+	r, _ := utf8.DecodeRuneInString(s)
+	return strings.ToUpper(string(r))
+}
+
+// landing is what a browser shows that has brought an answer for another one:
+// for whom it was, and whether it was theirs.
+func (p *Pages) landing(v *broker.View, d *view, say func(string) string) {
+	d.Mood, d.Mark = "good", "✓"
+	d.Title, d.Lead = say("landing.done.title"), say("landing.done")
+	wait, _ := v.Step.(connector.Wait)
+	switch {
+	case v.Session.State == broker.Failed:
+		d.Lead, d.Mood, d.Mark = say("landing.failed"), "bad", "!"
+	case wait.Asks:
+		d.Title, d.Lead, d.Landing, d.Mark = say("landing.asks.title"), say("landing.asks"), true, "?"
+	}
+}
+
 // waiting shows a page that polls.
 func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error {
 	wait, _ := v.Step.(connector.Wait)
 	d.Status, d.Refresh = p.news(wait, say), 5
-	d.Title, d.Lead = say(d.View+".title"), say("needs."+string(v.Session.EID))
+	e := string(v.Session.EID)
+	d.Title, d.Lead = say(d.View+".title"), needs(v, say)
 	if v.Session.Purpose == eid.Sign {
 		d.Lead = say("sign.waiting")
 	}
@@ -302,10 +377,18 @@ func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error 
 	case "app":
 		d.Launch = template.URL(wait.Launch) //nolint:gosec // put together by the connector
 		d.LaunchKey = fingerprint(wait.Token)
+	case "counter":
+		d.Lead, d.Image = say("idin.qr.how"), template.URL(wait.Image) //nolint:gosec // a picture that the connector has looked at
 	case "rest":
 		d.Lead, d.Refresh = say(wait.Hint), 0
 	case "wait":
-		d.Lead = say("wait.lead")
+		if v.Session.EID == eid.IDINAge {
+			e = string(eid.IDIN)
+		}
+		d.Title, d.Lead = say("wait.title."+e), say("wait.lead."+e)
+	}
+	for _, o := range wait.Choose {
+		d.Choose = append(d.Choose, option{Value: o.Value, Label: say(o.Label)})
 	}
 	return nil
 }

@@ -1,0 +1,166 @@
+package hosted_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"eidgate/broker"
+	"eidgate/connector"
+	"eidgate/eid"
+	"eidgate/web/hosted"
+)
+
+// dutch is a session that chooses a bank.
+func dutch(e eid.EID) *broker.View {
+	v := view()
+	v.Session.EID, v.Spec.Page = e, "/v2/Hosted/"+v.Session.ID+"/idin/"
+	v.Spec.Wanted = []string{eid.WantID, eid.WantName, eid.WantBirth, eid.WantGender}
+	v.Info.Anywhere = true
+	v.Front = &connector.Ask{Form: connector.Form{Name: "idin.bank", Fields: []connector.Field{{Name: "issuer", Kind: connector.Choice, Options: []connector.Option{
+		{Value: "BANKNL2Y", Label: "Bank <Een>", Plain: true, Group: "Nederland"},
+		{Value: "CURRNL2A", Label: "Currence", Plain: true, Group: "Nederland", Unavailable: true},
+		{Value: "BANKDEFF", Label: "Bank Drei", Plain: true, Group: "Duitsland"}}}}}}
+	return v
+}
+
+// shown is what a browser gets from a page.
+func shown(t *testing.T, p *hosted.Pages, target string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	p.Serve(w, httptest.NewRequest(http.MethodGet, "https://eid.example"+target, nil), "03bd36e7-a94d-4db5-9474-dd9bf258412a", "")
+	return w.Code, w.Body.String()
+}
+
+func holds(t *testing.T, body string, all ...string) {
+	t.Helper()
+	for _, want := range all {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not say %q:\n%s", want, body)
+		}
+	}
+}
+
+func TestBankList(t *testing.T) {
+	t.Parallel()
+	_, body := shown(t, pages(t, dutch(eid.IDIN), true, hosted.Return{}), "/")
+	holds(t, body, "<h1>Choose your bank</h1>", "your name, your date of birth and your gender. Nothing else.",
+		`name="issuer" value="BANKNL2Y"`, "Bank &lt;Een&gt;", `aria-describedby="down-CURRNL2A"`, `id="down-CURRNL2A"`,
+		`<h2 lang="nl">Nederland</h2>`, `<h2 lang="nl">Duitsland</h2>`, "My bank is not in the list")
+	if strings.Count(body, "<h2 lang=") != 2 || strings.Contains(body, "data-auto") || strings.Contains(body, "data-default") {
+		t.Errorf("headings, or something is chosen for the person:\n%s", body)
+	}
+	_, body = shown(t, pages(t, dutch(eid.IDINAge), true, hosted.Return{}), "/")
+	holds(t, body, "whether you are 18 or older. Nothing else.")
+}
+
+// What the bank wants the person to read stands on the page as text.
+func TestBankThatFailed(t *testing.T) {
+	t.Parallel()
+	v := dutch(eid.IDIN)
+	v.Place, v.Failed, v.Step = broker.AtRetry, eid.Unavailable, connector.Fail{Reason: eid.Unavailable, Code: "SO1100", Text: "Bank <b>weg</b>", Retry: true}
+	v.Front.Form.Error = "idin.down"
+	_, body := shown(t, pages(t, v, true, hosted.Return{}), "/")
+	holds(t, body, "Bank &lt;b&gt;weg&lt;/b&gt;", "The bank cannot be reached right now.", `role="alert"`)
+}
+
+func TestAwayToTheBank(t *testing.T) {
+	t.Parallel()
+	v := dutch(eid.IDIN)
+	v.Place, v.Step = broker.AtStep, connector.Redirect{URL: "https://bank.example/in?a=1&b=2"}
+	p := pages(t, v, true, hosted.Return{})
+	_, body := shown(t, p, "/?go=1")
+	holds(t, body, `http-equiv="refresh" content="0;url=https://bank.example/in?a=1&amp;b=2"`, `href="https://bank.example/in?a=1&amp;b=2"`)
+	_, body = shown(t, p, "/") // the person has come back with the browser's button
+	if strings.Contains(body, "http-equiv") {
+		t.Error("a page that is looked at again leaves by itself")
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "https://eid.example/start", strings.NewReader("issuer=BANKNL2Y"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.AddCookie(&http.Cookie{Name: "__Host-eidgate_b", Value: strings.Repeat("a", 32)})
+	p.Serve(w, r, v.Session.ID, "start")
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "./?go=1" {
+		t.Errorf("after the choice: %d to %q", w.Code, w.Header().Get("Location"))
+	}
+}
+
+func TestCounter(t *testing.T) {
+	t.Parallel()
+	v := dutch(eid.IDIN)
+	v.Place, v.Step = broker.AtStep, connector.Wait{Hint: "idin.qr.wait", Image: "data:image/png;base64,iVBORw0KGgo=",
+		Choose: []connector.Option{{Value: "banks", Label: "idin.qr.banks"}}}
+	_, body := shown(t, pages(t, v, true, hosted.Return{}), "/")
+	holds(t, body, "Scan the code for Shop", "not with your banking app", "open the link yourself", "Only scan codes that you trust",
+		`src="data:image/png;base64,iVBORw0KGgo="`, `name="choose" value="banks"`, `data-poll="status?k=counter"`)
+}
+
+// The browser that brings the bank's answer for another one sees for whom it
+// was, is asked where that is open, and never gets to the party.
+func TestLanding(t *testing.T) {
+	t.Parallel()
+	for _, v := range []struct {
+		name   string
+		state  broker.State
+		step   connector.Step
+		says   string
+		asked  bool
+		method string
+	}{
+		{"asked", broker.Confirmed, connector.Wait{Hint: "idin.asks", Asks: true}, "Did you start this at Shop?", true, http.MethodGet},
+		{"open", broker.Started, connector.Wait{Hint: "idin.open"}, "Go back to where you began", false, http.MethodGet},
+		{"done", broker.Finished, connector.Done{}, "Go back to where you began", false, http.MethodGet},
+		{"failed", broker.Failed, nil, "This did not succeed", false, http.MethodGet},
+		{"says yes", broker.Confirmed, nil, "", false, http.MethodPost},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			one := dutch(eid.IDIN)
+			one.Place, one.Session.State, one.Step = broker.AtLanding, v.state, v.step
+			p := pages(t, one, true, hosted.Return{URL: "https://shop.example/done"})
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(v.method, "https://eid.example/callback/test/idin?trxid=1234000000000042&ec=abc", nil)
+			p.Return(w, r, eid.Test, eid.IDIN)
+			if v.method == http.MethodPost {
+				if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/callback/test/idin?trxid=1234000000000042&ec=abc" {
+					t.Errorf("%d to %q", w.Code, w.Header().Get("Location"))
+				}
+				return
+			}
+			holds(t, w.Body.String(), v.says)
+			if asked := strings.Contains(w.Body.String(), `name="mine"`); asked != v.asked {
+				t.Errorf("asked: %v", asked)
+			}
+			if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "shop.example/done") {
+				t.Errorf("%d, or a way to the party: %s", w.Code, w.Body)
+			}
+		})
+	}
+}
+
+// The one that holds the session goes to its page; nobody's return is told
+// nothing; another site cannot say yes.
+func TestReturn(t *testing.T) {
+	t.Parallel()
+	v := dutch(eid.IDIN)
+	v.Place, v.Bound = broker.AtEnd, true
+	p := pages(t, v, true, hosted.Return{})
+	w := httptest.NewRecorder()
+	p.Return(w, httptest.NewRequest(http.MethodGet, "https://eid.example/callback/test/idin?trxid=1&ec=2", nil), eid.Test, eid.IDIN)
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != v.Spec.Page {
+		t.Errorf("%d to %q", w.Code, w.Header().Get("Location"))
+	}
+	w = httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "https://eid.example/callback/test/idin?trxid=1&ec=2", nil)
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	p.Return(w, r, eid.Test, eid.IDIN)
+	if w.Code != http.StatusForbidden {
+		t.Errorf("another site's yes: %d", w.Code)
+	}
+	w = httptest.NewRecorder()
+	pages(t, nil, true, hosted.Return{}).Return(w, httptest.NewRequest(http.MethodGet, "https://eid.example/callback/test/idin?trxid=1&ec=2", nil), eid.Test, eid.IDIN)
+	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "out of order") {
+		t.Errorf("a broker that is out of order: %d %s", w.Code, w.Body)
+	}
+}
