@@ -10,7 +10,6 @@ import (
 
 	"eidgate/broker"
 	"eidgate/connector"
-	cbankidse "eidgate/connector/bankidse"
 	"eidgate/eid"
 	"eidgate/relying"
 )
@@ -82,8 +81,8 @@ func (c *core) find(ctx context.Context, s *broker.Session, e eid.EID, begun str
 	return found.now, nil
 }
 
-// keyed turns settings of BankID into what the connector reads.
-func keyed(s cbankidse.Settings) (connector.Settings, error) {
+// keyed turns settings into what their connector reads.
+func keyed(s any) (connector.Settings, error) {
 	raw, err := json.Marshal(s)
 	if err != nil {
 		return connector.Settings{}, err

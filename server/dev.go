@@ -20,6 +20,8 @@ import (
 
 	"eidgate/broker"
 	cbankidse "eidgate/connector/bankidse"
+	cidin "eidgate/connector/idin"
+	cidinage "eidgate/connector/idinage"
 	"eidgate/eid"
 	demorp "eidgate/examples/demo-rp"
 	"eidgate/internal/safehttp"
@@ -27,6 +29,7 @@ import (
 	"eidgate/sandbox"
 	sbankidse "eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
+	sidin "eidgate/sandbox/idin"
 	"eidgate/store"
 )
 
@@ -60,6 +63,8 @@ type simulators struct {
 	recorder  *sandbox.Recorder
 	faults    *sandbox.Faults
 	bankidse  *sbankidse.Simulator
+	idin      *sidin.Simulator
+	issuers   string // address of the listener of the simulators without TLS
 }
 
 func newSimulators(frozen bool, auto string, seed int64) *simulators {
@@ -70,6 +75,8 @@ func newSimulators(frozen bool, auto string, seed int64) *simulators {
 	}
 	s.decisions = sandbox.NewDecisions(s.people, last)
 	s.bankidse = sbankidse.New(sbankidse.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults})
+	s.idin = sidin.New(sidin.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers },
+		HTTP: &http.Client{Timeout: 10 * time.Second, Transport: s.recorder.Transport("idin", s.clock.Now, http.DefaultTransport)}})
 	return s
 }
 
@@ -82,6 +89,26 @@ func (s *simulators) agreement(name, base, launch string) (cbankidse.Settings, e
 	certPEM, keyPEM, err := sbankidse.PEM(cert)
 	return cbankidse.Settings{Base: base + "/rp/v6.0", Certificate: certPEM, Key: keyPEM, TLSRoots: s.bankidse.TLSRoot(),
 		SignatureRoots: s.bankidse.SignatureRoot(), Launch: launch}, err
+}
+
+// contract is a merchant of iDIN with everything that reaches the simulator;
+// codes of a point of service lead back to public.
+func (s *simulators) contract(name, public string) (cidin.Settings, cidin.QR, error) {
+	c, err := s.idin.Merchant(name)
+	if err == nil {
+		err = s.idin.SetTransactionAPI(c.MerchantID, public+"/callback/test/idin/qr")
+	}
+	return cidin.Settings{MerchantID: c.MerchantID, SubID: c.SubID, LegalID: c.LegalID, Directory: c.DirectoryURL, Transaction: c.TransactionURL,
+			Status: c.StatusURL, Certificate: c.SigningCertificate, Key: c.SigningKey, Decryption: []string{c.DecryptionKey},
+			Routing: c.RoutingCertificate + c.AlternateRoutingCert, AllowHTTP: true},
+		cidin.QR{Backend: c.QRGenerateURL, Token: c.QRMerchantToken, Secret: c.QRSigningKey}, err
+}
+
+// issuersHandler is what the simulators without TLS answer.
+func (s *simulators) issuersHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/idin/", s.recorder.Wrap("idin", s.clock.Now, s.idin.Handler()))
+	return mux
 }
 
 // Dev runs the sandbox with everything until ctx ends.
@@ -98,6 +125,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 		docs: strings.TrimPrefix(at.urls["public"], "http://") + "/docs"}
 	defer term.close()
 	box := &mailbox{}
+	sims.issuers = at.urls["issuers"]
 	p, data, err := devParts(&o, at.urls, sims)
 	if err != nil {
 		return err
@@ -125,7 +153,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	shop := &demorp.Shop{Broker: at.urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: at.urls["demo"], Phone: at.urls["control"] + "/phone"}
 	g, ctx := errgroup.WithContext(ctx)
 	for name, s := range map[string]*http.Server{"public": httpServer(c.handler, log), "demo": httpServer(shop.Handler(), log), "control": httpServer(ctl, log),
-		"ops": httpServer(c.health.handler(), log), "issuers_tls": issuer} {
+		"issuers": httpServer(newNames(at.urls["public"], true, o.KnownAs...).only(sims.issuersHandler()), log), "ops": httpServer(c.health.handler(), log), "issuers_tls": issuer} {
 		g.Go(func() error { return serve(ctx, at.listeners[name], s, 2*time.Second, log) })
 	}
 	g.Go(func() error { return c.run(ctx) })
@@ -170,7 +198,7 @@ func devListen(ctx context.Context, o *DevOptions) (*place, error) {
 	for _, l := range []struct {
 		name, scheme string
 		offset       int
-	}{{"public", "http", 0}, {"control", "http", 3}, {"demo", "http", 4}, {"issuers_tls", "https", 5}, {"ops", "http", 9}} {
+	}{{"public", "http", 0}, {"issuers", "http", 2}, {"control", "http", 3}, {"demo", "http", 4}, {"issuers_tls", "https", 5}, {"ops", "http", 9}} {
 		at, err := out.ports.listen(l.offset)
 		if err != nil {
 			out.ports.close()
@@ -209,8 +237,11 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 	}
 	p = parts{public: urls["public"], migrate: true, agreements: agreements{}, now: sims.clock.Now, jumped: sims.clock.Jumped,
 		sandbox: true, also: o.KnownAs, phone: urls["control"] + "/phone", version: o.Version}
-	if len(o.EIDs) == 0 || slices.Contains(o.EIDs, eid.BankIDSE) {
+	if o.plays(eid.BankIDSE) {
 		p.agreements[holder{env: eid.Test, eid: eid.BankIDSE}] = agreement{now: set}
+	}
+	if err := devDutch(o, urls, sims, p.agreements); err != nil {
+		return p, "", err
 	}
 	policy := safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true}
 	if o.LAN { // the demo shop is there
@@ -219,6 +250,39 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 	p.policy = func(eid.Environment) safehttp.Policy { return policy }
 	p.storeURL, data, p.master, err = devStore(o)
 	return p, data, err
+}
+
+func (o *DevOptions) plays(e eid.EID) bool { return len(o.EIDs) == 0 || slices.Contains(o.EIDs, e) }
+
+// The configurations of the sandbox's account besides the usual one.
+const counterConfig = "counter" // a point of service: iDIN with a code on the screen
+
+// devDutch makes the contracts that Dutch logins run under.
+func devDutch(o *DevOptions, urls map[string]string, sims *simulators, all agreements) error {
+	if !o.plays(eid.IDIN) && !o.plays(eid.IDINAge) {
+		return nil
+	}
+	shop, qr, err := sims.contract("Demo shop", urls["public"])
+	if err != nil {
+		return err
+	}
+	counter := shop
+	counter.QR = &qr
+	for h, set := range map[holder]any{
+		{env: eid.Test, eid: eid.IDIN}: shop,
+		{env: eid.Test, eid: eid.IDIN, account: sandboxAccount, config: counterConfig}: counter,
+		{env: eid.Test, eid: eid.IDINAge}:                                              cidinage.Settings{IDIN: &shop},
+	} {
+		if !o.plays(h.eid) {
+			continue
+		}
+		keyed, err := keyed(set)
+		if err != nil {
+			return err
+		}
+		all[h] = agreement{now: keyed}
+	}
+	return nil
 }
 
 // eidNames lists what the sandbox plays, as people say it.
@@ -269,7 +333,8 @@ func devStore(o *DevOptions) (storeURL, text string, master []byte, err error) {
 }
 
 func devAccount(ctx context.Context, c *core) error {
-	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecret: sandboxSecret}
+	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecret: sandboxSecret,
+		Configs: []relying.Config{{}, {ID: counterConfig}}}
 	if err := c.store.PutAccount(ctx, a); err != nil {
 		return err
 	}
