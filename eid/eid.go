@@ -84,6 +84,7 @@ type Identity struct {
 	EID      EID       `json:"eid"`
 	At       time.Time `json:"at"`                // when the eID confirmed
 	Request  string    `json:"request,omitempty"` // the upstream's name for the transaction
+	Issuer   string    `json:"issuer,omitempty"`  // which of the eID's issuers vouched: a bank's BIC
 	Subject  string    `json:"subject"`           // the upstream's persistent name for the person; input of `sub`, never shown as is
 	Country  string    `json:"country,omitempty"` // ISO 3166-1 alpha-2
 	Number   Number    `json:"number,omitempty"`  // verified by the eID or a match service

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +130,7 @@ func (w *world) spec(id string) broker.Spec {
 }
 
 // TestConformance is what clients of the API rely on, as far as it concerns
-// Swedish BankID. docs/apis/zignsec.md has the list.
+// Swedish BankID and iDIN. docs/apis/zignsec.md has the list.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]func(*testing.T, *world){
@@ -140,7 +142,7 @@ func TestConformance(t *testing.T) {
 		"06_GET_with_a_content_type":           conform06,
 		"07_pending":                           conform07,
 		"08_strict_readers":                    conform08,
-		"09_request_id_is_a_string":            conform09,
+		"09_request_id_is_a_number_for_age":    conform09,
 		"10_target_with_query_and_fragment":    conform10,
 		"11_cancel":                            conform11,
 		"12_invalid_addresses":                 conform12,
@@ -298,6 +300,47 @@ func conform09(t *testing.T, w *world) {
 	if at, _ := who["IdentificationDate"].(string); !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z$`).MatchString(at) {
 		t.Errorf("IdentificationDate = %s", at)
 	}
+	if id, ok := w.dutch("idin", "person", "femke").Identity["IdProviderRequestId"].(string); !ok || id != "0030000000000001" {
+		t.Errorf("IdProviderRequestId of iDIN is not its transaction, as text: %v", id)
+	}
+	age := w.dutch("idin_age", "status", "17")
+	var client struct {
+		Identity struct {
+			IDProviderRequestID int `json:"IdProviderRequestId"`
+			AgeApproved         *bool
+		} `json:"identity"`
+		Node struct {
+			AgeCheckID, Status int
+			StatusText         string
+		} `json:"IdinAgeChecked"`
+	}
+	if err := json.Unmarshal(age.raw, &client); err != nil {
+		t.Fatal(err)
+	}
+	if n := client.Node; n.AgeCheckID != 1255120 || n.AgeCheckID != client.Identity.IDProviderRequestID || n.Status != 17 || n.StatusText != "NotApproved" ||
+		client.Identity.AgeApproved == nil || *client.Identity.AgeApproved {
+		t.Errorf("age check = %s", age.raw)
+	}
+	if got := slices.Sorted(maps.Keys(age.Identity)); !slices.Equal(got, []string{"AgeApproved", "CountryCode", "IdProviderName", "IdProviderRequestId", "IdentificationDate"}) {
+		t.Errorf("an age check tells %v", got)
+	}
+}
+
+// dutch lets the bank say something in a session of its own, and reads it.
+func (w *world) dutch(selector, key, value string) *answered {
+	w.t.Helper()
+	const winkelKey = "88888888-8888-4888-8888-888888888888"
+	a := w.call("POST", "/v2/eid/"+selector, winkelKey, "")
+	w.person(a, "start")
+	refs, err := w.broker.Refs(w.t.Context(), a.ID)
+	if err != nil || len(refs) == 0 {
+		w.t.Fatalf("orders of %s: %v, %v", a.ID, refs, err)
+	}
+	e := map[string]eid.EID{"idin": eid.IDIN, "idin_age": eid.IDINAge}[selector]
+	if _, err := w.broker.Called(w.t.Context(), eid.Test, e, connector.Inbound{Query: url.Values{"ref": {string(refs[0])}, key: {value}}}); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.call("GET", "/v2/eid/"+a.ID, winkelKey, "")
 }
 
 func conform10(t *testing.T, w *world) {

@@ -95,6 +95,7 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 	if err != nil {
 		return nil, nil, err
 	}
+	names := strings.Join(p.prune(ms), ", ")
 	n, err := a.session(p, c, ms, headless)
 	if err != nil {
 		return nil, nil, err
@@ -102,7 +103,7 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 	if err := a.takePerson(c, n.Spec.Pinned); err != nil {
 		return nil, nil, err
 	}
-	if names := strings.Join(p.ignored(), ", "); names != "" {
+	if names != "" {
 		n.Notes = []string{"parameters without a meaning here: " + names}
 		if c.Key.Environment == eid.Test {
 			w.Header().Set("X-Eidgate-Warning", "ignored parameters: "+names)
@@ -140,6 +141,12 @@ func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.N
 		}
 	}
 	if n.Texts, err = texts(p, ms[0].purpose); err != nil {
+		return nil, err
+	}
+	if n.Spec.Wanted, err = wanted(p, ms); err != nil {
+		return nil, err
+	}
+	if n.Spec.Params, err = banks(p); err != nil {
 		return nil, err
 	}
 	fixed := map[string]string{}
@@ -288,9 +295,16 @@ func address(s string) bool {
 }
 
 // number checks a personal number by shape and date, never by checksum. It may
-// be written with blanks, hyphens and full stops anywhere.
+// be written with blanks, hyphens and full stops anywhere. An eID without
+// numbers cannot hold anybody to one, and a party that believes it does must
+// know.
 func (a *API) number(text string, m method) (eid.Number, error) {
-	if text == "" || m.number == "" {
+	switch {
+	case text == "":
+		return "", nil
+	case m.eid == eid.IDIN || m.eid == eid.IDINAge:
+		return "", bad("INVALID_PERSONALNUMBER", "iDIN tells no personal number, so a session cannot be held to one. Leave personalnumber out.")
+	case m.number == "":
 		return "", nil
 	}
 	info, err := natid.Parse(m.number, without(text, unicode.IsSpace), a.c.Now())

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"eidgate/eid"
 )
 
 // maxBody is what a request may hold: the longest hidden text to sign is
@@ -167,17 +169,30 @@ func (p params) yes(name string) bool {
 
 // known are the parameters that have a meaning here; names below one that ends
 // in a full stop too.
-var known = []string{"configid", "custom", "enduserinfo", "enduserip", "environment", "language", "layout", "lookuppersonaddress",
-	"orderref", "personalnumber", "relaystate", "requirement.", "target", "targeterror", "usernonvisibledata", "uservisibledata",
-	"webhook", "webhookemail"}
+var known = []string{"configid", "custom", "enduserinfo", "enduserip", "environment", "language", "layout",
+	"orderref", "personalnumber", "relaystate", "requirement.", "target", "targeterror", "webhook", "webhookemail"}
 
-// ignored names what has no meaning, for the session's timeline (§2.2). What
-// does not look like a name may be somebody's data, and is not told.
-func (p params) ignored() []string {
+// particular are those that mean something to some eIDs alone.
+var particular = map[string][]eid.EID{
+	"attributes":          {eid.IDIN},
+	"idinidp":             {eid.IDIN, eid.IDINAge},
+	"lookuppersonaddress": {eid.BankIDSE},
+	"usernonvisibledata":  {eid.BankIDSE},
+	"uservisibledata":     {eid.BankIDSE},
+}
+
+// prune takes out what has no meaning for these methods, and names it for the
+// session's timeline (§2.2). What does not look like a name may be somebody's
+// data, and is not told.
+func (p params) prune(ms []method) []string {
 	var out []string
 	for k := range p {
-		if len(k) <= 40 && strings.Trim(k, "abcdefghijklmnopqrstuvwxyz.") == "" &&
-			!slices.ContainsFunc(known, func(n string) bool { return n == k || strings.HasSuffix(n, ".") && strings.HasPrefix(k, n) }) {
+		if slices.ContainsFunc(known, func(n string) bool { return n == k || strings.HasSuffix(n, ".") && strings.HasPrefix(k, n) }) ||
+			slices.ContainsFunc(ms, func(m method) bool { return slices.Contains(particular[k], m.eid) }) {
+			continue
+		}
+		delete(p, k)
+		if len(k) <= 40 && strings.Trim(k, "abcdefghijklmnopqrstuvwxyz.") == "" {
 			out = append(out, k)
 		}
 	}

@@ -3,6 +3,7 @@ package zignsec
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"eidgate/broker"
@@ -108,14 +109,22 @@ var failures = map[eid.Reason]wireError{
 	eid.Internal:           {"INTERNAL_ERROR", "An error of this server."},
 }
 
+// general are the codes that a failed login of any eID may have. The others
+// name what BankID alone does, and are INVALID_REQUEST for other eIDs.
+var general = []string{"USER_CANCEL", "EXPIRED_TRANSACTION", "RETRY", "INTERNAL_ERROR", "INVALID_PERSONALNUMBER", "INVALID_REQUEST"}
+
 // failure says why a session has failed. An upstream's own word is told where
 // it has a code of this API, and where it is all there is to know of a refusal.
 func failure(s *broker.Session) wireError {
 	f := failures[s.Reason]
+	told := s.Reason == eid.Declined || s.Reason == eid.DocumentFailed
+	if s.EID != eid.BankIDSE && !slices.Contains(general, f.Code) {
+		f.Code, told = "INVALID_REQUEST", true
+	}
 	switch {
-	case s.Reason == eid.Unavailable && s.Code == "internalError":
+	case s.EID == eid.BankIDSE && s.Reason == eid.Unavailable && s.Code == "internalError":
 		return wireError{"INTERNAL_ERROR", "The eID had an error of its own."}
-	case s.Code != "" && (s.Reason == eid.Declined || s.Reason == eid.DocumentFailed):
+	case s.Code != "" && told:
 		f.Description += " Its own word: " + s.Code + "."
 	}
 	return f

@@ -31,12 +31,12 @@ var guide = map[string]struct{ status, cause, fix string }{
 	"INVALID_REQUEST": {"400, 404, 405, 413, 429", "The request cannot be understood or cannot be done, or a login ended in a way that has no code of its own. `description` says which.",
 		"Read `description`: it names the parameter and what it may be. Answer 405 and 404 name the address to use; after 413 send less; after 429 wait as long as `Retry-After` says, and ask for each session no more than every two seconds, or use a webhook."},
 	"MISSING_CONFIG": {"400, 403", "The method, the country or the `configid` is known, but this account has no agreement for it, or (403) may not use its eID.",
-		"Use a method that the account has (`sbid`, `sbid-another`, `sbid-sign`, `se`), leave `configid` out, or ask the operator to configure the eID."},
+		"Use a method that the account has (`sbid`, `sbid-another`, `sbid-sign`, `idin`, `idin_age`, or a country such as `se`), leave `configid` out, or ask the operator to configure the eID."},
 	"INVALID_COUNTRYCODE":    {"", "The two letters after `/v2/eid/` are no country.", "Use a code of ISO 3166-1, such as `se`."},
 	"INVALID_TARGET":         {"", "`target` is no address that a browser may be sent to: it is not absolute, not http or https, has a user name in it, or its host is not on the account's list.", "Send an absolute address and encode it in a form. For live keys it is https, and the operator has put its host on the list (`hosts`)."},
 	"INVALID_TARGETERROR":    {"", "The same for `targetError`.", "As for `target`; leave it out, and failures lead to `target` as well."},
 	"INVALID_WEBHOOK":        {"", "The webhook's address cannot be used: not absolute, not https for live keys, with a fragment, or inside a network that this server must not call.", "Send an address that this server can reach from where it runs. In the sandbox addresses of this machine are fine."},
-	"INVALID_PERSONALNUMBER": {"", "The number is missing where one must be given (a signature names who signs), has a shape or a date that cannot be, or another person than the one of the number was identified.", "Send twelve digits, `YYYYMMDDNNNN`; a hyphen does no harm. A wrong check digit is no reason to refuse. After a login: the wrong person has acted; let the right one start."},
+	"INVALID_PERSONALNUMBER": {"", "The number is missing where one must be given (a signature names who signs), has a shape or a date that cannot be, or another person than the one of the number was identified. Or a number came with a method whose eID tells none (iDIN): nobody could be held to it.", "Send twelve digits, `YYYYMMDDNNNN`; a hyphen does no harm. With `idin`, `idin_age` and `nl` send none. A wrong check digit is no reason to refuse. After a login: the wrong person has acted; let the right one start."},
 	"INVALID_PARAMETERS":     {"", "The eID does not take what the request asks for, or a headless call lacks its `orderRef`.", "Change the request; `description` says what."},
 	"Internal Exception":     {"500", "An error of this server.", "Try again later. The operator finds the log line by the answer's `X-Trace-Id`."},
 	"INTERNAL_ERROR":         {"500, 502", "An error of this server or of the eID while a login ran. Nobody was identified.", "Let the person start again. If it lasts, give the operator the session's id."},
@@ -54,7 +54,7 @@ var guide = map[string]struct{ status, cause, fix string }{
 }
 
 // words in capitals of this API that are no error codes.
-var states = []string{"PENDING", "FINISHED", "ERROR", "OUTSTANDING_TRANSACTION", "NO_CLIENT", "STARTED", "USER_SIGN", "COMPLETE"}
+var states = []string{"PENDING", "FINISHED", "ERROR", "OUTSTANDING_TRANSACTION", "NO_CLIENT", "STARTED", "USER_SIGN", "COMPLETE", "TRANS"}
 
 var codeForm = regexp.MustCompile(`^[A-Z][A-Z]+(_[A-Z]+)*$`)
 

@@ -19,7 +19,9 @@ type method struct {
 }
 
 // methods are all selectors that have a meaning. One whose eID has no
-// connector here, or none for the account, answers MISSING_CONFIG.
+// connector here, or none for the account, answers MISSING_CONFIG. A country's
+// are those that identify: idin_age has a result of its own, and is asked for
+// by its name.
 var methods = []method{
 	{"sbid-another", eid.BankIDSE, "other", eid.Identify, "se", "SE"},
 	{"sbid", eid.BankIDSE, "same", eid.Identify, "", "SE"},
@@ -63,7 +65,7 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 		return nil, bad("MISSING_CONFIG", "Bank login is not served here. Use an eID.")
 	}
 	if len(s) != 2 {
-		return nil, bad("INVALID_REQUEST", "Unknown method. Known: sbid, sbid-another, sbid-sign, or a country such as se.")
+		return nil, bad("INVALID_REQUEST", "Unknown method. Known: sbid, sbid-another, sbid-sign, idin, idin_age, or a country such as se.")
 	}
 	if !strings.Contains(countries, " "+s+" ") {
 		return nil, bad("INVALID_COUNTRYCODE", "There is no country of that code. Send two letters of ISO 3166-1, such as se.")

@@ -9,6 +9,7 @@ import (
 	_ "time/tzdata" // Europe/Stockholm, wherever the program runs
 
 	"eidgate/broker"
+	"eidgate/connector"
 	"eidgate/eid"
 )
 
@@ -16,8 +17,10 @@ import (
 type envelope struct {
 	ID       string      `json:"id"`
 	Errors   []wireError `json:"errors"`
-	Identity *identity   `json:"identity,omitempty"`
+	Identity any         `json:"identity,omitempty"` // *identity or *ageIdentity
 	BankIDSE *bankIDSE   `json:"BankIDSE,omitempty"`
+	Age      *ageChecked `json:"IdinAgeChecked,omitempty"`
+	IDIN     *idinNode   `json:"IDIN,omitempty"`
 	Lookup   string      `json:"LookupPersonAddressStatus,omitempty"`
 	Method   string      `json:"method,omitempty"`
 	Custom   string      `json:"custom,omitempty"`
@@ -33,20 +36,23 @@ type resultNode struct {
 }
 
 // identity has the fields of §8.2. Unset strings are "", unset numbers are
-// absent.
+// absent; so are fields of other eIDs.
 type identity struct {
-	CountryCode         string `json:"CountryCode"`
-	FirstName           string `json:"FirstName"`
-	LastName            string `json:"LastName"`
-	FullName            string `json:"FullName"`
-	PersonalNumber      string `json:"PersonalNumber"`
-	DateOfBirth         string `json:"DateOfBirth"`
-	Age                 *int   `json:"Age,omitempty"`
-	IDProviderName      string `json:"IdProviderName"`
-	IdentificationDate  string `json:"IdentificationDate"`
-	IDProviderRequestID string `json:"IdProviderRequestId"`
-	IDProviderPersonID  string `json:"IdProviderPersonId"`
-	CustomerPersonID    string `json:"CustomerPersonId"`
+	CountryCode         string  `json:"CountryCode"`
+	FirstName           string  `json:"FirstName"`
+	LastName            string  `json:"LastName"`
+	FullName            string  `json:"FullName"`
+	PersonalNumber      string  `json:"PersonalNumber"`
+	DateOfBirth         string  `json:"DateOfBirth"`
+	Age                 *int    `json:"Age,omitempty"`
+	Gender              *string `json:"Gender,omitempty"` // "male", "female" or ""
+	PhoneNumber         string  `json:"PhoneNumber,omitempty"`
+	Email               string  `json:"Email,omitempty"`
+	IDProviderName      string  `json:"IdProviderName"`
+	IdentificationDate  string  `json:"IdentificationDate"`
+	IDProviderRequestID string  `json:"IdProviderRequestId"`
+	IDProviderPersonID  string  `json:"IdProviderPersonId"`
+	CustomerPersonID    string  `json:"CustomerPersonId"`
 }
 
 type bankIDSE struct {
@@ -84,7 +90,13 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, c caller, id string
 	if err != nil {
 		return err
 	}
-	body, err := render(s, spec, who, evidence)
+	var refs []connector.Ref
+	if s.State == broker.Failed && s.EID == eid.IDINAge {
+		if refs, err = a.c.Broker.Refs(r.Context(), s.ID); err != nil {
+			return err
+		}
+	}
+	body, err := render(s, spec, who, evidence, refs)
 	if err != nil {
 		return err
 	}
@@ -93,8 +105,9 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, c caller, id string
 	return nil
 }
 
-// render is the body that a read answers and a notification carries. Pure.
-func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []eid.Evidence) ([]byte, error) {
+// render is the body that a read answers and a notification carries. refs are
+// the upstream's names for a session that has failed. Pure.
+func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []eid.Evidence, refs []connector.Ref) ([]byte, error) {
 	var pay payload
 	if err := json.Unmarshal(spec.Payload, &pay); err != nil {
 		return nil, err
@@ -106,7 +119,7 @@ func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []
 		state = "FINISHED"
 		e.Binding = s.Level
 		if who != nil {
-			e.Identity = fill(who, pay.LocalDate)
+			e.fill(who, pay.LocalDate)
 		}
 		e.BankIDSE = node(evidence)
 		if pay.Lookup {
@@ -115,6 +128,9 @@ func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []
 	case broker.Failed:
 		state = "ERROR"
 		e.Errors = []wireError{failure(s)}
+		if s.EID == eid.IDINAge {
+			e.Age = failedAge(s, refs)
+		}
 	default: // it goes on
 	}
 	if pay.EchoCustom {
@@ -130,14 +146,24 @@ func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []
 // dateForm has seven digits of a second, as the API has it (§8.2).
 const dateForm = "2006-01-02T15:04:05.0000000Z07:00"
 
-func fill(who *eid.Identity, local bool) *identity {
+// fill says who was identified, with the node of the eID.
+func (e *envelope) fill(who *eid.Identity, local bool) {
 	at := who.At.UTC()
 	if local {
 		at = at.In(stockholm())
 	}
-	return &identity{CountryCode: who.Country, FirstName: who.Given, LastName: who.Family, FullName: who.Name,
+	if who.EID == eid.IDINAge {
+		e.Identity, e.Age = fillAge(who, at.Format(dateForm))
+		return
+	}
+	i := &identity{CountryCode: who.Country, FirstName: who.Given, LastName: who.Family, FullName: who.Name,
 		PersonalNumber: string(who.Number), DateOfBirth: who.Birth, Age: who.Age, IDProviderName: providers[who.EID],
 		IdentificationDate: at.Format(dateForm), IDProviderRequestID: who.Request}
+	e.Identity = i
+	if who.EID == eid.IDIN {
+		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, lasting(who.Subject)
+		e.IDIN = newIDIN(who)
+	}
 }
 
 // stockholm is the local time that older results were written in.

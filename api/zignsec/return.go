@@ -82,7 +82,7 @@ func Outbox(f *broker.Final) []broker.Delivery {
 	if json.Unmarshal(f.Spec.Payload, &pay) != nil {
 		return nil
 	}
-	body, err := render(f.Session, f.Spec, f.Identity, f.Evidence)
+	body, err := render(f.Session, f.Spec, f.Identity, f.Evidence, f.Refs)
 	if err != nil {
 		return nil
 	}

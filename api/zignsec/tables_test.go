@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -14,7 +15,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"eidgate/broker"
+	"eidgate/connector"
+	cidin "eidgate/connector/idin"
+	"eidgate/connector/idinage"
 	"eidgate/eid"
+	"eidgate/protocol/agechecked"
+	"eidgate/protocol/idin"
 )
 
 func TestEveryReasonHasACode(t *testing.T) {
@@ -28,6 +34,98 @@ func TestEveryReasonHasACode(t *testing.T) {
 		if _, ok := eid.Reasons[r]; !ok {
 			t.Errorf("answer for %s, which is no reason", r)
 		}
+	}
+}
+
+// What this API may not import says the same as what it repeats of it.
+func TestWordsOfIDIN(t *testing.T) {
+	t.Parallel()
+	if p, err := banks(params{"idinidp": "RABONL2U, ingbnl2a"}); err != nil || p[cidin.Preset] != "RABONL2U,INGBNL2A" {
+		t.Errorf("banks for the connector: %v, %v", p, err)
+	}
+	for _, id := range []string{"RABONL2U", "ABNANL2AXXX", "RABONL1U", "RABONL2O", "RABONL2", "RABONL2UXX", "rabonl2u", "", "RABO-NL2"} {
+		if got, want := bic.MatchString(id), idin.ValidIssuer(id); got != want {
+			t.Errorf("%q is a bank: %v, want %v", id, got, want)
+		}
+	}
+	for n := range 40 {
+		s := agechecked.Status(n)
+		if want := s.Text(); s.Final() != (ageTexts[n] != "") || s.Final() && ageTexts[n] != want {
+			t.Errorf("status %d is %q, want %q", n, ageTexts[n], want)
+		}
+	}
+	for _, id := range []int64{1, 1255120, 1 << 50} {
+		if got := idinage.CheckID([]connector.Ref{"0030000000000001", connector.Ref(eid.CheckRef(id))}); got != id {
+			t.Errorf("check %d is %d for the connector", id, got)
+		}
+		if got := eid.CheckID(eid.CheckRef(id)); got != id {
+			t.Errorf("check %d is %d when read again", id, got)
+		}
+	}
+	for _, ref := range []string{"", "check", "check:", "check:x", "check:-1", "1255120", "return:1", "check:99999999999999999999"} {
+		if got := eid.CheckID(ref); got != 0 {
+			t.Errorf("%q is check %d", ref, got)
+		}
+	}
+}
+
+func TestWanted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ selector, asked, want string }{
+		{"idin", "", "id name birth gender"},
+		{"idin", " , ", "id name birth gender"},
+		{"idin", "id", "id"},
+		{"idin", "email", "id email"},
+		{"idin", "ADULT,name", "id name adult"},
+		{"idin", "phone email gender birth address name id", "id name address birth gender phone email"},
+		{"idin_age", "", "adult"},
+		{"sbid", "", ""},
+		{"idin", "birth adult", "refused"},
+		{"idin", "bsn", "refused"},
+	} {
+		i := slices.IndexFunc(methods, func(m method) bool { return m.name == c.selector })
+		got, err := wanted(params{"attributes": c.asked}, methods[i:i+1])
+		if err != nil {
+			got = []string{"refused"}
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%s with %q wants %s, want %s", c.selector, c.asked, text, c.want)
+		}
+	}
+}
+
+// A failed check says aborted exactly where its code says so, whatever the
+// reason, and codes that name what BankID does stay with BankID.
+func TestFailuresOfIDIN(t *testing.T) {
+	t.Parallel()
+	for r, f := range failures {
+		s := &broker.Session{State: broker.Failed, EID: eid.IDINAge, Reason: r, Code: "AP1234"}
+		got := failure(s)
+		if !slices.Contains(general, got.Code) {
+			t.Errorf("%s is told as %s", r, got.Code)
+		}
+		if changed := got.Code != f.Code; changed && (got.Code != "INVALID_REQUEST" || !strings.HasSuffix(got.Description, "AP1234.")) {
+			t.Errorf("%s is told as %v", r, got)
+		}
+		n := failedAge(s, []connector.Ref{"check:1", "0030000000000001", "check:2", "0030000000000002"})
+		if n == nil || n.ID != 2 || (n.Status == ageAborted) != (got.Code == "USER_CANCEL") || n.Text != ageTexts[n.Status] {
+			t.Errorf("%s: node %v", r, n)
+		}
+		if n := failedAge(s, []connector.Ref{"0030000000000001"}); n != nil {
+			t.Errorf("%s: node %v without a check", r, n)
+		}
+	}
+}
+
+// An identity that lacks what a connector always sends is still an answer, and
+// no approval.
+func TestAgeUnknown(t *testing.T) {
+	t.Parallel()
+	e := envelope{}
+	e.fill(&eid.Identity{EID: eid.IDINAge, Country: "NL"}, false)
+	raw, err := marshal(e.Identity)
+	if want := `{"CountryCode":"NL","IdProviderName":"iDin","IdentificationDate":"0001-01-01T00:00:00.0000000Z","AgeApproved":false}`; err != nil || string(raw) != want || e.Age != nil {
+		t.Errorf("%s, %v", raw, err)
 	}
 }
 

@@ -88,7 +88,13 @@ var parties = []struct {
 	{"66666666-6666-4666-8666-666666666666", eid.Test, relying.Account{ID: "eager", Name: "Eager", Limits: relying.Limits{Setups: 1, Reads: 1}}},
 	{"77777777-7777-4777-8777-777777777777", eid.Test, relying.Account{ID: "framed", Name: "Framed",
 		Switches: relying.Switches{WildcardFrameOrigin: true, NoWebhookHMAC: true}}},
+	{"88888888-8888-4888-8888-888888888888", eid.Test, relying.Account{ID: winkel, Name: "Winkel", Language: "nl", Frames: []string{"https://winkel.example"}}},
+	{"99999999-9999-4999-8999-999999999999", eid.Test, relying.Account{ID: "winkel-2", Name: "Winkel 2", Switches: relying.Switches{DropStateOnSuccess: true,
+		IdentificationDateLocal: true}, WebhookEmail: "thin"}},
 }
+
+// winkel and its sister are the accounts that have iDIN.
+const winkel = "winkel"
 
 // A world is a server with a clock and ids that are always the same.
 type world struct {
@@ -98,6 +104,8 @@ type world struct {
 	broker *broker.Broker
 	store  *store.Store
 	bank   *bank
+	idin   *dutch
+	age    *dutch
 	fails  atomic.Bool // the store takes nothing
 	mu     sync.Mutex
 	ahead  time.Duration // of the time in the bubble
@@ -122,7 +130,8 @@ func newWorld(t *testing.T) *world {
 		if err := w.store.Close(); err != nil {
 			t.Error(err)
 		}
-		for _, secret := range []string{"199001012385", "Ada Test", "11111111-1111-4111-8111-111111111111"} {
+		for _, secret := range []string{"199001012385", "Ada Test", "Vliet", "FEMKE", "19870605", "1987-06-05", "Proefstraat", "Onbekend",
+			"11111111-1111-4111-8111-111111111111"} {
 			if bytes.Contains(w.log.Bytes(), []byte(secret)) {
 				t.Errorf("the log holds %q", secret)
 			}
@@ -141,7 +150,8 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	w.bank = &bank{Connector: cbankidse.New(w.now), now: w.now}
-	conns := map[eid.EID]connector.Connector{eid.BankIDSE: w.bank}
+	w.idin, w.age = &dutch{eid: eid.IDIN, now: w.now}, &dutch{eid: eid.IDINAge, now: w.now}
+	conns := map[eid.EID]connector.Connector{eid.BankIDSE: w.bank, eid.IDIN: w.idin, eid.IDINAge: w.age}
 	w.broker, err = broker.New(broker.Config{Store: &failing{w.store, &w.fails},
 		Connectors: map[eid.Environment]map[eid.EID]connector.Connector{eid.Test: conns, eid.Live: conns},
 		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
@@ -173,7 +183,9 @@ func (w *world) serve(log *slog.Logger) {
 	}
 	client := func(r *http.Request) netip.Addr { return netip.MustParseAddrPort(r.RemoteAddr).Addr() }
 	w.api = New(Config{Broker: w.broker, Accounts: w.store, Public: public, Client: client, Now: w.now, Clock: w.now, NewID: ids("a"), Log: log,
-		Has: func(_ *relying.Account, _ eid.Environment, e eid.EID) bool { return e == eid.BankIDSE },
+		Has: func(a *relying.Account, _ eid.Environment, e eid.EID) bool {
+			return e == eid.BankIDSE || strings.HasPrefix(a.ID, winkel) && (e == eid.IDIN || e == eid.IDINAge)
+		},
 		CheckURL: func(_ eid.Environment, raw string, browser bool) (*url.URL, error) {
 			return safehttp.CheckURL(raw, safehttp.Policy{AnyPort: browser})
 		}})
@@ -322,6 +334,8 @@ func (w *world) control() http.Handler {
 		}
 		rw.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("POST /-/idin", w.bankSays(w.idin))
+	mux.HandleFunc("POST /-/age", w.bankSays(w.age))
 	mux.HandleFunc("POST /-/clock", func(rw http.ResponseWriter, r *http.Request) {
 		d, err := time.ParseDuration(r.URL.Query().Get("pass"))
 		if err != nil {
