@@ -1,6 +1,7 @@
 package xmldsig
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // inclusive are treated as in inclusive canonical form, "#default" being the
 // empty one.
 func canonical(el, skip *etree.Element, inclusive []string) ([]byte, error) {
-	w := &writer{scope: around(el), rendered: scope{}, skip: skip}
+	w := &writer{scope: around(el), rendered: newScope(), skip: skip}
 	for _, prefix := range inclusive {
 		if prefix == "#default" {
 			prefix = ""
@@ -23,23 +24,31 @@ func canonical(el, skip *etree.Element, inclusive []string) ([]byte, error) {
 	if err := w.element(el); err != nil {
 		return nil, err
 	}
-	return w.out, nil
+	return w.out.Bytes(), nil
 }
 
 // A writer knows what is in scope and what has been rendered of it.
 type writer struct {
-	out             []byte
-	scope, rendered scope
+	out             bytes.Buffer
+	scope, rendered *scope
 	inclusive       []string
 	skip            *etree.Element
+
+	prefixes []string // of one start tag
+	attrs    []resolved
+}
+
+// A resolved attribute knows its namespace, by which it is ordered.
+type resolved struct {
+	namespace string
+	*etree.Attr
 }
 
 func (w *writer) element(el *etree.Element) error {
-	undo := w.scope.enter(el)
-	defer w.scope.leave(undo)
-	done, err := w.startTag(el)
-	defer w.rendered.leave(done)
-	if err != nil {
+	mark, rendered := w.scope.enter(el), len(w.rendered.undo)
+	defer w.scope.leave(mark)
+	defer w.rendered.leave(rendered)
+	if err := w.startTag(el); err != nil {
 		return err
 	}
 	for _, t := range el.Child {
@@ -52,116 +61,92 @@ func (w *writer) element(el *etree.Element) error {
 				return err
 			}
 		case *etree.CharData:
-			w.text(t.Data)
+			_, _ = textEscapes.WriteString(&w.out, t.Data) // a buffer takes everything
 		case *etree.Comment:
 		default:
 			return refuse(Malformed, "the tree holds more than elements and text")
 		}
 	}
-	w.out = append(w.out, "</"...)
-	w.qname(el.Space, el.Tag)
-	w.out = append(w.out, '>')
+	w.out.WriteString("</")
+	w.name(el.Space, el.Tag)
+	w.out.WriteByte('>')
 	return nil
 }
 
-// startTag writes the start tag and returns what it declared.
-func (w *writer) startTag(el *etree.Element) ([]binding, error) {
-	type attribute struct {
-		namespace string
-		etree.Attr
+func (w *writer) startTag(el *etree.Element) error {
+	if err := w.resolve(el); err != nil {
+		return err
 	}
-	var attrs []attribute
-	prefixes := append([]string{el.Space}, w.inclusive...)
-	for _, a := range el.Attr {
-		if isDeclaration(a) {
+	w.out.WriteByte('<')
+	w.name(el.Space, el.Tag)
+	for _, prefix := range w.prefixes {
+		ns := w.scope.names[prefix]
+		if prefix == "xml" || w.rendered.names[prefix] == ns {
 			continue
 		}
-		var ns string
-		if a.Space != "" {
-			var ok bool
-			if ns, ok = w.scope.of(a.Space); !ok {
-				return nil, refuse(Malformed, "the prefix of an attribute is not declared")
-			}
-			prefixes = append(prefixes, a.Space)
-		}
-		attrs = append(attrs, attribute{ns, a})
-	}
-	if _, ok := w.scope.of(el.Space); !ok {
-		return nil, refuse(Malformed, "the prefix of an element is not declared")
-	}
-	slices.Sort(prefixes)
-	prefixes = slices.Compact(prefixes)
-	slices.SortFunc(attrs, func(a, b attribute) int {
-		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.Key, b.Key))
-	})
-
-	w.out = append(w.out, '<')
-	w.qname(el.Space, el.Tag)
-	var done []binding
-	for _, prefix := range prefixes {
-		ns := w.scope[prefix]
-		if prefix == "xml" || w.rendered[prefix] == ns {
-			continue
-		}
-		done = append(done, w.rendered.bind(prefix, ns))
+		w.rendered.bind(prefix, ns)
 		if prefix == "" {
 			w.attribute("", "xmlns", ns)
 		} else {
 			w.attribute("xmlns", prefix, ns)
 		}
 	}
-	for _, a := range attrs {
+	for _, a := range w.attrs {
 		w.attribute(a.Space, a.Key, a.Value)
 	}
-	w.out = append(w.out, '>')
-	return done, nil
+	w.out.WriteByte('>')
+	return nil
 }
 
-func (w *writer) qname(space, local string) {
-	if space != "" {
-		w.out = append(append(w.out, space...), ':')
+// resolve lists, in order, the prefixes that el uses or that are always
+// rendered, and el's attributes that are no declarations.
+func (w *writer) resolve(el *etree.Element) error {
+	if _, ok := w.scope.of(el.Space); !ok {
+		return refuse(Malformed, "the prefix of an element is not declared")
 	}
-	w.out = append(w.out, local...)
+	w.prefixes = append(append(w.prefixes[:0], el.Space), w.inclusive...)
+	w.attrs = w.attrs[:0]
+	for i := range el.Attr {
+		a := &el.Attr[i]
+		if isDeclaration(a) {
+			continue
+		}
+		if a.Space == "" {
+			w.attrs = append(w.attrs, resolved{"", a})
+			continue
+		}
+		ns, ok := w.scope.of(a.Space)
+		if !ok {
+			return refuse(Malformed, "the prefix of an attribute is not declared")
+		}
+		w.prefixes = append(w.prefixes, a.Space)
+		w.attrs = append(w.attrs, resolved{ns, a})
+	}
+	slices.Sort(w.prefixes)
+	w.prefixes = slices.Compact(w.prefixes)
+	slices.SortFunc(w.attrs, func(a, b resolved) int {
+		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.Key, b.Key))
+	})
+	return nil
 }
+
+func (w *writer) name(space, local string) {
+	if space != "" {
+		w.out.WriteString(space)
+		w.out.WriteByte(':')
+	}
+	w.out.WriteString(local)
+}
+
+var (
+	textEscapes      = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#xD;")
+	attributeEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", `"`, "&quot;", "\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;")
+)
 
 func (w *writer) attribute(space, key, value string) {
-	w.out = append(w.out, ' ')
-	w.qname(space, key)
-	w.out = append(w.out, '=', '"')
-	for i := range len(value) {
-		switch c := value[i]; c {
-		case '&':
-			w.out = append(w.out, "&amp;"...)
-		case '<':
-			w.out = append(w.out, "&lt;"...)
-		case '"':
-			w.out = append(w.out, "&quot;"...)
-		case '\t':
-			w.out = append(w.out, "&#x9;"...)
-		case '\n':
-			w.out = append(w.out, "&#xA;"...)
-		case '\r':
-			w.out = append(w.out, "&#xD;"...)
-		default:
-			w.out = append(w.out, c)
-		}
-	}
-	w.out = append(w.out, '"')
-}
-
-func (w *writer) text(s string) {
-	for i := range len(s) {
-		switch c := s[i]; c {
-		case '&':
-			w.out = append(w.out, "&amp;"...)
-		case '<':
-			w.out = append(w.out, "&lt;"...)
-		case '>':
-			w.out = append(w.out, "&gt;"...)
-		case '\r':
-			w.out = append(w.out, "&#xD;"...)
-		default:
-			w.out = append(w.out, c)
-		}
-	}
+	w.out.WriteByte(' ')
+	w.name(space, key)
+	w.out.WriteString(`="`)
+	_, _ = attributeEscapes.WriteString(&w.out, value)
+	w.out.WriteByte('"')
 }

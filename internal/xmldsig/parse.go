@@ -51,7 +51,7 @@ func Parse(doc []byte, l Limits) (*etree.Document, error) {
 	if !utf8.Valid(doc) || bytes.HasPrefix(doc, []byte("\uFEFF")) {
 		return nil, refuse(Encoding, "the document is not UTF-8 without a byte order mark")
 	}
-	p := &parser{src: string(doc), limits: l, scope: scope{}}
+	p := &parser{src: string(doc), limits: l, scope: newScope()}
 	return p.document()
 }
 
@@ -61,7 +61,8 @@ type parser struct {
 	pos      int
 	limits   Limits
 	elements int
-	scope    scope
+	scope    *scope
+	attrs    []attr // of one start tag
 }
 
 func (p *parser) document() (*etree.Document, error) {
@@ -115,7 +116,7 @@ func (p *parser) declaration(d *etree.Document) error {
 		}
 		spaced = false
 		q.pos += len(want.name)
-		value, err := q.pseudo()
+		value, err := q.assigned()
 		if err != nil {
 			return err
 		}
@@ -129,18 +130,13 @@ func (p *parser) declaration(d *etree.Document) error {
 	return nil
 }
 
-// pseudo reads = and a quoted value of the XML declaration.
-func (p *parser) pseudo() (string, error) {
+// assigned reads = and a quoted value as it stands.
+func (p *parser) assigned() (string, error) {
 	p.space()
 	if !p.eat('=') {
 		return "", refuse(Malformed, "an attribute has no value")
 	}
 	p.space()
-	return p.quoted()
-}
-
-// quoted reads a quoted string as it stands.
-func (p *parser) quoted() (string, error) {
 	if p.pos == len(p.src) || p.src[p.pos] != '"' && p.src[p.pos] != '\'' {
 		return "", refuse(Malformed, "an attribute's value is not quoted")
 	}
@@ -177,8 +173,8 @@ func (p *parser) element(parent *etree.Element, depth int) error {
 	if err != nil {
 		return err
 	}
-	undo := p.scope.enter(el)
-	defer p.scope.leave(undo)
+	mark := p.scope.enter(el)
+	defer p.scope.leave(mark)
 	if err := p.scope.check(el); err != nil {
 		return err
 	}
@@ -228,50 +224,66 @@ func (p *parser) content(el *etree.Element, depth int) error {
 	}
 }
 
+// An attr is an attribute as it is read.
+type attr struct{ name, value string }
+
 // attributes reads a start tag from behind its name to its end, and reports
 // whether that was />.
 func (p *parser) attributes(el *etree.Element) (empty bool, err error) {
-	count, declarations := 0, 0
+	p.attrs = p.attrs[:0]
 	for {
 		spaced := p.space()
-		rest := p.src[p.pos:]
-		switch {
-		case strings.HasPrefix(rest, ">"):
-			p.pos++
-			return false, nil
-		case strings.HasPrefix(rest, "/>"):
+		if p.eat('>') {
+			break
+		}
+		if strings.HasPrefix(p.src[p.pos:], "/>") {
 			p.pos += 2
-			return true, nil
-		case !spaced:
+			empty = true
+			break
+		}
+		if !spaced {
 			return false, refuse(Malformed, "a start tag does not end")
 		}
-		if count++; count > p.limits.Attributes {
+		if len(p.attrs) == p.limits.Attributes {
 			return false, refuse(Attributes, "an element has more attributes than "+strconv.Itoa(p.limits.Attributes))
 		}
-		name, err := p.name()
+		a, err := p.attribute()
 		if err != nil {
 			return false, err
 		}
-		raw, err := p.pseudo()
-		if err != nil {
-			return false, err
-		}
-		if strings.IndexByte(raw, '<') >= 0 {
-			return false, refuse(Malformed, "an attribute's value holds <")
-		}
-		value, err := unescape(raw, true)
-		if err != nil {
-			return false, err
-		}
-		if el.CreateAttr(name, value); len(el.Attr) != count {
+		p.attrs = append(p.attrs, a)
+	}
+
+	el.Attr = make([]etree.Attr, 0, len(p.attrs))
+	declarations := 0
+	for i, a := range p.attrs {
+		if el.CreateAttr(a.name, a.value); len(el.Attr) == i {
 			return false, refuse(Malformed, "an element has an attribute twice")
 		}
-		if isDeclaration(el.Attr[count-1]) {
-			if declarations++; declarations > p.limits.Namespaces {
-				return false, refuse(Namespaces, "an element declares more namespaces than "+strconv.Itoa(p.limits.Namespaces))
-			}
+		if isDeclaration(&el.Attr[i]) {
+			declarations++
 		}
 	}
+	if declarations > p.limits.Namespaces {
+		return false, refuse(Namespaces, "an element declares more namespaces than "+strconv.Itoa(p.limits.Namespaces))
+	}
+	return empty, nil
+}
+
+func (p *parser) attribute() (attr, error) {
+	name, err := p.name()
+	if err != nil {
+		return attr{}, err
+	}
+	raw, err := p.assigned()
+	if err != nil {
+		return attr{}, err
+	}
+	if strings.IndexByte(raw, '<') >= 0 {
+		return attr{}, refuse(Malformed, "an attribute's value holds <")
+	}
+	value, err := unescape(raw, true)
+	return attr{name, value}, err
 }
 
 // markup refuses what starts with <! or <?, each by its own kind.

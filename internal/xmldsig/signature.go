@@ -3,6 +3,7 @@ package xmldsig
 import (
 	"crypto/x509"
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -123,8 +124,8 @@ func (c *claim) refersTo(el *etree.Element, whole bool) error {
 	if !ok || id == "" {
 		return refuse(Reference, "the reference is not to the element that was asked for")
 	}
-	for _, a := range el.Attr {
-		if isID(a) && a.Space == "" && a.Value == id {
+	for i := range el.Attr {
+		if a := &el.Attr[i]; isID(a) && a.Space == "" && a.Value == id {
 			return nil
 		}
 	}
@@ -203,17 +204,10 @@ func blank(el *etree.Element) error {
 
 // only refuses attributes other than these.
 func only(el *etree.Element, names ...string) error {
-attrs:
-	for _, a := range el.Attr {
-		if isDeclaration(a) {
-			continue
+	for i := range el.Attr {
+		if a := &el.Attr[i]; !isDeclaration(a) && (a.Space != "" || !slices.Contains(names, a.Key)) {
+			return refuse(Structure, el.Tag+" has an attribute that is not accepted")
 		}
-		for _, name := range names {
-			if a.Space == "" && a.Key == name {
-				continue attrs
-			}
-		}
-		return refuse(Structure, el.Tag+" has an attribute that is not accepted")
 	}
 	return nil
 }

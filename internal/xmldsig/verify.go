@@ -61,7 +61,7 @@ func Verify(doc []byte, l Limits, r Rule) (*Signed, error) {
 		return nil, err
 	}
 	root := d.Root()
-	if err := uniqueIDs(root); err != nil {
+	if err := uniqueIDs(root, map[string]bool{}); err != nil {
 		return nil, err
 	}
 	return verify(root, l, r, true)
@@ -121,26 +121,41 @@ func verify(el *etree.Element, l Limits, r Rule, whole bool) (*Signed, error) {
 // find gives the signature that is a child of el, if el holds no others than
 // are allowed.
 func find(el *etree.Element, others int) (*etree.Element, error) {
-	var child *etree.Element
-	count := 0
-	for e := range elements(el) {
-		if e.Tag != "Signature" || e.NamespaceURI() != namespace {
-			continue
-		}
-		if count++; e.Parent() == el {
-			if child != nil {
-				return nil, refuse(Signatures, "the element has two signatures")
-			}
-			child = e
-		}
-	}
+	f := finder{scope: around(el), el: el}
+	f.walk(el)
 	switch {
-	case child == nil:
+	case len(f.children) == 0:
 		return nil, refuse(NoSignature, "the element has no signature of its own")
-	case count > 1+others:
+	case len(f.children) > 1:
+		return nil, refuse(Signatures, "the element has two signatures")
+	case f.count > 1+others:
 		return nil, refuse(Signatures, "there are more signatures than expected")
 	}
-	return child, nil
+	return f.children[0], nil
+}
+
+// A finder counts signatures below an element, and lists those that are its
+// children.
+type finder struct {
+	scope    *scope
+	el       *etree.Element
+	count    int
+	children []*etree.Element
+}
+
+func (f *finder) walk(e *etree.Element) {
+	mark := f.scope.enter(e)
+	defer f.scope.leave(mark)
+	if ns, _ := f.scope.of(e.Space); e.Tag == "Signature" && ns == namespace {
+		if f.count++; e.Parent() == f.el {
+			f.children = append(f.children, e)
+		}
+	}
+	for _, t := range e.Child {
+		if c, ok := t.(*etree.Element); ok {
+			f.walk(c)
+		}
+	}
 }
 
 // choose asks for the certificate and judges it.
@@ -198,40 +213,28 @@ func (s *Signed) pair(built, received, skip *etree.Element) bool {
 
 // isID tells whether some library would take an attribute for its element's id:
 // they differ, so all spellings and prefixes count.
-func isID(a etree.Attr) bool { return !isDeclaration(a) && strings.EqualFold(a.Key, "id") }
+func isID(a *etree.Attr) bool { return !isDeclaration(a) && strings.EqualFold(a.Key, "id") }
 
-func uniqueIDs(root *etree.Element) error {
-	seen := map[string]bool{}
-	for e := range elements(root) {
-		for _, a := range e.Attr {
-			if !isID(a) {
-				continue
+func uniqueIDs(el *etree.Element, seen map[string]bool) error {
+	for i := range el.Attr {
+		a := &el.Attr[i]
+		if !isID(a) {
+			continue
+		}
+		id := strings.TrimSpace(a.Value)
+		if seen[id] {
+			return refuse(IDs, "an id stands twice in the document")
+		}
+		seen[id] = true
+	}
+	for _, t := range el.Child {
+		if e, ok := t.(*etree.Element); ok {
+			if err := uniqueIDs(e, seen); err != nil {
+				return err
 			}
-			id := strings.TrimSpace(a.Value)
-			if seen[id] {
-				return refuse(IDs, "an id stands twice in the document")
-			}
-			seen[id] = true
 		}
 	}
 	return nil
-}
-
-// elements yields el and all elements below it, in document order.
-func elements(el *etree.Element) func(yield func(*etree.Element) bool) {
-	return func(yield func(*etree.Element) bool) { walk(el, yield) }
-}
-
-func walk(el *etree.Element, yield func(*etree.Element) bool) bool {
-	if !yield(el) {
-		return false
-	}
-	for _, t := range el.Child {
-		if e, ok := t.(*etree.Element); ok && !walk(e, yield) {
-			return false
-		}
-	}
-	return true
 }
 
 // Fingerprint is the SHA-1 of the certificate's DER in upper-case hex, by which
