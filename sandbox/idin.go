@@ -48,6 +48,26 @@ func (p *IDIN) Birth(today time.Time) string {
 	return today.UTC().AddDate(-n, 0, 0).Format("20060102")
 }
 
+// Adult says whether the person is 18 or older on a day, true or false; "" where
+// not even the year of birth is known. Of an unknown month or day the latest
+// one counts.
+func (p *IDIN) Adult(today time.Time) string {
+	birth := p.Birth(today)
+	if len(birth) != 8 {
+		return ""
+	}
+	number := func(s string) int { n, _ := strconv.Atoi(s); return n } // Check has looked: digits
+	year, month, day := number(birth[:4]), number(birth[4:6]), number(birth[6:])
+	if month == 0 {
+		month, day = 12, 31
+	}
+	if day == 0 {
+		month++ // day 0 of it is the last one of this month
+	}
+	of18 := time.Date(year+18, time.Month(month), day, 0, 0, 0, 0, time.UTC)
+	return strconv.FormatBool(!today.UTC().Before(of18))
+}
+
 var (
 	birthForm      = regexp.MustCompile(`^([0-9]{8}|today-[0-9]{1,3}y)$`)
 	initialsForm   = regexp.MustCompile(`^\p{Lu}{1,24}$`)

@@ -446,6 +446,26 @@ func TestIDIN(t *testing.T) {
 	}
 }
 
+func TestAdult(t *testing.T) {
+	t.Parallel()
+	day := func(s string) time.Time {
+		d, err := time.Parse(time.DateOnly, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	for _, v := range []struct{ birth, today, want string }{
+		{"20080615", "2026-06-14", "false"}, {"20080615", "2026-06-15", "true"}, {"20080229", "2026-02-28", "false"}, {"20080229", "2026-03-01", "true"},
+		{"20080600", "2026-06-29", "false"}, {"20080600", "2026-06-30", "true"}, {"20080000", "2026-12-30", "false"}, {"20080000", "2026-12-31", "true"},
+		{"today-18y", "2026-06-15", "true"}, {"today-17y", "2026-06-15", "false"}, {"", "2026-06-15", ""},
+	} {
+		if got := (&sandbox.IDIN{DateOfBirth: v.birth}).Adult(day(v.today)); got != v.want {
+			t.Errorf("born %s, on %s: %q, want %q", v.birth, v.today, got, v.want)
+		}
+	}
+}
+
 // What an upstream's own request says counts as a marker, and the address that
 // a login returns to names it before the broker knows its order.
 func TestMarkersAndReturns(t *testing.T) {

@@ -96,28 +96,10 @@ func attributes(service int, p *sandbox.IDIN, now time.Time, ageName string) []a
 		{"street", p.Street, partAddress}, {"houseno", p.HouseNo, partAddress}, {"housenosuf", p.HouseNoSuffix, partAddress}, {"addressextra", p.AddressExtra, partAddress},
 		{"postalcode", p.PostalCode, partAddress}, {"city", p.City, partAddress}, {"country", p.Country, partAddress},
 		{"intaddressline1", p.InternationalLine1, partAddress}, {"intaddressline2", p.InternationalLine2, partAddress}, {"intaddressline3", p.InternationalLine3, partAddress},
-		{"dateofbirth", p.DateOfBirth, partBirth}, {ageName, adult(p.DateOfBirth, now), partAdult}, {"gender", p.Gender, partGender},
+		{"dateofbirth", p.DateOfBirth, partBirth}, {ageName, p.Adult(now), partAdult}, {"gender", p.Gender, partGender},
 		{"telephone", p.Telephone, partTelephone}, {"email", p.Email, partEmail}, {"deprecatedbin", p.DeprecatedBIN, partBIN},
 	}
 	return slices.DeleteFunc(all, func(a attribute) bool { return a.value == "" || !has(service, a.part) })
-}
-
-// adult says whether somebody born on a day is 18 or older, on the day that it
-// is in UTC. Of an unknown month or day the latest one counts.
-func adult(birth string, now time.Time) string {
-	if len(birth) != 8 {
-		return ""
-	}
-	number := func(s string) int { n, _ := strconv.Atoi(s); return n } // digits
-	year, month, day := number(birth[:4]), number(birth[4:6]), number(birth[6:])
-	if month == 0 {
-		month, day = 12, 31
-	}
-	if day == 0 {
-		month, day = month+1, 0 // the last of the month
-	}
-	of18 := time.Date(year+18, time.Month(month), day, 0, 0, 0, 0, time.UTC)
-	return strconv.FormatBool(!now.UTC().Before(of18))
 }
 
 // lacks says whether something of what is asked for is not known at all.

@@ -1,10 +1,7 @@
 package idin
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/base64"
-	"html/template"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,15 +11,10 @@ import (
 	"eidgate/sandbox"
 )
 
-//go:embed pages.html style.css
+//go:embed pages.html
 var files embed.FS
 
-//go:embed style.css
-var style string
-
-// pages hold their style, as the policy of their hash allows: they load
-// nothing.
-var pages = template.Must(template.New("").Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}).ParseFS(files, "pages.html")) //nolint:gosec // our own file
+var pages = sandbox.Pages(files, "pages.html")
 
 // Kinds of faults of the way back.
 const (
@@ -44,6 +36,9 @@ type page struct {
 	Refresh               int // seconds; 0 for none
 }
 
+// Banner is what every page of the sandbox says.
+func (p *page) Banner() string { return p.T["banner"] }
+
 // A release is one thing that the bank would tell, with its value.
 type release struct{ Name, Value string }
 
@@ -52,7 +47,7 @@ var texts = map[string]map[string]string{
 		"sees": "will receive:", "nothing": "nothing that stays: only a number for this time", "unknown": "this bank does not know it", "approve": "Approve", "cancel": "Cancel", "fail": "Fail at the bank",
 		"close": "Approve, and close without returning", "stay": "Go back without an answer (stays open)", "other": "Somebody else",
 		"closed": "Done. The browser is not sent back: close this page.", "wait": "The bank is thinking.", "gone": "This address leads to no request.",
-		"faults": "Faults are on", "others": "Let it end differently", "again": "Try again", "choose": "Choose your bank", "scan": "You scanned a code of",
+		"others": "Let it end differently", "choose": "Choose your bank", "scan": "You scanned a code of",
 		"app": "Do not scan this code with your banking app. Scan it with a QR scanner app or the phone's camera, and open the link yourself.",
 		"old": "This code has expired. Ask for a new one.", "used": "This code has been used too often. Ask for a new one.", "nocode": "This code is not known.",
 		"notnow": "The other side does not start an identification now."},
@@ -60,7 +55,7 @@ var texts = map[string]map[string]string{
 		"sees": "ontvangt:", "nothing": "niets dat blijft: alleen een nummer voor deze keer", "unknown": "deze bank weet het niet", "approve": "Akkoord", "cancel": "Annuleren", "fail": "Laten mislukken bij de bank",
 		"close": "Akkoord, en sluiten zonder terug te gaan", "stay": "Terug zonder antwoord (blijft open)", "other": "Iemand anders",
 		"closed": "Klaar. De browser gaat niet terug: sluit deze pagina.", "wait": "De bank denkt na.", "gone": "Dit adres hoort bij geen verzoek.",
-		"faults": "Er zijn fouten aan", "others": "Laat het anders aflopen", "again": "Opnieuw", "choose": "Kies uw bank", "scan": "U hebt een code gescand van",
+		"others": "Laat het anders aflopen", "choose": "Kies uw bank", "scan": "U hebt een code gescand van",
 		"app": "Scan deze code niet met uw bank-app. Scan met een QR-app of de camera van uw telefoon en open zelf de link.",
 		"old": "Deze code is verlopen. Vraag een nieuwe.", "used": "Deze code is te vaak gebruikt. Vraag een nieuwe.", "nocode": "Deze code is niet bekend.",
 		"notnow": "De andere kant begint nu geen identificatie."},
@@ -77,14 +72,9 @@ func wordsOf(language string) (string, map[string]string) {
 func (s *Simulator) render(w http.ResponseWriter, status int, name string, p *page) {
 	p.Lang, p.T = wordsOf(p.Lang)
 	p.Faults = slices.DeleteFunc(s.Faults.List(), func(f sandbox.Fault) bool { return !strings.HasPrefix(f.Target, "idin") })
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", policy)
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
+	sandbox.PageHeaders(w.Header())
 	if p.Refresh > 0 {
-		h.Set("Refresh", strconv.Itoa(p.Refresh))
+		w.Header().Set("Refresh", strconv.Itoa(p.Refresh))
 	}
 	w.WriteHeader(status)
 	_ = pages.ExecuteTemplate(w, name, p) // the browser has gone
@@ -266,10 +256,3 @@ func (s *Simulator) leave(w http.ResponseWriter, r *http.Request, o *order) {
 	}
 	http.Redirect(w, r, o.back(entrance), http.StatusSeeOther)
 }
-
-// policy allows a page the style that it holds, and a form that is answered
-// with a way back to wherever the merchant is.
-var policy = func() string {
-	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; form-action 'self' http: https:; base-uri 'none'; frame-ancestors 'none'"
-}()
