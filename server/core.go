@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"eidgate/api/signicat"
 	"eidgate/api/zignsec"
 	"eidgate/broker"
 	"eidgate/connector"
@@ -198,6 +199,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	mux.Handle("GET /static/", static)
 	mux.HandleFunc("GET /scripts/zignsecautostart.js", static.Autostart)
 	callbacks(mux, pages, c.broker, p.log)
+	mux.HandleFunc(signicat.IssuersPath, signicat.New(signicat.Config{Banks: c.banks, Log: p.log}).Issuers)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if id, rest, ok := hostedPath(r.URL.Path); ok {
 			pages.Serve(w, r, id, rest)
