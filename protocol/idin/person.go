@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 
 	"github.com/beevik/etree"
@@ -141,16 +142,19 @@ func (s *Status) Open(ctx context.Context, sem Semaphore) (*Person, error) {
 func (s *Status) decrypt(ctx context.Context, sem Semaphore) ([]*etree.Element, error) {
 	sealed := append([]*etree.Element{s.nameID}, s.sealed...)
 	opened, errs := make([]*etree.Element, len(sealed)), make([]error, len(sealed))
-	one := func(i int) { opened[i], errs[i] = xmldsig.Decrypt(sealed[i], s.keys, xmldsig.Default) }
+	var failed atomic.Bool // nothing more is begun then
+	one := func(i int) {
+		if opened[i], errs[i] = xmldsig.Decrypt(sealed[i], s.keys, xmldsig.Default); errs[i] != nil {
+			failed.Store(true)
+		}
+	}
 	var wait sync.WaitGroup
-	for i := range sealed {
+	for i := 0; i < len(sealed) && !failed.Load(); i++ {
 		if sem == nil {
-			if errs[i] = ctx.Err(); errs[i] == nil {
-				one(i)
-			}
-			if errs[i] != nil {
+			if errs[i] = ctx.Err(); errs[i] != nil {
 				break
 			}
+			one(i)
 			continue
 		}
 		if errs[i] = sem.Acquire(ctx, 1); errs[i] != nil {

@@ -286,6 +286,32 @@ func TestXMLSecReadsOurs(t *testing.T) {
 	}
 }
 
+// TestXMLSecReadsTheirs has it verify the answers of our tests too, so that what
+// we read is not only what we believe.
+func TestXMLSecReadsTheirs(t *testing.T) {
+	t.Parallel()
+	bin, dir := xmlsec(t), t.TempDir()
+	write := func(name string, content []byte) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	second := success()
+	second.worldline = true
+	for name, a := range map[string]answer{"plain": success(), "worldline": second} {
+		file := write("answer.xml", a.raw(t))
+		for node, p := range map[string]party{"/*/*[local-name()='Signature']": rs(), "//*[@ID='" + assertionID + "']/*[local-name()='Signature']": vs()} {
+			cert := write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw}))
+			out, err := exec.CommandContext(t.Context(), bin, "--verify", "--id-attr:ID", saml+":Assertion", "--node-xpath", node, "--pubkey-cert-pem", cert, file).CombinedOutput()
+			if err != nil {
+				t.Errorf("%s, %s: %v\n%s", name, node, err, out)
+			}
+		}
+	}
+}
+
 // xmlsec finds xmlsec1. Where tools are required it must be there.
 func xmlsec(t *testing.T) string {
 	t.Helper()

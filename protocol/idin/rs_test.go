@@ -358,6 +358,27 @@ func signedBy(t testing.TB, p party, text string) []byte {
 	return append([]byte(`<?xml version="1.0" encoding="UTF-8"?>`+"\n"), out...)
 }
 
+// signedFlat is signed for an inside that is in canonical form already, and too
+// large for goxmldsig.
+func signedFlat(t testing.TB, name, inside string) []byte {
+	t.Helper()
+	whole := fmt.Sprintf(`<%s xmlns="%s" productID="NL:BVN:BankID:1.0" version="1.0.0">%s</%s>`, name, iDX, inside, name)
+	digest := sha256.Sum256([]byte(whole))
+	message := string(signed(t, name, ""))
+	head, _, _ := strings.Cut(message, "<"+name)
+	signature := parse(t, message).FindElement("//Signature")
+	signature.FindElement("SignedInfo/Reference/DigestValue").SetText(base64.StdEncoding.EncodeToString(digest[:]))
+	resign(t, signature, rs().key)
+	doc := etree.NewDocument()
+	doc.SetRoot(signature)
+	text, err := doc.WriteToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := "</" + name + ">"
+	return []byte(head + strings.TrimSuffix(whole, end) + text + end)
+}
+
 func created() string { return "<createDateTimestamp>" + stamp(now) + "</createDateTimestamp>" }
 
 // noTest is for what is made outside a test: it panics.
