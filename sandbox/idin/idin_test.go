@@ -41,6 +41,11 @@ var (
 	})
 )
 
+type (
+	cert = x509.Certificate
+	key  = rsa.PrivateKey
+)
+
 // A service is a simulator on a socket, with one merchant.
 type service struct {
 	*idin.Simulator

@@ -117,7 +117,7 @@ func (s *Simulator) note(o *order, told string) {
 	switch {
 	case !o.returned.IsZero() && first:
 		c.Trigger = "redirect"
-	case !now.Before(o.created.Add(o.life)):
+	case now.After(o.created.Add(o.life)):
 		c.Trigger = "expired"
 	}
 	c.Extra = c.Trigger == "other" && s.settings.FlagExtra

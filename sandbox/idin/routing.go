@@ -208,11 +208,8 @@ func (s *Simulator) begin(ctx context.Context, out *message, req *request, m *Me
 
 var errorForm = regexp.MustCompile(`^[A-Z]{2}[0-9]{4}$`)
 
-// other is a number of another transaction.
-func other(number string) string {
-	last := number[len(number)-1]
-	return number[:len(number)-1] + string('0'+(last-'0'+5)%10)
-}
+// other is a number of the same acquirer that nothing has.
+func other(number string) string { return number[:4] + "9" + number[5:] }
 
 // asked reads a transaction's request into an order.
 func (s *Simulator) asked(req *request, m *Merchant) (*order, *refusal) {
