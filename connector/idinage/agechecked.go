@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strings"
 	"time"
 
 	"eidgate/connector"
@@ -42,8 +41,13 @@ type state struct {
 	URL     string    `json:"url"`
 	Came    time.Time `json:"came,omitzero"`
 	Foreign bool      `json:"foreign,omitzero"`
+	Silent  int       `json:"silent,omitzero"` // looks in a row without an answer
 	Status  int       `json:"status,omitzero"` // final, and a person in another browser must say that it was them
 }
+
+// maxSilent is how many looks without an answer mean that there will be none:
+// more than a minute's.
+const maxSilent = 25
 
 // tokenName is the query parameter of our return address.
 const tokenName = "check"
@@ -59,8 +63,6 @@ func locate(in connector.Inbound) (connector.Ref, error) {
 }
 
 func tokenRef(token string) connector.Ref { return connector.Ref("return:" + token) }
-
-func cutCheck(r connector.Ref) (string, bool) { return strings.CutPrefix(string(r), "check:") }
 
 func (s *state) bytes() []byte {
 	raw, err := json.Marshal(s)
@@ -161,7 +163,13 @@ func (c *Connector) check(ctx context.Context, cl *ageClient, s *state) (connect
 	if e, ok := errors.AsType[*agechecked.Error](err); ok && e.Status != 0 && e.Status < 500 && e.Status != http.StatusOK {
 		return connector.Result{Step: connector.Fail{Reason: eid.Refused, Code: e.Code}}, nil
 	}
-	if err != nil || !got.Status.Final() {
+	if err != nil {
+		if s.Silent++; s.Silent >= maxSilent {
+			return connector.Result{Step: connector.Fail{Reason: eid.Unavailable, Code: "no_answer"}}, nil
+		}
+		return s.stay(now), nil
+	}
+	if s.Silent = 0; !got.Status.Final() {
 		return s.stay(now), nil
 	}
 	switch got.Status {
@@ -171,8 +179,13 @@ func (c *Connector) check(ctx context.Context, cl *ageClient, s *state) (connect
 		return connector.Result{Step: connector.Fail{Reason: eid.Declined, Code: got.Status.Text()}}, nil
 	}
 	yes := got.Status.Approved()
-	res := connector.Result{Step: connector.Done{}, Confirmed: &eid.Identity{EID: eid.IDINAge, At: now, Request: checkText(s.Check), Country: "NL",
-		Approved: &yes, Check: &eid.AgeCheck{ID: s.Check, Status: int(got.Status)}}}
+	proof, err := json.Marshal(map[string]any{"agecheckid": got.ID, "status": got.Status, "ageverifiedid": got.Verified})
+	if err != nil {
+		return connector.Result{}, err
+	}
+	res := connector.Result{Step: connector.Done{}, Confirmed: &eid.Identity{EID: eid.IDINAge, At: now, Request: checkText(s.Check), Subject: checkText(s.Check), Country: "NL",
+		Approved: &yes, Check: &eid.AgeCheck{ID: s.Check, Status: int(got.Status)}},
+		Evidence: []eid.Evidence{{Name: "agechecked.result", Type: "application/json", Data: proof}}}
 	if s.Foreign {
 		s.Status = int(got.Status)
 		res.Step = connector.Wait{Hint: "idin.asks", Asks: true}

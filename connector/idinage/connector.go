@@ -14,7 +14,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -233,18 +232,6 @@ func number(order string) int64 {
 }
 
 // checkRef is the ref by which a check's number is found again.
-func checkRef(id int64) connector.Ref { return connector.Ref("check:" + checkText(id)) }
+func checkRef(id int64) connector.Ref { return connector.Ref(eid.CheckRef(id)) }
 
 func checkText(id int64) string { return strconv.FormatInt(id, 10) }
-
-// CheckID finds the number of a check among the refs of its session; zero if
-// there is none.
-func CheckID(refs []connector.Ref) int64 {
-	for _, r := range slices.Backward(refs) {
-		if text, ok := cutCheck(r); ok {
-			id, _ := strconv.ParseInt(text, 10, 64) // we wrote it
-			return id
-		}
-	}
-	return 0
-}
