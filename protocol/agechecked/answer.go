@@ -145,15 +145,15 @@ func (n *number) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// A code is a word or a number; what is none of them becomes "".
+// A code is a plain word in quotes, or a number; what is neither becomes "".
 type code string
 
 func (c *code) UnmarshalJSON(raw []byte) error {
-	s := string(raw)
-	if unquoted, err := strconv.Unquote(s); err == nil {
-		s = unquoted
+	s, err := strconv.Unquote(string(raw))
+	if err != nil && raw[0] >= '0' && raw[0] <= '9' {
+		s = string(raw)
 	}
-	if plainCode.MatchString(s) && s != "null" {
+	if plainCode.MatchString(s) {
 		*c = code(s)
 	}
 	return nil
