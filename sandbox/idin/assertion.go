@@ -87,7 +87,7 @@ func Groups(service int) []string {
 	return out
 }
 
-// attributes are what a bank knows of what is asked for.
+// attributes are what a bank knows of what is asked for (§9).
 func attributes(service int, p *sandbox.IDIN, now time.Time, ageName string) []attribute {
 	all := []attribute{
 		{"legallastname", p.LegalLastName, partName}, {"preferredlastname", p.PreferredLastName, partName}, {"partnerlastname", p.PartnerLastName, partName},
@@ -169,7 +169,8 @@ func (s *Simulator) deliver(out *message, o *order) error {
 	return err
 }
 
-// assertion writes what the bank says, to be signed when the message is whole.
+// assertion writes what the bank says (§7), to be signed when the message is
+// whole.
 func (s *Simulator) assertion(out *message, o *order, have []attribute, fault string) error {
 	now, from := s.now(), o.at
 	out.inner, out.bank, out.spoilt, out.vs = true, o.bank, fault, "VS-"+o.id
@@ -231,7 +232,7 @@ func (s *Simulator) assertion(out *message, o *order, have []attribute, fault st
 	return nil
 }
 
-// name is the text of the NameID.
+// name is the text of the NameID (§7).
 func (s *Simulator) name(o *order, fault string) string {
 	persistent := o.service&partBIN != 0
 	if persistent == (fault == otherKind) {
@@ -318,7 +319,7 @@ type cipher struct {
 	saml      string
 }
 
-// write writes an element, encrypted.
+// write writes an element, encrypted (§8).
 func (c cipher) write(out *message, el *etree.Element) error {
 	data, err := xmldsig.Encrypt(el, c.to, xmldsig.EncryptOptions{Recipient: c.recipient})
 	if err != nil {

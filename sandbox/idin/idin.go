@@ -1,9 +1,10 @@
 // Package idin plays the Dutch banks' side of iDIN for the sandbox: a routing
 // service that checks and signs messages, fictitious banks with their pages,
 // and the back-end of iDIN QR, on keys that are new at every start.
-// docs/protocols/idin.md and docs/protocols/idinqr.md describe the scheme; this
-// package is a reading of its own and shares nothing with our client but XML
-// signatures. What it chooses where the scheme is silent, docs/sandbox.md says.
+// docs/protocols/idin.md describes the scheme, § in comments refers to that
+// file; docs/protocols/idinqr.md describes the codes. This package is a reading
+// of its own and shares nothing with our client but XML signatures. What it
+// chooses where the scheme is silent, docs/sandbox.md says.
 package idin
 
 import (
@@ -27,7 +28,7 @@ type Bank struct {
 	Down bool   `json:"down,omitempty"` // listed, and every start answers SO1100
 }
 
-// Banks are those of the directory, by name.
+// banks are those of the directory, by name.
 var banks = []Bank{
 	{"CURRNL2A", "Currence Issuer", false},
 	{"DICHNL2A", "Sandbox Bank Dicht", true},
@@ -164,7 +165,7 @@ var (
 
 // Settings are the simulator's switches. As a change, what is missing stays.
 type Settings struct {
-	Profile    string       `json:"profile"`     // plain or worldline: how messages are written
+	Profile    string       `json:"profile"`     // plain or worldline: how messages are written (§16.4)
 	StrictOnce bool         `json:"strict_once"` // data are told once, and only within the assertion's life
 	Lifetime   sandbox.Span `json:"assertion_lifetime"`
 	Expiration sandbox.Span `json:"expiration"`      // of a transaction that names none

@@ -15,7 +15,7 @@ import (
 	"eidgate/sandbox"
 )
 
-// A message is an answer as it is written: in one of two profiles, whose
+// A message is an answer as it is written: in one of two profiles (§16.4), whose
 // prefixes, white space and signatures differ as those of genuine routing
 // services do.
 type message struct {
@@ -154,7 +154,8 @@ func (m *message) response(now time.Time, id, to, issuer, first, second, text st
 }
 
 // seal ends the message, signs the assertion that it may hold and then the
-// whole, and writes it. Nothing is changed after the signature but by faults.
+// whole (§11.3), and writes it. Nothing is changed after the signature but by
+// faults.
 func (s *Simulator) seal(m *message, fault sandbox.Fault) ([]byte, error) {
 	m.depth = 0
 	m.line()
@@ -209,7 +210,7 @@ func flipped(text string) string {
 	return string(b)
 }
 
-// signAssertion puts the bank's signature behind the assertion's issuer.
+// signAssertion puts the bank's signature behind the assertion's issuer (§11.2).
 func (s *Simulator) signAssertion(m *message, root *etree.Element) error {
 	el := root
 	for _, name := range []string{"Transaction", "container", "Response", "Assertion"} {

@@ -13,7 +13,7 @@ import (
 	"eidgate/sandbox"
 )
 
-// The states of a transaction.
+// The states of a transaction (§10.1).
 const (
 	open      = "open"
 	pending   = "pending"
@@ -65,7 +65,7 @@ type order struct {
 }
 
 // A Check is one status request, and which of the reasons that the scheme has
-// for one explains it.
+// for one explains it (§12).
 type Check struct {
 	At      time.Time `json:"at"`
 	Trigger string    `json:"trigger"` // redirect, expired, or other
@@ -343,7 +343,7 @@ func (s *Simulator) record(o *order, e sandbox.Act) {
 	}
 }
 
-// back is where the browser goes at the end.
+// back is where the browser goes at the end (§13).
 func (o *order) back(entrance string) string {
 	q := url.Values{"trxid": {o.id}, "ec": {entrance}}.Encode()
 	before, fragment, hasFragment := strings.Cut(o.returnURL, "#")

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -277,5 +278,45 @@ func TestRecorded(t *testing.T) {
 	}
 	if got, want := said(code), "in use_case, out qr_url, in page, out page, in page, out page, out issuer_id, in issuer_authentication_url, in page, out page, "; got != want {
 		t.Errorf("about the code: %s\nwant %s", got, want)
+	}
+}
+
+// The page of the sandbox says what is here.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../docs/sandbox.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(raw)
+	for _, f := range idin.Fidelity() {
+		if !strings.Contains(text, "| "+f.What+" | "+f.State+" | "+f.Because+" |") {
+			t.Errorf("docs/sandbox.md lacks %s: %s %s", f.What, f.State, f.Because)
+		}
+	}
+	for _, b := range idin.Banks() {
+		if !strings.Contains(text, "| `"+b.ID+"` | "+b.Name+" |") {
+			t.Errorf("docs/sandbox.md lacks the bank %s", b.ID)
+		}
+	}
+	for target, kinds := range idin.Faults() {
+		for _, word := range append(kinds, target) {
+			if !strings.Contains(text, "`"+word+"`") {
+				t.Errorf("docs/sandbox.md lacks %s of %s", word, target)
+			}
+		}
+	}
+	settings, err := json.Marshal(idin.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names map[string]any
+	if err := json.Unmarshal(settings, &names); err != nil {
+		t.Fatal(err)
+	}
+	for name := range names {
+		if !strings.Contains(text, "| `"+name+"` |") {
+			t.Errorf("docs/sandbox.md lacks the switch %s", name)
+		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"eidgate/internal/xmldsig"
 )
 
-// Namespaces of the messages.
+// Namespaces and constants of the messages (§3, §5).
 const (
 	idxNS   = "http://www.betaalvereniging.nl/iDx/messages/Merchant-Acquirer/1.0.0"
 	samlpNS = "urn:oasis:names:tc:SAML:2.0:protocol"
@@ -29,7 +29,7 @@ const (
 	loa3      = "nl:bvn:bankid:1.0:loa3"
 )
 
-// A refusal is an AcquirerErrorRes, in AP3000 with a SAML status.
+// A refusal is an AcquirerErrorRes, in AP3000 with a SAML status (§10).
 type refusal struct {
 	code, detail  string
 	first, second string // SAML status codes
@@ -95,7 +95,8 @@ var (
 		{name: "Scoping", ns: samlpNS, optional: true}}}
 )
 
-// messages are the roots that the routing service takes.
+// messages are the roots that the routing service takes (§3), with the forms of
+// their fields (§4).
 var messages = map[string][]shape{
 	"DirectoryReq": {stamped, node("Merchant", who...), signature},
 	"AcquirerTrxReq": {stamped, node("Issuer", leaf("issuerID", bic)), node("Merchant", append(slices.Clone(who), leaf("merchantReturnURL", address))...),
@@ -244,7 +245,7 @@ type request struct {
 }
 
 // read does the checks that need no knowledge: XML, encoding, version, shape
-// and forms, in that order.
+// and forms, in that order (§16.2).
 func read(doc []byte) (*request, *refusal) {
 	if err := wellFormed(doc); err != nil {
 		return nil, no("IX1100", "the message is not well-formed XML, or has a DTD")
@@ -291,7 +292,7 @@ func read(doc []byte) (*request, *refusal) {
 	return out, nil
 }
 
-// authnAttributes are those that an AuthnRequest must have.
+// authnAttributes are those that an AuthnRequest must have (§5).
 var authnAttributes = []struct {
 	name string
 	form func(string) *refusal

@@ -69,7 +69,7 @@ func faultOf(ctx context.Context) sandbox.Fault {
 var targets = map[string]string{"DirectoryReq": "idin.directory", "AcquirerTrxReq": "idin.transaction", "AcquirerStatusReq": "idin.status"}
 
 // serveRouting answers any of the three messages. Whatever is wrong with one,
-// the answer is a signed message with HTTP 200.
+// the answer is a signed message with HTTP 200 (§2).
 func (s *Simulator) serveRouting(w http.ResponseWriter, r *http.Request) {
 	doc, err := io.ReadAll(io.LimitReader(r.Body, 1<<20+1))
 	if err != nil {
@@ -134,8 +134,8 @@ func (s *Simulator) route(ctx context.Context, req *request, bad *refusal) ([]by
 	return s.seal(out, fault)
 }
 
-// admit checks who sent a message: steps 6 and 7. What is read from here on is
-// what was signed.
+// admit checks who sent a message, and that its signature is good (§11.1). What
+// is read from here on is what was signed.
 func (s *Simulator) admit(req *request) (*Merchant, *refusal) {
 	s.mu.Lock()
 	m := s.merchants[req.at("Merchant/merchantID")]
@@ -166,7 +166,7 @@ func (s *Simulator) admit(req *request) (*Merchant, *refusal) {
 	return m, nil
 }
 
-// begin makes a transaction: steps 8 to 14.
+// begin makes a transaction, or refuses it.
 func (s *Simulator) begin(ctx context.Context, out *message, req *request, m *Merchant) *refusal {
 	o, bad := s.asked(req, m)
 	if bad != nil {
@@ -211,7 +211,8 @@ var errorForm = regexp.MustCompile(`^[A-Z]{2}[0-9]{4}$`)
 // other is a number of the same acquirer that nothing has.
 func other(number string) string { return number[:4] + "9" + number[5:] }
 
-// asked reads a transaction's request into an order.
+// asked reads a transaction's request into an order. What it checks, and in
+// which order, is a choice of ours (§16.2, docs/divergences.md).
 func (s *Simulator) asked(req *request, m *Merchant) (*order, *refusal) {
 	a := req.authn()
 	o := &order{merchant: m, bank: req.at("Issuer/issuerID"), returnURL: req.at("Merchant/merchantReturnURL"), language: req.at("Transaction/language"),
@@ -262,7 +263,7 @@ func documentID(a *etree.Element) string {
 	return child(at, "AttributeValue").Text()
 }
 
-// The parts of a ServiceId.
+// The parts of a ServiceId (§6).
 const (
 	partBIN, partName, partAddress, partBirth, partAdult = 16384, 4096, 1024, 448, 64
 	partGender, partSign, partTelephone, partEmail       = 16, 8, 4, 2
@@ -291,7 +292,7 @@ func allowed(service int, document string, m *Merchant) *refusal {
 }
 
 // markers are the acquirers' test conventions, found anywhere in the
-// entranceCode.
+// entranceCode (§20).
 var markers = map[string]sandbox.Outcome{
 	"HIO100OIH": sandbox.Approve, "HIO200OIH": sandbox.Cancel, "HIO300OIH": sandbox.Expire, "HIO400OIH": "fail:open", "HIO500OIH": "fail:failure",
 	"HIO600OIH": "fail:pending", "HIO701OIH": "fail:IX1100", "HIO702OIH": "fail:SO1100", "HIO703OIH": "fail:SE2700", "HIO704OIH": "fail:BR1200", "HIO705OIH": "fail:AP3000",
@@ -325,7 +326,7 @@ func (s *Simulator) directory(out *message) {
 }
 
 // status tells how a transaction stands, and a result once. Asking changes no
-// status.
+// status (§16.3).
 func (s *Simulator) status(ctx context.Context, out *message, req *request, m *Merchant) *refusal {
 	id := req.at("Transaction/transactionID")
 	sandbox.Concerns(ctx, id)
@@ -409,7 +410,7 @@ func (s *Simulator) refuse(out *message, req *request, bad *refusal) {
 	out.close("Error")
 }
 
-// consumer is what a person may be shown.
+// consumer is what a person may be shown (§10.3).
 func consumer(code, language string) string {
 	later := strings.HasPrefix(code, "SO") || code == "AP1200"
 	switch {
