@@ -164,3 +164,27 @@ func TestReturn(t *testing.T) {
 		t.Errorf("a broker that is out of order: %d %s", w.Code, w.Body)
 	}
 }
+
+// A counter shows for a while that it is done; a person who stopped goes back
+// at once.
+func TestCounterIsDone(t *testing.T) {
+	t.Parallel()
+	v := dutch(eid.IDIN)
+	v.Place, v.Step = broker.AtStep, connector.Wait{Hint: "idin.qr.scanned"}
+	_, body := shown(t, pages(t, v, true, hosted.Return{}), "/")
+	holds(t, body, "The code was scanned", `data-poll="status?k=scanned"`, `content="5;url=./?tick=1"`)
+	v.Place, v.Session.State = broker.AtEnd, broker.Finished
+	p := pages(t, v, true, hosted.Return{URL: "https://shop.example/done?a=1&b=2"})
+	code, body := shown(t, p, "/?tick=1")
+	holds(t, body, "<h1>Done</h1>", "✓", `content="10;url=https://shop.example/done?a=1&amp;b=2"`)
+	if code != http.StatusOK {
+		t.Errorf("status %d", code)
+	}
+	if code, _ := shown(t, p, "/"); code != http.StatusSeeOther {
+		t.Errorf("without a counter: %d", code)
+	}
+	v.Session.State, v.Failed = broker.Failed, eid.Cancelled
+	if code, _ := shown(t, p, "/?tick=1"); code != http.StatusSeeOther {
+		t.Errorf("who stopped: %d", code)
+	}
+}

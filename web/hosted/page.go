@@ -35,6 +35,7 @@ type view struct {
 	Methods                                        []option
 	Fields                                         []field
 	Error, Count, Code, Go                         string
+	Here                                           string   // what a page without scripts loads again
 	Choose                                         []option // beside a code
 	Landing, Wrong                                 bool     // Wrong: a field is, and not the form as a whole
 	Status                                         []string
@@ -42,7 +43,7 @@ type view struct {
 	QRImage, Launch, End, Image                    template.URL
 	LaunchKey, Message, Origins, Mood, Mark        string
 	To, ToText, Returned                           string // where an end without a return of its own leads
-	AsText                                         bool
+	AsText, Later                                  bool   // Later: the page leads to To by itself after a while
 }
 
 type option struct {
@@ -87,6 +88,8 @@ func kind(v *broker.View) string {
 			return "qr"
 		case st.Image != "":
 			return "counter"
+		case st.Hint == "idin.qr.scanned":
+			return "scanned"
 		case st.Launch != "":
 			return "app"
 		}
@@ -163,6 +166,9 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	d.QuerySep = "?"
 	if d.Query != "" {
 		d.QuerySep = d.Query + "&"
+	}
+	if d.Here = d.Self; d.View == "counter" || d.View == "scanned" {
+		d.Here = "./" + d.QuerySep + "tick=1"
 	}
 	say := func(key string) string {
 		return p.c.Words.Say(lang, key, "party", d.Party, "eid", v.Session.EID.Name(), "ref", d.Ref)
@@ -377,6 +383,8 @@ func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error 
 	case "app":
 		d.Launch = template.URL(wait.Launch) //nolint:gosec // put together by the connector
 		d.LaunchKey = fingerprint(wait.Token)
+	case "scanned":
+		d.Title, d.Lead = say("counter.title"), say("wait.lead.idin")
 	case "counter":
 		d.Lead, d.Image = say("idin.qr.how"), template.URL(wait.Image) //nolint:gosec // a picture that the connector has looked at
 	case "rest":
@@ -409,6 +417,10 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 	}
 	if r.URL.Query().Has("tab") { // another tab of this browser has gone back already
 		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("tab.title"), say("tab.lead"), "good", "✓", leave.URL, say("back")
+		return false, nil
+	}
+	if leave.URL != "" && v.Session.State == broker.Finished && r.URL.Query().Has("tick") { // a counter: both sides see that it is done
+		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText, d.Later = say("end.done"), say("end.doneLead"), "good", "✓", leave.URL, say("back"), true
 		return false, nil
 	}
 	if leave.URL != "" && !d.Framed && r.Header.Get("Sec-Fetch-Dest") != "iframe" {

@@ -32,6 +32,8 @@ function moved(ended) {
       localStorage.setItem(key, "1");
     }
   } catch {} // storage is blocked: both go back
+  const counter = /k=(counter|scanned)/.test(box.dataset.poll); // there, the end stays in view for a while
+  if (ended && counter) return location.replace("./" + (location.search ? location.search + "&" : "?") + "tick=1");
   location.reload();
 }
 if (box) {
