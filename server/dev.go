@@ -27,6 +27,7 @@ import (
 	"eidgate/internal/safehttp"
 	"eidgate/relying"
 	"eidgate/sandbox"
+	sage "eidgate/sandbox/agechecked"
 	sbankidse "eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
 	sidin "eidgate/sandbox/idin"
@@ -64,6 +65,7 @@ type simulators struct {
 	faults    *sandbox.Faults
 	bankidse  *sbankidse.Simulator
 	idin      *sidin.Simulator
+	age       *sage.Simulator
 	issuers   string // address of the listener of the simulators without TLS
 }
 
@@ -77,6 +79,7 @@ func newSimulators(frozen bool, auto string, seed int64) *simulators {
 	s.bankidse = sbankidse.New(sbankidse.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults})
 	s.idin = sidin.New(sidin.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers },
 		HTTP: &http.Client{Timeout: 10 * time.Second, Transport: s.recorder.Transport("idin", s.clock.Now, http.DefaultTransport)}})
+	s.age = sage.New(sage.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
 	return s
 }
 
@@ -108,6 +111,7 @@ func (s *simulators) contract(name, public string) (cidin.Settings, cidin.QR, er
 func (s *simulators) issuersHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/idin/", s.recorder.Wrap("idin", s.clock.Now, s.idin.Handler()))
+	mux.Handle("/agechecked/", s.recorder.Wrap("agechecked", s.clock.Now, s.age.Handler()))
 	return mux
 }
 
@@ -255,7 +259,10 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 func (o *DevOptions) plays(e eid.EID) bool { return len(o.EIDs) == 0 || slices.Contains(o.EIDs, e) }
 
 // The configurations of the sandbox's account besides the usual one.
-const counterConfig = "counter" // a point of service: iDIN with a code on the screen
+const (
+	counterConfig = "counter"    // a point of service: iDIN with a code on the screen
+	ageConfig     = "agechecked" // the age check by AgeChecked instead of the party's own contract
+)
 
 // devDutch makes the contracts that Dutch logins run under.
 func devDutch(o *DevOptions, urls map[string]string, sims *simulators, all agreements) error {
@@ -268,10 +275,13 @@ func devDutch(o *DevOptions, urls map[string]string, sims *simulators, all agree
 	}
 	counter := shop
 	counter.QR = &qr
+	age := sims.age.Merchant("Demo shop")
 	for h, set := range map[holder]any{
 		{env: eid.Test, eid: eid.IDIN}: shop,
 		{env: eid.Test, eid: eid.IDIN, account: sandboxAccount, config: counterConfig}: counter,
 		{env: eid.Test, eid: eid.IDINAge}:                                              cidinage.Settings{IDIN: &shop},
+		{env: eid.Test, eid: eid.IDINAge, account: sandboxAccount, config: ageConfig}: cidinage.Settings{
+			AgeChecked: &cidinage.AgeChecked{Base: age.Base, Key: age.SecretKey, AllowHTTP: true}},
 	} {
 		if !o.plays(h.eid) {
 			continue
@@ -334,7 +344,7 @@ func devStore(o *DevOptions) (storeURL, text string, master []byte, err error) {
 
 func devAccount(ctx context.Context, c *core) error {
 	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecret: sandboxSecret,
-		Configs: []relying.Config{{}, {ID: counterConfig}}}
+		Configs: []relying.Config{{}, {ID: counterConfig}, {ID: ageConfig}}}
 	if err := c.store.PutAccount(ctx, a); err != nil {
 		return err
 	}
