@@ -7,8 +7,10 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"math/big"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +54,16 @@ func transform(uri string) func(*etree.Element) {
 	return at("./SignedInfo/Reference/Transforms", func(el *etree.Element) {
 		child(el, len(el.Child), "Transform").CreateAttr("Algorithm", uri)
 	})
+}
+
+// anyCertificate is one of the vectors'.
+func anyCertificate() []byte {
+	text, err := os.ReadFile("testdata/idin/merchant.pem")
+	if err != nil {
+		panic(err)
+	}
+	block, _ := pem.Decode(text)
+	return block.Bytes
 }
 
 const (
@@ -178,6 +190,12 @@ var forged = []struct {
 	{"too many names", at("./KeyInfo", func(el *etree.Element) {
 		for range 9 {
 			child(el, 0, "KeyName").SetText("x")
+		}
+	}), xmldsig.Structure},
+	{"too many certificates", at("./KeyInfo", func(el *etree.Element) {
+		data := child(el, 0, "X509Data")
+		for range 9 {
+			child(data, 0, "X509Certificate").SetText(base64.StdEncoding.EncodeToString(anyCertificate()))
 		}
 	}), xmldsig.Structure},
 	{"certificate is none", at("./KeyInfo", func(el *etree.Element) {

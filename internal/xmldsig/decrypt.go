@@ -106,11 +106,7 @@ func encryptedData(el *etree.Element) (*etree.Element, error) {
 	if is(el, encryption, "EncryptedData") {
 		return el, nil
 	}
-	data, err := one(el, encryption, "EncryptedData")
-	if err != nil {
-		return nil, err
-	}
-	return data, nil
+	return one(el, encryption, "EncryptedData")
 }
 
 func contentCipher(data *etree.Element) (Cipher, error) {
@@ -255,12 +251,12 @@ func one(el *etree.Element, ns, tag string) (*etree.Element, error) {
 			continue
 		}
 		if found != nil {
-			return nil, refuse(Structure, el.Tag+" holds two of "+tag)
+			return nil, refuse(Structure, "there are two of "+tag)
 		}
 		found = e
 	}
 	if found == nil {
-		return nil, refuse(Structure, el.Tag+" lacks "+tag)
+		return nil, refuse(Structure, "there is no "+tag)
 	}
 	return found, nil
 }

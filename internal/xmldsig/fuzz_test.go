@@ -60,7 +60,7 @@ func FuzzVerify(f *testing.F) {
 // refused.
 func FuzzDecrypt(f *testing.F) {
 	keys := []crypto.Decrypter{merchantKey(f)}
-	for _, path := range []string{"//EncryptedID", "//EncryptedAttribute"} {
+	for _, path := range []string{"//EncryptedID/EncryptedData", "//EncryptedAttribute/EncryptedData"} {
 		f.Add([]byte(text(f, tree(f, string(vector(f, "success.xml"))).FindElement(path))))
 	}
 	f.Add([]byte(wrap(f, make([]byte, 32), pad(nameID, 0), 0)))

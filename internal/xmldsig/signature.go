@@ -157,12 +157,14 @@ func keyInfo(el *etree.Element) (KeyInfo, error) {
 				if err != nil {
 					return k, refuse(Key, "KeyInfo holds a certificate that cannot be read")
 				}
-				k.Certificates = append(k.Certificates, cert)
+				if k.Certificates = append(k.Certificates, cert); len(k.Certificates) > maxKeys {
+					return k, refuse(Structure, "KeyInfo names too many keys")
+				}
 			}
 		default:
 			return k, refuse(Structure, "KeyInfo holds something else than names and certificates")
 		}
-		if len(k.Names)+len(k.Certificates) > maxKeys {
+		if len(k.Names) > maxKeys {
 			return k, refuse(Structure, "KeyInfo names too many keys")
 		}
 	}
@@ -254,6 +256,9 @@ func c14nMethod(el *etree.Element) ([]string, error) {
 	return list, blank(el)
 }
 
+// blanks removes white space.
+var blanks = strings.NewReplacer(" ", "", "\t", "", "\n", "", "\r", "")
+
 // leaf decodes the base64 of an element that holds only that. White space may
 // stand anywhere in it, also as &#13;.
 func leaf(el *etree.Element, attributes ...string) ([]byte, error) {
@@ -263,8 +268,7 @@ func leaf(el *etree.Element, attributes ...string) ([]byte, error) {
 	if len(el.ChildElements()) > 0 {
 		return nil, refuse(Structure, el.Tag+" holds elements")
 	}
-	text := strings.NewReplacer(" ", "", "\t", "", "\n", "", "\r", "").Replace(el.Text())
-	b, err := base64.StdEncoding.Strict().DecodeString(text)
+	b, err := base64.StdEncoding.Strict().DecodeString(blanks.Replace(el.Text()))
 	if err != nil || len(b) == 0 {
 		return nil, refuse(Structure, el.Tag+" is not base64")
 	}

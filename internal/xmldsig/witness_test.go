@@ -190,26 +190,48 @@ func TestWeReadXMLSecs(t *testing.T) {
 }
 
 // TestInnerPrefixList holds a trap of two levels: the assertion's PrefixList names
-// a prefix that canonical form of the whole has dropped.
+// a prefix that canonical form of the whole has dropped, wherever it is declared.
 func TestInnerPrefixList(t *testing.T) {
 	t.Parallel()
-	doc := text(t, signed(t, nil))
-	if id, err := verify(t, doc); err != nil || id != "anna" {
-		t.Fatalf("verify = %q, %v", id, err)
-	}
-	// xsd is used by nothing but a value, so the outer signature does not see it.
-	altered := strings.Replace(doc, `xmlns:xsd="http://www.w3.org/2001/XMLSchema"`, `xmlns:xsd="urn:other"`, 1)
-	if _, err := verify(t, altered); kind(err) != xmldsig.Digest {
-		t.Errorf("another meaning of xsd: %v", err)
-	}
+	const xsd = ` xmlns:xsd="http://www.w3.org/2001/XMLSchema"`
 	x := newXMLSec(t)
-	for node, cert := range map[string]*x509.Certificate{
-		"/*/*[local-name()='Signature']":              certificate(t, "merchant.pem"),
-		"//*[@ID='VS-1']/*[local-name()='Signature']": issuer(t).Certificate,
+	for place, base := range map[string]string{
+		"below":  message,
+		"around": strings.Replace(strings.Replace(message, xsd, "", 1), `<Answer`, `<Answer`+xsd, 1),
 	} {
-		if _, err := x.run("--verify", "--id-attr:ID", "urn:oasis:names:tc:SAML:2.0:assertion:Assertion", "--node-xpath", node,
-			"--pubkey-cert-pem", x.file("cert.pem", pemCert(cert)), x.file("doc.xml", doc)); err != nil {
-			t.Errorf("xmlsec1 refuses %s: %v", node, err)
+		root := tree(t, base)
+		inner := issuer(t)
+		inner.Inclusive = "xsd"
+		if err := inner.SignAt(root.FindElement(".//Assertion"), 1, "VS-1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := merchant(t).Sign(root); err != nil {
+			t.Fatal(err)
+		}
+		doc := text(t, root)
+		if id, err := verify(t, doc); err != nil || id != "anna" {
+			t.Errorf("%s: verify = %q, %v", place, id, err)
+		}
+		// xsd is used by nothing but a value, so the outer signature does not see it.
+		altered := strings.Replace(doc, xsd, ` xmlns:xsd="urn:other"`, 1)
+		if _, err := verify(t, altered); kind(err) != xmldsig.Digest {
+			t.Errorf("%s: another meaning of xsd: %v", place, err)
+		}
+		for node, cert := range map[string]*x509.Certificate{
+			"/*/*[local-name()='Signature']":              certificate(t, "merchant.pem"),
+			"//*[@ID='VS-1']/*[local-name()='Signature']": inner.Certificate,
+		} {
+			witness := func(doc string) error {
+				_, err := x.run("--verify", "--id-attr:ID", "urn:oasis:names:tc:SAML:2.0:assertion:Assertion", "--node-xpath", node,
+					"--pubkey-cert-pem", x.file("cert.pem", pemCert(cert)), x.file("doc.xml", doc))
+				return err
+			}
+			if err := witness(doc); err != nil {
+				t.Errorf("%s: xmlsec1 refuses %s: %v", place, node, err)
+			}
+			if err := witness(altered); (err == nil) != strings.HasPrefix(node, "/*/") {
+				t.Errorf("%s: xmlsec1 says of %s with another meaning of xsd: %v", place, node, err)
+			}
 		}
 	}
 }
