@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,7 +33,7 @@ type holder struct {
 type agreement struct {
 	now    connector.Settings
 	before []connector.Settings
-	ends   time.Time // of the certificate of now; zero where there is none
+	ends   map[string]time.Time // of the certificates, by what they are for: "rp" signs for the party, "routing" for the upstream
 }
 
 // find looks from the most particular holder to the server.
@@ -77,7 +79,7 @@ func (c *core) find(ctx context.Context, s *broker.Session, e eid.EID, begun str
 			return old, nil
 		}
 	}
-	c.log.WarnContext(ctx, "the certificate that began this order is not configured any more", "session", s, "eid", e)
+	c.log.WarnContext(ctx, "the settings that began this order are not configured any more", "session", s, "eid", e)
 	return found.now, nil
 }
 
@@ -91,19 +93,31 @@ func keyed(s any) (connector.Settings, error) {
 	return connector.Settings{Key: fmt.Sprintf("%x", sum[:16]), Data: raw}, nil
 }
 
+// contracts lists what the upstreams' lists are kept for: each settings once.
+func (a agreements) contracts() []broker.Contract {
+	var out []broker.Contract
+	for h, found := range a {
+		out = append(out, broker.Contract{Environment: h.env, EID: h.eid, Settings: found.now})
+	}
+	order := func(x, y broker.Contract) int {
+		return cmp.Or(cmp.Compare(x.Environment, y.Environment), cmp.Compare(x.EID, y.EID), cmp.Compare(x.Settings.Key, y.Settings.Key))
+	}
+	slices.SortFunc(out, order)
+	return slices.CompactFunc(out, func(x, y broker.Contract) bool { return order(x, y) == 0 })
+}
+
 // agreements reads every agreement of the configuration.
 func (c *Config) agreements() (agreements, error) {
 	out := agreements{}
 	add := func(account, config string, live, test *EIDsConfig) error {
-		for env, e := range map[eid.Environment]*EIDsConfig{eid.Live: live, eid.Test: test} {
-			if e.BankIDSE == nil {
-				continue
-			}
-			a, err := e.BankIDSE.agreement(env)
+		for env, blocks := range map[eid.Environment][2]*EIDsConfig{eid.Live: {live, &c.EIDs}, eid.Test: {test, &c.TestEIDs}} {
+			made, err := blocks[0].agreements(env, cmp.Or(blocks[0].IDIN, blocks[1].IDIN))
 			if err != nil {
 				return err
 			}
-			out[holder{env, eid.BankIDSE, account, config}] = a
+			for e, a := range made {
+				out[holder{env, e, account, config}] = a
+			}
 		}
 		return nil
 	}
@@ -126,6 +140,31 @@ func (c *Config) agreements() (agreements, error) {
 	return out, nil
 }
 
+// agreements are those of one block. contract is the one about iDIN that an
+// age check of it may use.
+func (e *EIDsConfig) agreements(env eid.Environment, contract *IDINConfig) (map[eid.EID]agreement, error) {
+	out := map[eid.EID]agreement{}
+	var errs []error
+	put := func(id eid.EID, a agreement, err error) {
+		if out[id] = a; err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", id, err))
+		}
+	}
+	if e.BankIDSE != nil {
+		a, err := e.BankIDSE.agreement(env)
+		put(eid.BankIDSE, a, err)
+	}
+	if e.IDIN != nil {
+		a, err := e.IDIN.agreement(env)
+		put(eid.IDIN, a, err)
+	}
+	if e.IDINAge != nil {
+		a, err := e.IDINAge.agreement(env, contract)
+		put(eid.IDINAge, a, err)
+	}
+	return out, errors.Join(errs...)
+}
+
 // agreement is with the certificate of today and, while orders run that were
 // begun with it, the one before.
 func (b *BankIDSEConfig) agreement(env eid.Environment) (out agreement, err error) {
@@ -133,7 +172,7 @@ func (b *BankIDSEConfig) agreement(env eid.Environment) (out agreement, err erro
 	if err != nil {
 		return out, fmt.Errorf("RP certificate: %w", err)
 	}
-	out.ends = cert.Leaf.NotAfter
+	out.ends = map[string]time.Time{"rp": cert.Leaf.NotAfter}
 	set, err := b.settings(env, cert)
 	if err != nil {
 		return out, err

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -66,6 +68,8 @@ type KeysConfig struct {
 // EIDsConfig is one entry for each eID that is configured.
 type EIDsConfig struct {
 	BankIDSE *BankIDSEConfig `yaml:"bankid_se"`
+	IDIN     *IDINConfig     `yaml:"idin"`
+	IDINAge  *IDINAgeConfig  `yaml:"idin_age"`
 }
 
 // BankIDSEConfig is an agreement about Swedish BankID.
@@ -80,6 +84,57 @@ type BankIDSEConfig struct {
 	LaunchURL      string             `yaml:"launch_url"`      // only in test_eids: where the app is opened instead of app.bankid.com
 	StoreOnly      bool               `yaml:"store_only"`      // keep signatures without verifying them; default false
 	AddressCheck   string             `yaml:"address_check"`   // off, log, require-same-prefix or require-equal; default log
+}
+
+// IDINConfig is a contract with an acquirer about iDIN. The acquirer's portal
+// has the numbers and addresses, and takes the certificate.
+type IDINConfig struct {
+	MerchantID             string              `yaml:"merchant_id"`               // 10 digits, the first 4 of which are the acquirer's. Required
+	SubID                  int                 `yaml:"sub_id"`                    // 0 to 999999; default 0, for none
+	LegalID                string              `yaml:"legal_id"`                  // the party that the banks' answers must be made for, such as NL99ZZZ123456780000; default any
+	DirectoryURL           string              `yaml:"directory_url"`             // of the routing service, for the list of banks. https. Required
+	TransactionURL         string              `yaml:"transaction_url"`           // the same to begin a transaction; default directory_url
+	StatusURL              string              `yaml:"status_url"`                // the same to ask for its result; default directory_url
+	Certificate            string              `yaml:"certificate"`               // signs what is sent: PKCS#12, or PEM with its key; RSA, 2048 bits or more. Required
+	Key                    string              `yaml:"key"`                       // PEM key, if it is not in the certificate's file
+	PasswordFile           string              `yaml:"password_file"`             // of a PKCS#12 file
+	Previous               *CertificateConfig  `yaml:"previous"`                  // the certificate before a renewal: transactions that were begun with it go on, and its key opens what banks still encrypt for it; let it stand until the acquirer has forgotten it
+	Decryption             []string            `yaml:"decryption"`                // PEM keys that open the banks' answers, the current one first, then older ones; default the key of certificate, then that of previous
+	Routing                []string            `yaml:"routing"`                   // PEM files with the certificates of the routing service, the current one and the next. Required
+	Pins                   map[string][]string `yaml:"pins"`                      // for a bank's BIC, the public keys that it may sign with: SHA-256 of SubjectPublicKeyInfo, 64 hex digits; banks that are not here are not pinned
+	Aliases                map[string][]string `yaml:"aliases"`                   // for a bank's BIC, the BICs that may answer in its place
+	Services               int                 `yaml:"services"`                  // what the contract covers, as the sum of iDIN's numbers: 16384 id, 4096 name, 1024 address, 448 birth date (or 64 for 18 or older), 16 gender, 4 telephone, 2 e-mail; default everything
+	Incomplete             string              `yaml:"incomplete"`                // when a bank lacks something that was asked for: deliver what there is, or fail; default deliver
+	Expiration             time.Duration       `yaml:"expiration"`                // how long a person may take at the bank; 1m to 5m, default 5m
+	Skew                   time.Duration       `yaml:"skew"`                      // by how much the banks' clocks may differ from this one; 0s to 5m, default 5s
+	StatusRetryAfterReturn bool                `yaml:"status_retry_after_return"` // ask again when a person is back before the bank has a result; only if the acquirer allows it; default false
+	StatusAtThreeMinutes   bool                `yaml:"status_at_three_minutes"`   // ask once at three minutes while nobody is back; only if the acquirer allows it; default false
+	QR                     *IDINQRConfig       `yaml:"qr"`                        // a point of service: pages show a code that a phone scans, and the banks as another way
+}
+
+// IDINQRConfig is what the iDIN QR service has given a point of service. Its
+// registration form asks for an address of ours for transactions: it is
+// PUBLIC_URL/callback/live/idin/qr, with test instead of live in test_eids.
+type IDINQRConfig struct {
+	MerchantToken        string `yaml:"merchant_token"`          // *Merchant token*, a GUID. Required
+	SecretSigningKeyFile string `yaml:"secret_signing_key_file"` // *Secret signing key*, in a file. Required
+	SecretEncoding       string `yaml:"secret_encoding"`         // how that file writes the key: utf8, hex or base64; default utf8
+	QRBackendURL         string `yaml:"qr_backend_url"`          // *QR backend URL*; default https://qrcode.idin.nl/idin-qr/v1.1/generate. Required in test_eids
+}
+
+// IDINAgeConfig is who answers whether a person is 18 or older.
+type IDINAgeConfig struct {
+	Backend    string            `yaml:"backend"` // idin, for the contract of the idin entry beside this one, else of the server; or agechecked. Required
+	AgeChecked *AgeCheckedConfig `yaml:"agechecked"`
+}
+
+// AgeCheckedConfig is an agreement with AgeChecked.
+type AgeCheckedConfig struct {
+	URL         string `yaml:"url"`          // only in test_eids: another address than AgeChecked's test system
+	KeyFile     string `yaml:"key_file"`     // the secret merchant key, in a file. Required
+	Method      string `yaml:"method"`       // of the remote API, that starts a check; default ac0130
+	URLField    string `yaml:"url_field"`    // where its answer has the person's address; default url
+	ReturnField string `yaml:"return_field"` // where its request has the address to come back to; default returnurl
 }
 
 // CertificateConfig is a certificate with its key.
@@ -220,8 +275,8 @@ func (c *Config) Summary() []string {
 		name string
 		of   *EIDsConfig
 	}{{"eids", &c.EIDs}, {"test_eids", &c.TestEIDs}} {
-		if e.of.BankIDSE != nil {
-			out = append(out, fmt.Sprintf("%-9s bankid_se", e.name))
+		if names := e.of.names(); len(names) > 0 {
+			out = append(out, fmt.Sprintf("%-9s %s", e.name, strings.Join(names, ", ")))
 		}
 	}
 	return out
@@ -242,8 +297,8 @@ func (k *checker) config(c *Config) {
 			k.doc.Report("keys.master_file", "%v", err)
 		}
 	}
-	k.eids("eids", &c.EIDs, eid.Live)
-	k.eids("test_eids", &c.TestEIDs, eid.Test)
+	k.eids("eids", &c.EIDs, eid.Live, nil)
+	k.eids("test_eids", &c.TestEIDs, eid.Test, nil)
 	if len(c.Accounts) == 0 {
 		k.doc.Warn("accounts", "there is none, so nobody can use this server")
 	}
@@ -304,14 +359,25 @@ func (k *checker) store(s *StoreConfig) {
 	}
 }
 
-func (k *checker) eids(path string, e *EIDsConfig, env eid.Environment) {
-	if e.BankIDSE == nil {
-		return
+// eids checks the agreements of one block. general is the contract
+// about iDIN that an age check of it may use where it has none of its own.
+func (k *checker) eids(path string, e *EIDsConfig, env eid.Environment, general *IDINConfig) {
+	if e.BankIDSE != nil {
+		k.bankIDSE(path+".bankid_se", e.BankIDSE, env)
 	}
-	b, at := e.BankIDSE, path+".bankid_se"
-	k.certificate(at, b.current(), false)
+	if e.IDIN != nil {
+		k.idin(path+".idin", e.IDIN, env)
+	}
+	if e.IDINAge != nil {
+		k.idinAge(path+".idin_age", e.IDINAge, env, e.IDIN != nil || general != nil)
+	}
+}
+
+func (k *checker) bankIDSE(at string, b *BankIDSEConfig, env eid.Environment) {
+	const what = "the RP certificate of your agreement, as PKCS#12 or PEM"
+	k.certificate(at, b.current(), what, false)
 	if b.Previous != nil {
-		k.certificate(at+".previous", b.Previous, true)
+		k.certificate(at+".previous", b.Previous, what, true)
 	}
 	for name, value := range map[string]string{"url": b.URL, "tls_roots": b.TLSRoots, "signature_roots": b.SignatureRoots, "launch_url": b.LaunchURL} {
 		if value != "" && env == eid.Live {
@@ -328,32 +394,40 @@ func (k *checker) eids(path string, e *EIDsConfig, env eid.Environment) {
 	}
 }
 
-// certificate opens an RP certificate and warns of its end.
-func (k *checker) certificate(at string, c *CertificateConfig, old bool) {
+// certificate opens a certificate with its key and warns of its end; what says
+// which one is meant. It is nil if there is something wrong.
+func (k *checker) certificate(at string, c *CertificateConfig, what string, old bool) *tls.Certificate {
 	if c.Certificate == "" {
-		k.doc.Report(at+".certificate", "is required: the RP certificate of your agreement, as PKCS#12 or PEM")
-		return
+		k.doc.Report(at+".certificate", "is required: %s", what)
+		return nil
 	}
 	if !k.secret(at+".certificate", c.Certificate) {
-		return
+		return nil
 	}
 	for path, name := range map[string]string{at + ".key": c.Key, at + ".password_file": c.PasswordFile} {
 		if name != "" && !k.secret(path, name) {
-			return
+			return nil
 		}
 	}
 	cert, err := loadRPCertificate(c)
 	if err != nil {
 		k.doc.Report(at+".certificate", "%v", err)
-		return
+		return nil
 	}
-	left := cert.Leaf.NotAfter.Sub(k.now)
+	if !old {
+		k.ends(at+".certificate", cert.Leaf)
+	}
+	return &cert
+}
+
+// ends warns of a certificate's end.
+func (k *checker) ends(at string, c *x509.Certificate) {
+	left := c.NotAfter.Sub(k.now)
 	switch {
-	case old:
 	case left <= 0:
-		k.doc.Report(at+".certificate", "expired on %s", cert.Leaf.NotAfter.Format(time.DateOnly))
+		k.doc.Report(at, "expired on %s", c.NotAfter.Format(time.DateOnly))
 	case left < 60*24*time.Hour:
-		k.doc.Warn(at+".certificate", "expires in %d days (%s)", int(left.Hours()/24), cert.Leaf.NotAfter.Format(time.DateOnly))
+		k.doc.Warn(at, "expires in %d days (%s)", int(left.Hours()/24), c.NotAfter.Format(time.DateOnly))
 	}
 }
 

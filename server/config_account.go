@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -42,9 +43,10 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 		k.doc.Report(at+".hosts", "is required with live keys: the hosts that people may be sent back to")
 	}
 	k.configs(at, a, c, count)
+	known := slices.Sorted(maps.Keys(constructors))
 	for i, e := range a.EIDs {
-		if !slices.Contains([]eid.EID{eid.BankIDSE}, eid.EID(e)) {
-			k.doc.Report(fmt.Sprintf("%s.eids.%d", at, i), "%q is not an eID that this server has; known: bankidse", e)
+		if !slices.Contains(known, eid.EID(e)) {
+			k.doc.Report(fmt.Sprintf("%s.eids.%d", at, i), "%q is not an eID that this server has; known: %s", e, join(known))
 		}
 	}
 	if a.WebhookSecretFile == "" && (a.WebhookTest != "" || a.WebhookLive != "") {
@@ -71,8 +73,8 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	}
 }
 
-// configs checks the account's configurations, and that every one of them
-// finds an agreement or none does: otherwise requests would fail late.
+// configs checks the account's configurations, and for each eID that every one
+// of them finds an agreement or none does: otherwise requests would fail late.
 func (k *checker) configs(at string, a *AccountConfig, c *Config, keys map[string]int) {
 	ids := map[string]bool{}
 	for i := range a.Configs {
@@ -84,8 +86,8 @@ func (k *checker) configs(at string, a *AccountConfig, c *Config, keys map[strin
 		if a.WebhookSecretFile == "" && (f.WebhookTest != "" || f.WebhookLive != "") {
 			k.doc.Report(at+".webhook_secret_file", "is required with notifications")
 		}
-		k.eids(here+".eids", &f.EIDs, eid.Live)
-		k.eids(here+".test_eids", &f.TestEIDs, eid.Test)
+		k.eids(here+".eids", &f.EIDs, eid.Live, c.EIDs.IDIN)
+		k.eids(here+".test_eids", &f.TestEIDs, eid.Test, c.TestEIDs.IDIN)
 	}
 	for _, env := range []struct {
 		name, path string
@@ -95,23 +97,36 @@ func (k *checker) configs(at string, a *AccountConfig, c *Config, keys map[strin
 		{"live", "eids", &c.EIDs, func(f *ConfigConfig) *EIDsConfig { return &f.EIDs }},
 		{"test", "test_eids", &c.TestEIDs, func(f *ConfigConfig) *EIDsConfig { return &f.TestEIDs }},
 	} {
-		if keys[env.name] == 0 || env.server.BankIDSE != nil {
+		if keys[env.name] == 0 {
 			continue
 		}
-		own := 0
-		for i := range a.Configs {
-			if env.own(&a.Configs[i]).BankIDSE != nil {
-				own++
+		found := false
+		for _, e := range eidKeys {
+			own := 0
+			for i := range a.Configs {
+				if e.is(env.own(&a.Configs[i])) {
+					own++
+				}
+			}
+			found = found || own > 0 || e.is(env.server)
+			general := ids[""] || len(a.Configs) == 1
+			if own > 0 && !e.is(env.server) && (own < len(a.Configs) || !general) {
+				k.doc.Report(at+".configs", "%s has no %s, so each of these, and one of them without an id, needs its own", env.path, e.name)
 			}
 		}
-		general := ids[""] || len(a.Configs) == 1
-		switch {
-		case own == 0:
+		if !found {
 			k.doc.Warn(at+".keys", "%s keys, but no eID is configured under %s", env.name, env.path)
-		case own < len(a.Configs) || !general:
-			k.doc.Report(at+".configs", "%s has no bankid_se, so each of these, and one of them without an id, needs its own", env.path)
 		}
 	}
+}
+
+// join lists eIDs for people.
+func join(all []eid.EID) string {
+	var out []string
+	for _, e := range all {
+		out = append(out, string(e))
+	}
+	return strings.Join(out, ", ")
 }
 
 func (k *checker) key(at string, key KeyConfig, seen map[string]string) {

@@ -131,6 +131,8 @@ func (m *manual) kind(e ast.Expr) (kind, sub string) {
 			return "list, ", sub
 		}
 		return "list", ""
+	case *ast.MapType:
+		return "table of lists", ""
 	case *ast.SelectorExpr:
 		return "time", ""
 	case *ast.Ident:

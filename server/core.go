@@ -124,7 +124,8 @@ func (c *core) open(ctx context.Context, p parts) error {
 			conns[env][e] = constructors[e](p.now, c.metrics.watch(env, e))
 		}
 	}
-	c.broker, err = broker.New(broker.Config{Store: c.store, Connectors: conns, Settings: c.find, Public: p.public, HandleKey: handleKey,
+	c.broker, err = broker.New(broker.Config{Store: c.store, Connectors: conns, Settings: c.find,
+		Contracts: p.agreements.contracts, Public: p.public, HandleKey: handleKey,
 		Outbox: map[string]func(*broker.Final) []broker.Delivery{zignsec.Name: zignsec.Outbox},
 		Epoch:  c.epoch, Hint: c.store.Hint, Now: p.now, Jumped: p.jumped, NewID: uuid.NewString, Log: p.log, Limits: p.limits, Wake: c.worker.Wake,
 		Observe: func(o broker.Observation) {
@@ -137,8 +138,8 @@ func (c *core) open(ctx context.Context, p parts) error {
 		return err
 	}
 	for h, a := range p.agreements {
-		if !a.ends.IsZero() {
-			c.metrics.expiry.WithLabelValues("rp", string(h.eid), string(h.env), h.account, h.config).Set(float64(a.ends.Unix()))
+		for use, at := range a.ends {
+			c.metrics.expiry.WithLabelValues(use, string(h.eid), string(h.env), h.account, h.config).Set(float64(at.Unix()))
 		}
 	}
 	c.health = &health{store: c.store.Ping, version: p.version, command: p.command(), metrics: c.metrics}

@@ -14,9 +14,12 @@ import (
 
 // A house is a folder with the files of a configuration, and a simulator.
 type house struct {
-	dir string
-	sim *sbankidse.Simulator
-	url string // of the simulator
+	dir    string
+	sims   *simulators
+	sim    *sbankidse.Simulator
+	url    string // of the simulator
+	acme   string // merchantID of the party that has iDIN; "" without withIDIN
+	routes string // address of iDIN's routing service
 }
 
 const (
@@ -30,7 +33,7 @@ const (
 func newHouse(t *testing.T, parties ...string) *house {
 	t.Helper()
 	sims := newSimulators(false, "ask", 1)
-	s := &house{dir: t.TempDir(), sim: sims.bankidse}
+	s := &house{dir: t.TempDir(), sims: sims, sim: sims.bankidse}
 	srv := httptest.NewUnstartedServer(s.sim.Handler())
 	srv.TLS = s.sim.TLSConfig()
 	srv.StartTLS()
@@ -69,8 +72,26 @@ func (s *house) write(t *testing.T, name, text string) {
 	}
 }
 
-// fill replaces DIR, SIM and BANKID(name more), the agreement of NAME.pem with
-// more keys.
+// withIDIN plays iDIN too, and writes what a contract can name: idin.pem signs,
+// idin-data.pem decrypts, idin-routing.pem and idin-next.pem verify.
+func (s *house) withIDIN(t *testing.T) {
+	t.Helper()
+	srv := httptest.NewServer(s.sims.issuersHandler())
+	t.Cleanup(srv.Close)
+	s.sims.issuers = srv.URL
+	c, err := s.sims.idin.Merchant("Acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.acme, s.routes = c.MerchantID, c.DirectoryURL
+	for name, text := range map[string]string{"idin.pem": c.SigningCertificate + c.SigningKey, "idin-data.pem": c.DecryptionKey,
+		"idin-routing.pem": c.RoutingCertificate, "idin-next.pem": c.AlternateRoutingCert, "qr-secret": c.QRSigningKey + "\n", "age-key": "a key of AgeChecked"} {
+		s.write(t, name, text)
+	}
+}
+
+// fill replaces DIR, SIM, CONTRACT, which is that of withIDIN without its last
+// brace, and BANKID(name more), the agreement of NAME.pem with more keys.
 func (s *house) fill(text string) string {
 	for {
 		before, rest, ok := strings.Cut(text, "BANKID(")
@@ -81,6 +102,7 @@ func (s *house) fill(text string) string {
 		name, more, _ := strings.Cut(inside, " ")
 		text = before + "bankid_se: {certificate: DIR/" + name + ".pem, url: SIM/rp/v6.0, tls_roots: DIR/tls-root.pem, signature_roots: DIR/signature-root.pem" + more + "}" + after
 	}
+	text = strings.ReplaceAll(text, "CONTRACT", `idin: {merchant_id: "`+s.acme+`", directory_url: "`+s.routes+`", certificate: DIR/idin.pem, routing: [DIR/idin-routing.pem, DIR/idin-next.pem]`)
 	return strings.NewReplacer("DIR", s.dir, "SIM", s.url).Replace(text)
 }
 
