@@ -96,6 +96,11 @@ func (b *Broker) fetchList(ctx context.Context, lister connector.Lister, k listK
 	v, err, _ := b.fetching.Do(k.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 		defer cancel()
+		if old == nil { // somebody else may have been here since this caller looked
+			if d, err := b.c.Store.Directory(ctx, k.env, k.eid, k.contract); !errors.Is(err, ErrNotFound) {
+				return d, err
+			}
+		}
 		now := b.now()
 		next := &Directory{Environment: k.env, EID: k.eid, Contract: k.contract, Due: now.Add(listFirst)}
 		if old != nil && !old.Fetched.IsZero() {

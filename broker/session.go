@@ -204,7 +204,7 @@ type Change struct {
 	Notes   []Note
 	Audit   []Audit
 	Outbox  []Delivery
-	Duties   []Duty
+	Duties  []Duty
 	Put     []Message // into the inbox of the orders' owner
 	Took    []int64   // messages done with
 	Erase   bool      // destroy the session's key and everything sealed with it
