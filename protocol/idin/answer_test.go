@@ -2,6 +2,7 @@ package idin_test
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +64,33 @@ func TestDirectory(t *testing.T) {
 const goodStart = `<Acquirer><acquirerID>1234</acquirerID></Acquirer><Issuer><issuerAuthenticationURL>https://bank.example/x</issuerAuthenticationURL></Issuer>` +
 	`<Transaction><transactionID>1234000000000042</transactionID><transactionCreateDateTimestamp>2030-01-02T10:00:04.123456+01:00</transactionCreateDateTimestamp></Transaction>`
 
+// soup writes a message as one real service does: ns3 before every name, the
+// default namespace that of signatures, declarations that nothing uses, and
+// lines (§3).
+func soup(t *testing.T, name, inside string) []byte {
+	t.Helper()
+	inside = regexp.MustCompile(`<(/?)([a-zA-Z])`).ReplaceAllString(inside, "<${1}ns3:$2")
+	inside = strings.ReplaceAll(inside, "><", ">\n    <")
+	return signedBy(t, rs(), `<ns3:`+name+` productID="NL:BVN:BankID:1.0" version="1.0.0" xmlns="`+ds+`" xmlns:ns2="urn:example:unused" xmlns:ns3="`+iDX+`" xmlns:ns4="`+samlp+`">`+
+		"\n    "+inside+"\n</ns3:"+name+">\n")
+}
+
+func TestPrefixSoup(t *testing.T) {
+	t.Parallel()
+	d, err := merchant().ReadDirectory(soup(t, "DirectoryRes", created()+goodDirectory), now)
+	if err != nil || len(d.Countries) != 2 || d.Countries[0].Issuers[1].Name != "Bank Twee" {
+		t.Errorf("directory: %+v, %v", d, err)
+	}
+	s, err := merchant().ReadStarted(soup(t, "AcquirerTrxRes", created()+goodStart), now)
+	if err != nil || s.TransactionID != "1234000000000042" || s.URL != "https://bank.example/x" {
+		t.Errorf("started: %v, %v", s, err)
+	}
+	var said *idin.Error
+	if _, err = merchant().ReadStarted(soup(t, "AcquirerErrorRes", created()+"<Error><errorCode>SO1200</errorCode><errorMessage>x</errorMessage></Error>"), now); !errors.As(err, &said) || said.Code != "SO1200" {
+		t.Errorf("error: %v", err)
+	}
+}
+
 func TestStarted(t *testing.T) {
 	t.Parallel()
 	s, err := merchant().ReadStarted(signed(t, "AcquirerTrxRes", created()+goodStart), now)
@@ -99,11 +127,13 @@ func TestStartAndDirectoryRefusals(t *testing.T) {
 		"stamp of no time":   {`Timestamp>20`, `Timestamp>xx`, idin.ReasonTime},
 		"http":               {"https://bank", "http://bank", idin.ReasonURL},
 		"script":             {"https://bank.example/x", "javascript:alert(1)", idin.ReasonURL},
+		"with blank":         {"https://bank.example/x", "https://bank.example/x ", idin.ReasonURL},
 		"with user":          {"https://bank", "https://bank:x@bank", idin.ReasonURL},
 		"long":               {"https://bank.example/x", "https://bank.example/" + strings.Repeat("x", 492), idin.ReasonURL},
 		"number of 15":       {"1234000000000042", "123400000000042", idin.ReasonTransaction},
 		"number with letter": {"1234000000000042", "12340000000000x2", idin.ReasonTransaction},
 		"number twice":       {"</transactionID>", "</transactionID><transactionID/>", idin.ReasonShape},
+		"no date":            {"directoryDateTimestamp>", "date>", idin.ReasonShape},
 		"no country":         {"Country>", "County>", idin.ReasonShape},
 		"no bank":            {"issuerName>", "name>", idin.ReasonShape},
 	} {

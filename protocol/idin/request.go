@@ -108,7 +108,7 @@ func (m *Merchant) returnable(address string) bool {
 		return !strings.Contains(address, "#")
 	}
 	u, err := url.Parse(address)
-	if err != nil || len(address) > maxURL || strings.Contains(address, "#") {
+	if err != nil || !printable(address) || len(address) > maxURL || strings.Contains(address, "#") {
 		return false
 	}
 	switch u.Scheme {

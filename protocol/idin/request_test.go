@@ -108,7 +108,7 @@ func conforms(t *testing.T, el *etree.Element) {
 // longest is a transaction with every field at its limit, and everything that
 // XML escapes.
 func longest() idin.Transaction {
-	u := `https://broker.example/r?a=1&b='<>"]]>` + "\u00e9&"
+	u := `https://broker.example/r?a=1&b='<>"]]>&amp;%20&`
 	return idin.Transaction{Issuer: "BANKNL2YXXX", ReturnURL: u + strings.Repeat("x", 512-len(u)), EntranceCode: strings.Repeat("e", 40),
 		Reference: strings.Repeat("R", 35), Language: "en", Service: idin.BIN | idin.Sign, DocumentID: strings.Repeat("0", 255), Expiration: 61 * time.Second}
 }
@@ -213,6 +213,9 @@ func TestRequestRules(t *testing.T) {
 		"return to data":         func(tx *idin.Transaction) { tx.ReturnURL = "data:text/html,x" },
 		"return is relative":     func(tx *idin.Transaction) { tx.ReturnURL = "/back" },
 		"return of 513":          func(tx *idin.Transaction) { tx.ReturnURL = longest().ReturnURL + "x" },
+		"return with blank":      func(tx *idin.Transaction) { tx.ReturnURL = "https://broker.example/ " },
+		"return beyond ASCII":    func(tx *idin.Transaction) { tx.ReturnURL = "https://broker.example/é" },
+		"return to app, blank":   func(tx *idin.Transaction) { tx.ReturnURL = "app:b ack" },
 		"return with NUL":        func(tx *idin.Transaction) { tx.ReturnURL = "https://broker.example/\x00" },
 		"no entrance code":       func(tx *idin.Transaction) { tx.EntranceCode = "" },
 		"entrance code of 41":    func(tx *idin.Transaction) { tx.EntranceCode = strings.Repeat("e", 41) },

@@ -95,7 +95,7 @@ func (m *Merchant) ReadStatus(raw []byte, want Expected, now time.Time) (*Status
 	switch {
 	case r.err != nil:
 		return nil, r.err
-	case s.TransactionID != want.TransactionID:
+	case !transactionID.MatchString(s.TransactionID) || s.TransactionID != want.TransactionID:
 		return nil, refused(Message, ReasonTransaction)
 	case !s.State.known():
 		return nil, refused(Message, ReasonStatus)
@@ -123,7 +123,7 @@ func (m *Merchant) ReadStatus(raw []byte, want Expected, now time.Time) (*Status
 	if r.err == nil && len(container.ChildElements()) != 1 {
 		r.fail(ReasonShape)
 	}
-	if reference := r.attr(response, "InResponseTo"); r.err == nil && reference != want.Reference {
+	if reference := r.attr(response, "InResponseTo"); r.err == nil && (reference == "" || reference != want.Reference) {
 		r.fail(ReasonRequest)
 	}
 	if r.err != nil {
@@ -199,7 +199,7 @@ func (s *Status) readAssertion(m *Merchant, signed *xmldsig.Signed, el *etree.El
 	switch {
 	case r.err != nil:
 		return r.err
-	case s.Issuer != want.Issuer && !slices.Contains(m.Aliases[want.Issuer], s.Issuer):
+	case !ValidIssuer(s.Issuer) || s.Issuer != want.Issuer && !slices.Contains(m.Aliases[want.Issuer], s.Issuer):
 		return refused(Assertion, ReasonIssuer)
 	case !m.pinned(s.Issuer, s.Bank):
 		return refused(Assertion, ReasonPin)

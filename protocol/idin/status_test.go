@@ -1,8 +1,10 @@
 package idin_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	mathrand "math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -261,4 +263,102 @@ func TestMissing(t *testing.T) {
 			t.Errorf("asked %v, got %s: %v", v.asked, v.delivered, err)
 		}
 	}
+}
+
+// TestExpectNothing: an answer about nothing does not fit who expects nothing.
+func TestExpectNothing(t *testing.T) {
+	t.Parallel()
+	for reason, alter := range map[idin.Reason]func(*answer, *idin.Expected){
+		idin.ReasonTransaction: func(a *answer, w *idin.Expected) { a.transaction, w.TransactionID = "", "" },
+		idin.ReasonRequest:     func(a *answer, w *idin.Expected) { a.reference, w.Reference = "", "" },
+		idin.ReasonIssuer:      func(a *answer, w *idin.Expected) { a.issuer, w.Issuer = "", "" },
+	} {
+		a, w := success(), want
+		alter(&a, &w)
+		var got *idin.RefusedError
+		if _, err := merchant().ReadStatus(a.raw(t), w, now); !errors.As(err, &got) || got.Reason != reason {
+			t.Errorf("%v, want %s", err, reason)
+		}
+	}
+}
+
+// TestMutations alters answers at random places, over and over: what is still
+// believed says the same as before. The last are altered in the assertion alone
+// and then signed by the routing service, which stands for one that lies.
+func TestMutations(t *testing.T) {
+	t.Parallel()
+	const rounds, lies = 1500, 50
+	random := mathrand.New(mathrand.NewPCG(1, 2))
+	believed, refused := 0, 0
+	judge := func(raw []byte) {
+		s, err := merchant().ReadStatus(raw, want, now)
+		var p *idin.Person
+		if err == nil {
+			p, err = s.Open(t.Context(), nil)
+		}
+		if err != nil {
+			harmless(t, err)
+			refused++
+			return
+		}
+		believed++
+		if p.BIN != "NLBANK0001" || p.Initials != "VJ" || p.LegalLastName != "Vriës" || p.Adult == nil || !*p.Adult || s.Delivered != want.Service || !s.NotAfter.Equal(success().until) {
+			t.Errorf("believed: %q %q %q\n%s", p.BIN, p.Initials, p.LegalLastName, raw)
+		}
+	}
+	second := success()
+	second.worldline = true
+	originals := []string{string(success().raw(t)), string(second.raw(t))}
+	for i := range rounds {
+		judge([]byte(mutate(random, originals[i%2])))
+	}
+	for signed := 0; signed < lies; {
+		message := originals[signed%2]
+		i, j := strings.Index(message, ":Assertion "), strings.LastIndex(message, ":Assertion>")
+		raw, ok := attempt(func() []byte {
+			doc := parse(noTest{}, message[:i]+mutate(random, message[i:j])+message[j:])
+			root := doc.Root()
+			root.RemoveChild(root.SelectElement("Signature"))
+			sign(noTest{}, root, -1, rs().key, "", "", "<ds:KeyName>"+fingerprint(rs().cert)+"</ds:KeyName>")
+			out, err := doc.WriteToBytes()
+			if err != nil {
+				panic(err)
+			}
+			return out
+		})
+		if ok { // still XML
+			signed++
+			judge(raw)
+		}
+	}
+	if believed == 0 || believed > (rounds+lies)/10 { // a blank between attributes changes nothing, and there are few
+		t.Errorf("%d are believed, %d refused", believed, refused)
+	}
+}
+
+// mutate alters a text at one to three places.
+func mutate(random *mathrand.Rand, s string) string {
+	b := []byte(s)
+	for range 1 + random.IntN(3) {
+		i, j := random.IntN(len(b)), random.IntN(len(b))
+		switch random.IntN(6) {
+		case 0:
+			b[i] ^= 1 << random.IntN(7)
+		case 1:
+			b = slices.Delete(b, i, min(len(b), i+1+random.IntN(8)))
+		case 2: // a piece once more
+			b = slices.Insert(b, i, b[j:min(len(b), j+1+random.IntN(400))]...)
+		case 3:
+			b = slices.Insert(b, i, []byte([]string{" ", "\n", "\r", "\t", "<x/>", "<!-- -->", "&amp;", "&#13;", `x="y" `, ` xmlns="urn:x"`, "0"}[random.IntN(11)])...)
+		case 4:
+			b[i], b[j] = b[j], b[i]
+		case 5: // a tag elsewhere
+			if from := bytes.IndexByte(b[i:], '<'); from >= 0 {
+				if to := bytes.IndexByte(b[i+from:], '>'); to >= 0 {
+					b = slices.Insert(b, j, b[i+from:i+from+to+1]...)
+				}
+			}
+		}
+	}
+	return string(b)
 }
