@@ -71,6 +71,9 @@ func (b *Broker) collect(ctx context.Context, d *Duty) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // we are being stopped: what came of it is not known
 	}
+	if next == nil && word == connector.GivenUp {
+		b.c.Log.ErrorContext(ctx, "a duty is given up", "order", d.ID, "eid", d.EID, "account", d.Account)
+	}
 	b.observe(Observation{Kind: "collect", Session: s, Result: word})
 	now := b.now()
 	return b.c.Store.SettleDuty(ctx, d, next, Audit{now, "node", "order.collect", word})

@@ -77,6 +77,10 @@ type Collector interface {
 	Collect(ctx context.Context, s Settings, state []byte, now time.Time) (next *Duty, word string)
 }
 
+// GivenUp is the word of a duty that could not be done and is not tried again:
+// an operator's affair.
+const GivenUp = "given_up"
+
 // A Duty is what is owed, and when to see to it.
 type Duty struct {
 	State []byte

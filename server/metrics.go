@@ -31,6 +31,9 @@ type metrics struct {
 	expiry   *prometheus.GaugeVec
 	security *prometheus.CounterVec
 	webhooks *prometheus.CounterVec
+	duties   *prometheus.CounterVec
+	lists    *prometheus.CounterVec
+	listAge  *prometheus.GaugeVec
 	erased   prometheus.Counter
 	outbox   *outboxGauge
 
@@ -72,6 +75,11 @@ func newMetrics(version string) *metrics {
 		"When a certificate ends. use is rp, or routing for the last of those of iDIN's routing service; account and config are empty for the server's own.", "use", "eid", "environment", "account", "config")
 	m.security = counter("eidgate_security_events_total", "What should not happen: proof_invalid, binding_mismatch.", "kind")
 	m.webhooks = counter("eidgate_webhook_attempts_total", "Notifications sent.", "kind", "result")
+	m.duties = counter("eidgate_duties_total",
+		"What was seen to after an order had ended: a final status of iDIN. result is the upstream's word for it, or given_up.", "eid", "environment", "result")
+	m.lists = counter("eidgate_list_fetches_total",
+		"Lists fetched from an upstream: the banks of iDIN. result is same, changed, older, empty or failed; with the last three the old list stays.", "eid", "environment", "result")
+	m.listAge = gauge("eidgate_list_fetched_timestamp_seconds", "When a list was last fetched; more than 8 days ago means that it cannot be had.", "eid", "environment")
 	m.erased = prometheus.NewCounter(prometheus.CounterOpts{Name: "eidgate_erasures_total", Help: "Sessions erased."})
 	m.outbox = &outboxGauge{
 		pending: prometheus.NewDesc("eidgate_outbox_pending", "Notifications that are not delivered yet, at most 10000 of them are counted. The same on every node.", nil, nil),
@@ -127,6 +135,13 @@ func (m *metrics) observe(o broker.Observation) {
 		m.security.WithLabelValues(o.Kind).Inc()
 	case "erased":
 		m.erased.Inc()
+	case "collect":
+		m.duties.WithLabelValues(string(s.EID), string(s.Environment), o.Result).Inc()
+	case "list":
+		m.lists.WithLabelValues(string(s.EID), string(s.Environment), o.Result).Inc()
+		if !o.At.IsZero() {
+			m.listAge.WithLabelValues(string(s.EID), string(s.Environment)).Set(float64(o.At.Unix()))
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (d *debt) next() *connector.Duty {
 }
 
 // Collect implements connector.Collector. Its word is that of the status, or
-// "given_up" when the scheme never got one.
+// connector.GivenUp when the scheme never got one.
 func (c *Connector) Collect(ctx context.Context, set connector.Settings, raw []byte, now time.Time) (*connector.Duty, string) {
 	var d debt
 	if err := json.Unmarshal(raw, &d); err != nil {
@@ -67,7 +67,7 @@ func (c *Connector) Collect(ctx context.Context, set connector.Settings, raw []b
 	if next := d.next(); next != nil {
 		return next, word
 	}
-	return nil, "given_up"
+	return nil, connector.GivenUp
 }
 
 // settled reads a status for its state alone: nothing is opened.
