@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -56,6 +57,10 @@ func (s still) Speak(ctx context.Context, id string, h broker.Handle, _ string) 
 	return s.Look(ctx, id, h, connector.Browser{})
 }
 
+func (s still) Returned(ctx context.Context, _ eid.Environment, _ eid.EID, _ connector.Inbound, _ broker.Handle, br connector.Browser) (*broker.View, error) {
+	return nil, broker.ErrNotFound
+}
+
 func (s still) Texts(context.Context, string) (*connector.Texts, error) {
 	return &connector.Texts{Format: "simpleMarkdownV1", Visible: eid.Text("# Agreement 4711\n\nI buy *one lamp* for 100 kr.\n\n|Article|Price|\n|:-|-:|\n|Lamp|*100 kr*|\n\n+1 It is blue.\n+2 It is mine after I paid.\n---\nDemo shop")}, nil
 }
@@ -89,6 +94,22 @@ func gallery(t *testing.T) (base string) {
 		"hurry": view(func(v *broker.View) {
 			v.Place, v.Step = broker.AtStep, connector.Wait{QR: "bankid.67df3917-fa0d-44e5-b327-edcc928297f8.0.dc69358e712458a66a7525beef148ae8526b1c71610eff2c16cdffb4cdac9bf8",
 				Hint: "bankidse.rfa1", Until: at.Add(50 * time.Second), Fresh: true}
+		}),
+		"banks": view(func(v *broker.View) {
+			v.Place, v.Front = broker.AtFront, &connector.Ask{Form: connector.Form{Name: "idin.bank", Fields: []connector.Field{{Name: "issuer", Kind: connector.Choice, Options: thirty()}}}}
+			v.Session.EID, v.Session.Language, v.Spec.Wanted = eid.IDIN, "nl", []string{eid.WantID, eid.WantName, eid.WantBirth}
+		}),
+		"bank-down": view(func(v *broker.View) {
+			v.Place, v.Failed, v.Step = broker.AtRetry, eid.Unavailable, connector.Fail{Reason: eid.Unavailable, Retry: true,
+				Text: "De gekozen bank is op dit moment niet bereikbaar."}
+			v.Front = &connector.Ask{Form: connector.Form{Name: "idin.bank", Error: "idin.down", Fields: []connector.Field{{Name: "issuer", Kind: connector.Choice, Options: thirty()[:4]}}}}
+			v.Session.EID, v.Session.Language, v.Session.Purpose = eid.IDINAge, "nl", eid.Age
+		}),
+		"away": view(func(v *broker.View) {
+			v.Place, v.Step, v.Session.EID = broker.AtStep, connector.Redirect{URL: "https://bank.example/"}, eid.IDIN
+		}),
+		"landing": view(func(v *broker.View) {
+			v.Place, v.Step, v.Session.EID, v.Session.State = broker.AtLanding, connector.Wait{Asks: true}, eid.IDIN, broker.Confirmed
 		}),
 		"elsewhere": view(func(v *broker.View) { v.Place = broker.AtElsewhere }),
 		"failed": view(func(v *broker.View) {
@@ -127,6 +148,14 @@ func gallery(t *testing.T) (base string) {
 	return strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
 }
 
+// thirty are as many banks as the Netherlands have, and more.
+func thirty() (out []connector.Option) {
+	for i := range 30 {
+		out = append(out, connector.Option{Value: fmt.Sprintf("BANKNL%c%c", 'A'+i/10, '2'+i%8), Label: fmt.Sprintf("Bank nummer %d van Nederland", i+1), Plain: true, Group: "Nederland", Unavailable: i == 2})
+	}
+	return out
+}
+
 // TestGallery looks at the pages that TestPages has no way to.
 func TestGallery(t *testing.T) {
 	t.Parallel()
@@ -143,6 +172,10 @@ func TestGallery(t *testing.T) {
 		{"number", "number/", `document.activeElement.getAttribute("role") === "alert" && document.title.startsWith("There is a problem: ")`, true},
 		{"markdown", "markdown/", `document.querySelectorAll(".doc table td").length === 2 && document.querySelector(".count").textContent.includes("145")`, true},
 		{"hurry", "hurry/", `[...document.querySelectorAll("[data-poll] span")].map(s => s.textContent).join("|") === "Open the BankID app to continue.|Less than 1 minute left.|New code."`, true},
+		{"banks", "banks/", `document.querySelectorAll("button[name=issuer]").length === 30 && document.querySelector("input[type=search]") !== null`, true},
+		{"bank-down", "bank-down/", `document.activeElement.getAttribute("role") === "alert" && document.querySelector("[aria-describedby=down-" + document.querySelectorAll("button[name=issuer]")[2].value + "]") !== null`, true},
+		{"away", "away/", `document.querySelector("a.button").href === "https://bank.example/" && document.querySelector("meta[http-equiv]") === null`, true},
+		{"landing", "landing/", `document.querySelector("button[name=mine]") !== null`, true},
 		{"elsewhere", "elsewhere/", `document.querySelector("a.button").href === "https://shop.example/"`, true},
 		{"returned", "elsewhere/#nonce=abc", `document.querySelector("h1").textContent === "Continue in the browser where you began" && location.hash === ""`, false},
 		{"failed", "failed/", title("This was not confirmed"), false},

@@ -1,0 +1,251 @@
+package browser
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+
+	"eidgate/test/rig"
+)
+
+// press clicks and waits for what comes of it.
+func press(ctx context.Context, t *testing.T, selector, then string) {
+	t.Helper()
+	until(ctx, t, `document.querySelector(`+quote(selector)+`) !== null`)
+	do(ctx, t, chromedp.Click(chromedp.CSS(selector)))
+	until(ctx, t, then)
+}
+
+func quote(s string) string { return "`" + s + "`" }
+
+const (
+	banks    = `document.querySelectorAll("button[name=issuer]").length >= 4`
+	loggedIn = `document.querySelector("[data-testid=approve]") !== null`
+)
+
+// atBank logs a person in at Sandbox Bank Een and does what a button says.
+func atBank(ctx context.Context, t *testing.T, person, button, then string) {
+	t.Helper()
+	press(ctx, t, "[data-testid=person-"+person+"]", loggedIn)
+	shot(ctx, t, "bank-consent")
+	press(ctx, t, "[data-testid="+button+"]", then)
+}
+
+// TestBank: a person finds the bank, says yes there, and is back at the shop.
+func TestBank(t *testing.T) {
+	t.Parallel()
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := rig.StartDev(t, "memory")
+			ctx := tab(t)
+			at := party(t, "localhost")
+			id, page := session(w, "idin", at+"/done", "language", "nl")
+			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(page))
+			until(ctx, t, banks+` && document.querySelector("h1").textContent === "Kies je bank"`)
+			if scripts {
+				do(ctx, t, chromedp.SendKeys(chromedp.CSS("input[type=search]"), "een"))
+				until(ctx, t, `document.querySelector("[data-search]").previousElementSibling.textContent === "1 bank"`)
+				shot(ctx, t, "bank-search")
+			}
+			if len(w.Orders()) > 0 {
+				t.Error("a transaction was started because a page was fetched")
+			}
+			press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
+			shot(ctx, t, "bank-login")
+			atBank(ctx, t, "vries", "approve", `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
+			got := w.Result(id)
+			if who, _ := got["identity"].(map[string]any); who == nil || who["LastName"] != "de Vries" || got["binding"] != "strong" {
+				t.Errorf("result %v", got)
+			}
+		})
+	}
+}
+
+// TestBankAndBack: the browser's back button brings the person to a page that
+// leads to the bank again and does not throw them out.
+func TestBankAndBack(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	id, page := session(w, "idin", party(t, "localhost")+"/done", "language", "en")
+	do(ctx, t, chromedp.Navigate(page))
+	until(ctx, t, banks)
+	press(ctx, t, "button[value=CURRNL2A]", `document.querySelector("[data-testid=person-vries]") !== null`)
+	do(ctx, t, chromedp.NavigateBack())
+	until(ctx, t, `document.querySelector("h1").textContent === "Continue at your bank"`)
+	press(ctx, t, "a.button", `document.querySelector("[data-testid=person-vries]") !== null`)
+	if n := len(w.Orders()); n != 1 {
+		t.Errorf("%d transactions", n)
+	}
+	atBank(ctx, t, "vries", "cancel", `location.pathname === "/done"`)
+	if got := w.Result(id); got["result"].(map[string]any)["identity"].(map[string]any)["state"] != "ERROR" {
+		t.Errorf("result %v", got)
+	}
+}
+
+func TestBankThatIsDown(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	_, page := session(w, "idin_age", party(t, "localhost")+"/done", "language", "nl")
+	do(ctx, t, chromedp.Navigate(page))
+	until(ctx, t, banks+` && document.querySelector(".lead").textContent.includes("of je 18 jaar of ouder bent. Verder niets.")`)
+	press(ctx, t, "button[value=DICHNL2A]", `document.querySelector("[role=alert]") !== null && document.querySelector("#down-DICHNL2A") !== null`)
+	shot(ctx, t, "bank-down")
+	press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-jong]") !== null`)
+}
+
+// TestAgeOfABrowser: what the shop learns is no more than whether.
+func TestAgeCheck(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for person, want := range map[string]bool{"jong": false, "grens": true} {
+		ctx := tab(t)
+		id, page := session(w, "idin_age", party(t, "localhost")+"/done", "language", "nl")
+		do(ctx, t, chromedp.Navigate(page))
+		until(ctx, t, banks)
+		press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-jong]") !== null`)
+		atBank(ctx, t, person, "approve", `location.pathname === "/done"`)
+		who := w.Result(id)["identity"].(map[string]any)
+		if who["AgeApproved"] != want || len(who) != 5 {
+			t.Errorf("%s: %v", person, who)
+		}
+	}
+}
+
+// scan reads the code from a picture of the screen.
+func scan(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("zbarimg"); err != nil {
+		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
+			t.Fatal("zbarimg is not installed")
+		}
+		t.Skip("zbarimg is not installed")
+	}
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	file := filepath.Join(t.TempDir(), "screen.png")
+	if err == nil {
+		err = os.WriteFile(file, png, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(part, "zbarimg", "--quiet", "--raw", file).Output()
+	if err != nil {
+		t.Fatalf("zbarimg: %v", err)
+	}
+	return string(bytes.TrimSpace(out))
+}
+
+// TestCounter: a phone scans the code of a shop's screen, which shows the end;
+// the phone never gets to the shop.
+func TestCounter(t *testing.T) {
+	t.Parallel()
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := rig.StartDev(t, "memory")
+			screen, phone := tab(t), tab(t)
+			at := party(t, "localhost")
+			id, page := session(w, "idin", at+"/done", "language", "en", "configid", "counter")
+			do(screen, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(page))
+			if !scripts {
+				press(screen, t, "button[name=choose]", `document.querySelector(".counter img") !== null`)
+			}
+			until(screen, t, `document.querySelector(".counter img")?.naturalWidth > 100`)
+			shot(screen, t, "counter")
+			link := scan(screen, t)
+			do(phone, t, chromedp.Navigate(link))
+			until(phone, t, `document.querySelector("[data-testid=issuer-BANKNL2Y]") !== null`)
+			shot(phone, t, "counter-banks")
+			press(phone, t, "[data-testid=issuer-BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
+			until(screen, t, `document.querySelector("[data-poll]")?.textContent.includes("The code was scanned.")`)
+			atBank(phone, t, "vries", "approve", `document.querySelector("h1").textContent === "Go back to where you began"`)
+			shot(phone, t, "counter-landing")
+			if eval[bool](phone, t, `document.body.innerHTML.includes("/done")`) {
+				t.Error("the phone is led to the shop")
+			}
+			until(screen, t, `document.querySelector("h1").textContent === "Done"`)
+			shot(screen, t, "counter-done")
+			if to := eval[string](screen, t, `document.querySelector("meta[http-equiv=refresh]").content`); !strings.HasPrefix(to, "10;url="+at+"/done?") {
+				t.Errorf("then it goes to %s", to)
+			}
+			if who, _ := w.Result(id)["identity"].(map[string]any); who == nil || who["LastName"] != "de Vries" {
+				t.Errorf("result %v", w.Result(id))
+			}
+		})
+	}
+}
+
+// TestBankFromAFrame: a bank does not let itself be framed, so a tab of its
+// own leads there; the frame goes on when it is done. Where the frame's
+// cookies are kept apart, the tab is another browser, and the person says that
+// it was them.
+func TestBankFromAFrame(t *testing.T) {
+	t.Parallel()
+	for name, host := range map[string]string{"same site": "localhost", "another site": "127.0.0.1"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := rig.StartDev(t, "memory")
+			ctx := tab(t)
+			at := party(t, host)
+			id, page := session(w, "idin", at+"/done", "language", "en")
+			do(ctx, t, chromedp.Navigate(at+"/frame?at="+url.QueryEscape(page)))
+			frame := another(ctx, t, "the frame", func(i *target.Info) bool { return i.Type == "iframe" && strings.Contains(i.URL, id) })
+			until(frame, t, banks)
+			press(frame, t, "button[value=BANKNL2Y]", `document.querySelector("a.button[target=_blank]") !== null`)
+			do(frame, t, chromedp.Click(chromedp.CSS("a.button")))
+			opened := another(ctx, t, "a tab of the bank", func(i *target.Info) bool { return i.Type == "page" && strings.HasPrefix(i.URL, w.URLs["issuers"]) })
+			press(opened, t, "[data-testid=person-vries]", loggedIn)
+			do(opened, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
+			if host != "localhost" {
+				until(opened, t, `document.querySelector("button[name=mine]") !== null`)
+				shot(opened, t, "landing-asks")
+				press(opened, t, "button[name=mine]", `document.querySelector("h1").textContent === "Go back to where you began"`)
+			}
+			until(ctx, t, `got.length > 0`)
+			got := w.Result(id)
+			want := map[bool]string{true: "strong", false: "weak"}[host == "localhost"]
+			if got["binding"] != want || got["identity"] == nil {
+				t.Errorf("binding %v, want %s: %v", got["binding"], want, got)
+			}
+		})
+	}
+}
+
+// another attaches to what else the browser shows and a test looks for: a
+// frame of another origin, or a tab that a page has opened.
+func another(ctx context.Context, t *testing.T, what string, is func(*target.Info) bool) context.Context {
+	t.Helper()
+	var id target.ID
+	until2(t, what, func() bool {
+		all, err := chromedp.Targets(ctx)
+		if err != nil {
+			return false
+		}
+		for _, info := range all {
+			if is(info) {
+				id = info.TargetID
+				return true
+			}
+		}
+		return false
+	})
+	out, cancel := chromedp.NewContext(ctx, chromedp.WithTargetID(id))
+	t.Cleanup(cancel)
+	if err := chromedp.Do(out); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	return out
+}
