@@ -170,35 +170,50 @@ func TestFailures(t *testing.T) {
 		code    string
 		text    string
 	}{
-		"broken":             {answers(500, started), "", 500, "", "AgeChecked answers status 500"},
-		"unauthorised":       {answers(401, `{}`), "", 401, "", "AgeChecked answers status 401"},
-		"redirect":           {answers(302, started), "", 302, "", "AgeChecked answers status 302"},
-		"no JSON":            {answers(200, `<html>`), "", 200, "", "AgeChecked answers status 200: the answer is not the JSON that was expected"},
-		"array":              {answers(200, `[]`), "", 200, "", "AgeChecked answers status 200: the answer is not the JSON that was expected"},
-		"64 KiB and 1":       {answers(200, strings.Repeat(" ", 64<<10+1)), "", 200, "", "AgeChecked answers status 200: the answer is longer than 65536 bytes"},
-		"error with code":    {answers(200, `{"error":{"code":"InvalidKey","message":"c0ffee","details":null}}`), "", 200, "InvalidKey", "AgeChecked answers InvalidKey"},
-		"error with number":  {answers(200, `{"error":{"code":17}}`), "", 200, "17", "AgeChecked answers 17"},
-		"error as word":      {answers(200, `{"Error":"NotFound"}`), "", 200, "NotFound", "AgeChecked answers NotFound"},
-		"error as sentence":  {answers(200, `{"Error":"no check c0ffee","status":6}`), "", 200, "", "AgeChecked answers status 200: the answer is an error"},
-		"error as list":      {answers(200, `{"Error":["x"],"status":6}`), "", 200, "", "AgeChecked answers status 200: the answer is an error"},
-		"error and status":   {answers(200, `{"Error":true,"status":6,"agecheckid":1255120}`), "check", 200, "", "AgeChecked answers status 200: the answer is an error"},
-		"hang-up":            {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "", 0, "", "AgeChecked not reached: EOF"},
-		"no status":          {answers(200, `{"agecheckid":1255120}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
-		"status null":        {answers(200, `{"status":null}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
-		"status a word":      {answers(200, `{"status":"Approved"}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
-		"status a fraction":  {answers(200, `{"status":6.5}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
-		"status true":        {answers(200, `{"status":true}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
-		"another check":      {answers(200, `{"status":6,"agecheckid":1255121}`), "check", 200, "", "AgeChecked answers status 200: the answer is another check's"},
-		"long verification":  {answers(200, `{"status":6,"ageverifiedid":"`+strings.Repeat("x", 129)+`"}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable ageverifiedid"},
-		"no check":           {answers(200, `{"url":"https://x/"}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable agecheckid"},
-		"check null":         {answers(200, `{"url":"https://x/","avstatus":null}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable agecheckid"},
-		"check negative":     {answers(200, `{"url":"https://x/","avstatus":{"agecheckid":-1}}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable agecheckid"},
-		"avstatus a word":    {answers(200, `{"url":"https://x/","avstatus":"x"}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable avstatus"},
-		"no address":         {answers(200, `{"avstatus":{"agecheckid":1}}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable address"},
-		"address by http":    {answers(200, `{"url":"http://x/","avstatus":{"agecheckid":1}}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable address"},
-		"address is script":  {answers(200, `{"url":"javascript:alert(1)","avstatus":{"agecheckid":1}}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable address"},
-		"address in a list":  {answers(200, `{"url":["https://x/"],"avstatus":{"agecheckid":1}}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable address"},
-		"address with login": {answers(200, `{"url":"https://a:b@x/","avstatus":{"agecheckid":1}}`), "start", 200, "", "AgeChecked answers status 200: the answer has no usable address"},
+		"broken":       {answers(500, started), "", 500, "", "AgeChecked answers status 500"},
+		"unauthorised": {answers(401, `{}`), "", 401, "", "AgeChecked answers status 401"},
+		"redirect":     {answers(302, started), "", 302, "", "AgeChecked answers status 302"},
+		"no JSON":      {answers(200, `<html>`), "", 200, "", "AgeChecked answers status 200: the answer is not the JSON that was expected"},
+		"array":        {answers(200, `[]`), "", 200, "", "AgeChecked answers status 200: the answer is not the JSON that was expected"},
+		"64 KiB and 1": {answers(200, strings.Repeat(" ", 64<<10+1)), "", 200, "",
+			"AgeChecked answers status 200: the answer is longer than 65536 bytes"},
+		"error with code": {answers(200, `{"error":{"code":"InvalidKey","message":"c0ffee","details":null}}`), "", 200, "InvalidKey",
+			"AgeChecked answers InvalidKey"},
+		"error with number": {answers(200, `{"error":{"code":17}}`), "", 200, "17", "AgeChecked answers 17"},
+		"error as word":     {answers(200, `{"Error":"NotFound"}`), "", 200, "NotFound", "AgeChecked answers NotFound"},
+		"error as sentence": {answers(200, `{"Error":"no check c0ffee","status":6}`), "", 200, "",
+			"AgeChecked answers status 200: the answer is an error"},
+		"error as list": {answers(200, `{"Error":["x"],"status":6}`), "", 200, "", "AgeChecked answers status 200: the answer is an error"},
+		"error and status": {answers(200, `{"Error":true,"status":6,"agecheckid":1255120}`), "check", 200, "",
+			"AgeChecked answers status 200: the answer is an error"},
+		"hang-up":           {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "", 0, "", "AgeChecked not reached: EOF"},
+		"no status":         {answers(200, `{"agecheckid":1255120}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
+		"status null":       {answers(200, `{"status":null}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
+		"status a word":     {answers(200, `{"status":"Approved"}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
+		"status a fraction": {answers(200, `{"status":6.5}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
+		"status true":       {answers(200, `{"status":true}`), "check", 200, "", "AgeChecked answers status 200: the answer has no usable status"},
+		"another check": {answers(200, `{"status":6,"agecheckid":1255121}`), "check", 200, "",
+			"AgeChecked answers status 200: the answer is another check's"},
+		"long verification": {answers(200, `{"status":6,"ageverifiedid":"`+strings.Repeat("x", 129)+`"}`), "check", 200, "",
+			"AgeChecked answers status 200: the answer has no usable ageverifiedid"},
+		"no check": {answers(200, `{"url":"https://x/"}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable agecheckid"},
+		"check null": {answers(200, `{"url":"https://x/","avstatus":null}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable agecheckid"},
+		"check negative": {answers(200, `{"url":"https://x/","avstatus":{"agecheckid":-1}}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable agecheckid"},
+		"avstatus a word": {answers(200, `{"url":"https://x/","avstatus":"x"}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable avstatus"},
+		"no address": {answers(200, `{"avstatus":{"agecheckid":1}}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable address"},
+		"address by http": {answers(200, `{"url":"http://x/","avstatus":{"agecheckid":1}}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable address"},
+		"address is script": {answers(200, `{"url":"javascript:alert(1)","avstatus":{"agecheckid":1}}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable address"},
+		"address in a list": {answers(200, `{"url":["https://x/"],"avstatus":{"agecheckid":1}}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable address"},
+		"address with login": {answers(200, `{"url":"https://a:b@x/","avstatus":{"agecheckid":1}}`), "start", 200, "",
+			"AgeChecked answers status 200: the answer has no usable address"},
 	} {
 		for call, do := range calls {
 			if v.only != "" && call != v.only {
@@ -221,7 +236,8 @@ func TestFailures(t *testing.T) {
 	for call, do := range calls {
 		var got *agechecked.Error
 		err := do(t.Context(), c)
-		if !errors.As(err, &got) || got.Sent || got.Status != 0 || strings.Contains(err.Error(), "c0ffee") || strings.Contains(fmt.Sprintf("%+v", got.Err), "merchantkey") {
+		if !errors.As(err, &got) || got.Sent || got.Status != 0 || strings.Contains(err.Error(), "c0ffee") ||
+			strings.Contains(fmt.Sprintf("%+v", got.Err), "merchantkey") {
 			t.Errorf("nobody there, %s: %v", call, err)
 		}
 		gone, cancel := context.WithCancel(t.Context())
@@ -267,7 +283,8 @@ func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
 // FuzzAnswers: nothing panics, an error is typed and quotes nothing, and what is
 // read can be used.
 func FuzzAnswers(f *testing.F) {
-	for _, s := range []string{started, `{"status":6,"agecheckid":1255120,"ageverifiedid":"x"}`, `{"Error":"NotFound"}`, `{"error":{"code":"x"}}`, `{"status":"6","avstatus":{"agecheckid":"1"},"url":"https://x"}`, `[`} {
+	for _, s := range []string{started, `{"status":6,"agecheckid":1255120,"ageverifiedid":"x"}`, `{"Error":"NotFound"}`,
+		`{"error":{"code":"x"}}`, `{"status":"6","avstatus":{"agecheckid":"1"},"url":"https://x"}`, `[`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -21,7 +21,8 @@ const goodDirectory = `<Acquirer><acquirerID>1234</acquirerID></Acquirer><Direct
 // TestDirectory reads lists of banks; one that cannot be used is left out (§3, §4).
 func TestDirectory(t *testing.T) {
 	t.Parallel()
-	one, two, three := idin.Issuer{ID: "BANKNL2Y", Name: "Bank Een"}, idin.Issuer{ID: "CURRNL2A", Name: "Bank Twee"}, idin.Issuer{ID: "BANKBE22XXX", Name: "Bank Drie"}
+	one, two := idin.Issuer{ID: "BANKNL2Y", Name: "Bank Een"}, idin.Issuer{ID: "CURRNL2A", Name: "Bank Twee"}
+	three := idin.Issuer{ID: "BANKBE22XXX", Name: "Bank Drie"}
 	long := strings.Repeat("é", 36)
 	list := func(nl ...idin.Issuer) []idin.Country {
 		return []idin.Country{{Name: "Nederland", Issuers: nl}, {Name: "België/Belgique", Issuers: []idin.Issuer{three}}}
@@ -31,14 +32,17 @@ func TestDirectory(t *testing.T) {
 		want   []idin.Country
 		notes  []idin.Note
 	}{
-		"as it should be":  {goodDirectory, list(one, two), nil},
-		"indented":         {strings.ReplaceAll(goodDirectory, "><", ">\n\t<"), list(one, two), nil},
-		"a bank without":   {strings.Replace(goodDirectory, "CURRNL2A", "XXX", 1), list(one), []idin.Note{"issuer without usable issuerID or issuerName"}},
-		"a nameless bank":  {strings.Replace(goodDirectory, "Bank Twee", "", 1), list(one), []idin.Note{"issuer without usable issuerID or issuerName"}},
-		"a bank twice":     {strings.Replace(goodDirectory, "CURRNL2A", "BANKNL2Y", 1), list(one), []idin.Note{"issuerID is there twice"}},
-		"twice, elsewhere": {strings.Replace(goodDirectory, "CURRNL2A", "BANKBE22XXX", 1), []idin.Country{{Name: "Nederland", Issuers: []idin.Issuer{one, {ID: three.ID, Name: "Bank Twee"}}}, {Name: "België/Belgique"}}, []idin.Note{"issuerID is there twice"}},
-		"a long name":      {strings.Replace(goodDirectory, "Bank Een", long, 1), list(idin.Issuer{ID: one.ID, Name: long}, two), []idin.Note{"issuerName is too long"}},
-		"a full name":      {strings.Replace(goodDirectory, "Bank Een", long[:70], 1), list(idin.Issuer{ID: one.ID, Name: long[:70]}, two), nil},
+		"as it should be": {goodDirectory, list(one, two), nil},
+		"indented":        {strings.ReplaceAll(goodDirectory, "><", ">\n\t<"), list(one, two), nil},
+		"a bank without":  {strings.Replace(goodDirectory, "CURRNL2A", "XXX", 1), list(one), []idin.Note{"issuer without usable issuerID or issuerName"}},
+		"a nameless bank": {strings.Replace(goodDirectory, "Bank Twee", "", 1), list(one), []idin.Note{"issuer without usable issuerID or issuerName"}},
+		"a bank twice":    {strings.Replace(goodDirectory, "CURRNL2A", "BANKNL2Y", 1), list(one), []idin.Note{"issuerID is there twice"}},
+		"twice, elsewhere": {strings.Replace(goodDirectory, "CURRNL2A", "BANKBE22XXX", 1),
+			[]idin.Country{{Name: "Nederland", Issuers: []idin.Issuer{one, {ID: three.ID, Name: "Bank Twee"}}}, {Name: "België/Belgique"}},
+			[]idin.Note{"issuerID is there twice"}},
+		"a long name": {strings.Replace(goodDirectory, "Bank Een", long, 1), list(idin.Issuer{ID: one.ID, Name: long}, two),
+			[]idin.Note{"issuerName is too long"}},
+		"a full name": {strings.Replace(goodDirectory, "Bank Een", long[:70], 1), list(idin.Issuer{ID: one.ID, Name: long[:70]}, two), nil},
 	} {
 		d, err := merchant().ReadDirectory(signed(t, "DirectoryRes", created()+v.inside), now)
 		if err != nil {
@@ -71,7 +75,8 @@ func soup(t *testing.T, name, inside string) []byte {
 	t.Helper()
 	inside = regexp.MustCompile(`<(/?)([a-zA-Z])`).ReplaceAllString(inside, "<${1}ns3:$2")
 	inside = strings.ReplaceAll(inside, "><", ">\n    <")
-	return signedBy(t, rs(), `<ns3:`+name+` productID="NL:BVN:BankID:1.0" version="1.0.0" xmlns="`+ds+`" xmlns:ns2="urn:example:unused" xmlns:ns3="`+iDX+`" xmlns:ns4="`+samlp+`">`+
+	return signedBy(t, rs(), `<ns3:`+name+` productID="NL:BVN:BankID:1.0" version="1.0.0" xmlns="`+ds+
+		`" xmlns:ns2="urn:example:unused" xmlns:ns3="`+iDX+`" xmlns:ns4="`+samlp+`">`+
 		"\n    "+inside+"\n</ns3:"+name+">\n")
 }
 
@@ -86,7 +91,8 @@ func TestPrefixSoup(t *testing.T) {
 		t.Errorf("started: %v, %v", s, err)
 	}
 	var said *idin.Error
-	if _, err = merchant().ReadStarted(soup(t, "AcquirerErrorRes", created()+"<Error><errorCode>SO1200</errorCode><errorMessage>x</errorMessage></Error>"), now); !errors.As(err, &said) || said.Code != "SO1200" {
+	busy := "<Error><errorCode>SO1200</errorCode><errorMessage>x</errorMessage></Error>"
+	if _, err = merchant().ReadStarted(soup(t, "AcquirerErrorRes", created()+busy), now); !errors.As(err, &said) || said.Code != "SO1200" {
 		t.Errorf("error: %v", err)
 	}
 }
@@ -97,7 +103,8 @@ func TestStarted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at := time.Date(2030, 1, 2, 9, 0, 4, 123456000, time.UTC); s.TransactionID != "1234000000000042" || s.URL != "https://bank.example/x" || s.At != at || s.Notes != nil {
+	if at := time.Date(2030, 1, 2, 9, 0, 4, 123456000, time.UTC); s.TransactionID != "1234000000000042" || s.URL != "https://bank.example/x" ||
+		s.At != at || s.Notes != nil {
 		t.Errorf("%+v", *s)
 	}
 	s, err = merchant().ReadStarted(signed(t, "AcquirerTrxRes", created()+strings.Replace(goodStart, "1234000000000042", "4321000000000042", 1)), now)
@@ -183,18 +190,28 @@ func TestErrors(t *testing.T) {
 		retry  idin.Retry
 		text   string
 	}{
-		"full": {full, idin.Error{Code: "SO1100", Message: "Issuer not available", Detail: "NL99", Action: "Try", Consumer: "De bank is <niet> bereikbaar."},
+		"full": {full, idin.Error{Code: "SO1100", Message: "Issuer not available", Detail: "NL99", Action: "Try",
+			Consumer: "De bank is <niet> bereikbaar."},
 			idin.RetryElsewhere, "iDIN answers SO1100"},
-		"least":       {"<errorCode>BR1210</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "BR1210", Message: "x"}, idin.RetryNever, "iDIN answers BR1210"},
-		"unknown":     {"<errorCode>ZZ9999</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "ZZ9999", Message: "x"}, idin.RetryNever, "iDIN answers ZZ9999"},
-		"busy":        {"<errorCode>SO1200</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "SO1200", Message: "x"}, idin.RetryLater, "iDIN answers SO1200"},
-		"new system":  {"<errorCode>SO9999</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "SO9999", Message: "x"}, idin.RetryLater, "iDIN answers SO9999"},
-		"unknown BIC": {"<errorCode>AP1200</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "AP1200", Message: "x"}, idin.RetryDirectory, "iDIN answers AP1200"},
-		"long": {"<errorCode>AP1100</errorCode><errorMessage>" + long + "</errorMessage><errorDetail>" + long + "</errorDetail><suggestedAction>" + long + "</suggestedAction><consumerMessage>" +
-			long + "</consumerMessage>", idin.Error{Code: "AP1100", Message: long[:256], Detail: long[:512], Action: long[:1024], Consumer: long[:1024]}, idin.RetryNever, "iDIN answers AP1100"},
-		"strange SAML": {`<errorCode>AP3000</errorCode><errorMessage>x</errorMessage><container><Response xmlns="` + samlp + `"><Status><StatusCode Value="urn:example:a b">` +
+		"least": {"<errorCode>BR1210</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "BR1210", Message: "x"}, idin.RetryNever,
+			"iDIN answers BR1210"},
+		"unknown": {"<errorCode>ZZ9999</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "ZZ9999", Message: "x"}, idin.RetryNever,
+			"iDIN answers ZZ9999"},
+		"busy": {"<errorCode>SO1200</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "SO1200", Message: "x"}, idin.RetryLater,
+			"iDIN answers SO1200"},
+		"new system": {"<errorCode>SO9999</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "SO9999", Message: "x"}, idin.RetryLater,
+			"iDIN answers SO9999"},
+		"unknown BIC": {"<errorCode>AP1200</errorCode><errorMessage>x</errorMessage>", idin.Error{Code: "AP1200", Message: "x"},
+			idin.RetryDirectory, "iDIN answers AP1200"},
+		"long": {"<errorCode>AP1100</errorCode><errorMessage>" + long + "</errorMessage><errorDetail>" + long + "</errorDetail><suggestedAction>" +
+			long + "</suggestedAction><consumerMessage>" +
+			long + "</consumerMessage>", idin.Error{Code: "AP1100", Message: long[:256], Detail: long[:512], Action: long[:1024],
+			Consumer: long[:1024]}, idin.RetryNever, "iDIN answers AP1100"},
+		"strange SAML": {`<errorCode>AP3000</errorCode><errorMessage>x</errorMessage><container><Response xmlns="` + samlp +
+			`"><Status><StatusCode Value="urn:example:a b">` +
 			`<StatusCode Value="urn:nl:bvn:bankid:1.0:status:New"/></StatusCode><StatusMessage Value="look"/></Status></Response></container>`,
-			idin.Error{Code: "AP3000", Message: "x", SAML: idin.SAMLStatus{First: "urn:example:a b", Second: "New", Message: "look"}}, idin.RetryNever, "iDIN answers AP3000 SAML status -/New"},
+			idin.Error{Code: "AP3000", Message: "x", SAML: idin.SAMLStatus{First: "urn:example:a b", Second: "New", Message: "look"}}, idin.RetryNever,
+			"iDIN answers AP3000 SAML status -/New"},
 		"half a SAML": {`<errorCode>AP3000</errorCode><errorMessage>x</errorMessage><container><Response xmlns="` + samlp + `"/></container>`,
 			idin.Error{Code: "AP3000", Message: "x"}, idin.RetryNever, "iDIN answers AP3000"},
 	} {
@@ -208,7 +225,8 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: retry %v, %q (-want +got)\n%s", name, got.Retry(), got, diff)
 		}
 	}
-	for name, inside := range map[string]string{"no code": "<errorMessage>x</errorMessage>", "code of another form": "<errorCode>S01100</errorCode><errorMessage>x</errorMessage>"} {
+	for name, inside := range map[string]string{"no code": "<errorMessage>x</errorMessage>",
+		"code of another form": "<errorCode>S01100</errorCode><errorMessage>x</errorMessage>"} {
 		var got *idin.RefusedError
 		if _, err := merchant().ReadStarted(message(inside), now); !errors.As(err, &got) || got.Reason != idin.ReasonShape {
 			t.Errorf("%s: %v", name, err)
@@ -216,7 +234,8 @@ func TestErrors(t *testing.T) {
 	}
 	// Without a signature of the routing service an error is none.
 	var got *idin.RefusedError
-	if _, err := merchant().ReadStatus(signedBy(t, stranger(), `<AcquirerErrorRes xmlns="`+iDX+`"/>`), want, now); !errors.As(err, &got) || got.Reason != "key" {
+	if _, err := merchant().ReadStatus(signedBy(t, stranger(), `<AcquirerErrorRes xmlns="`+iDX+`"/>`), want, now); !errors.As(err, &got) ||
+		got.Reason != "key" {
 		t.Errorf("a stranger's error: %v", err)
 	}
 }

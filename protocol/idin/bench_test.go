@@ -23,7 +23,8 @@ func BenchmarkFullAnswer(b *testing.B) {
 	a := success()
 	a.attributes = nil
 	for _, name := range []string{"initials", "legallastname", "legallastnameprefix", "preferredlastname", "preferredlastnameprefix", "partnerlastname",
-		"partnerlastnameprefix", "dateofbirth", "gender", "street", "houseno", "housenosuf", "addressextra", "postalcode", "city", "country", "telephone", "email"} {
+		"partnerlastnameprefix", "dateofbirth", "gender", "street", "houseno", "housenosuf", "addressextra", "postalcode", "city", "country",
+		"telephone", "email"} {
 		a.attributes = append(a.attributes, [2]string{name, "1"})
 	}
 	read(b, a, want)

@@ -91,7 +91,8 @@ func TestCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&idin.Started{TransactionID: "1234000000000042", URL: "https://bank.example/idin?a=1&b=2", At: now.Add(-time.Second)}, s); diff != "" {
+	wanted := &idin.Started{TransactionID: "1234000000000042", URL: "https://bank.example/idin?a=1&b=2", At: now.Add(-time.Second)}
+	if diff := cmp.Diff(wanted, s); diff != "" {
 		t.Errorf("started (-want +got)\n%s", diff)
 	}
 	if raw, err := c.Status(t.Context(), want.TransactionID); err != nil || string(raw) != string(status) {

@@ -68,7 +68,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	// Keep raw now: the bank gives data once.
-	status, err := m.ReadStatus(raw, idin.Expected{TransactionID: started.TransactionID, Reference: tx.Reference, Issuer: tx.Issuer, Service: tx.Service}, clock())
+	status, err := m.ReadStatus(raw, idin.Expected{TransactionID: started.TransactionID, Reference: tx.Reference, Issuer: tx.Issuer,
+		Service: tx.Service}, clock())
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -115,7 +115,8 @@ func each(all []string, is func(string) bool) bool {
 // reachable says whether an address may be called, or shown to a browser.
 func (m *Merchant) reachable(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && printable(address) && len(address) <= maxURL && u.Host != "" && u.User == nil && (u.Scheme == "https" || m.AllowHTTP && u.Scheme == "http")
+	return err == nil && printable(address) && len(address) <= maxURL && u.Host != "" && u.User == nil &&
+		(u.Scheme == "https" || m.AllowHTTP && u.Scheme == "http")
 }
 
 // printable says whether a text has the characters of an address: ASCII, without

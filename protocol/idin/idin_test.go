@@ -97,7 +97,8 @@ func TestServiceID(t *testing.T) {
 		{448, []idin.ServiceID{idin.Birth}, true, "448 birth"},
 		{20480, []idin.ServiceID{idin.BIN, idin.Name}, true, "20480 bin+name"},
 		{21968, []idin.ServiceID{idin.BIN, idin.Name, idin.Address, idin.Birth, idin.Gender}, true, "21968 bin+name+address+birth+gender"},
-		{21974, []idin.ServiceID{idin.BIN, idin.Name, idin.Address, idin.Birth, idin.Gender, idin.Phone, idin.Mail}, true, "21974 bin+name+address+birth+gender+phone+mail"},
+		{21974, []idin.ServiceID{idin.BIN, idin.Name, idin.Address, idin.Birth, idin.Gender, idin.Phone, idin.Mail}, true,
+			"21974 bin+name+address+birth+gender+phone+mail"},
 		{16392, []idin.ServiceID{idin.BIN, idin.Sign}, true, "16392 bin+sign"},
 		{8, []idin.ServiceID{idin.Sign}, false, "8 sign"},
 		{1, nil, false, "1"},
@@ -122,7 +123,8 @@ func TestServiceID(t *testing.T) {
 		id, want idin.ServiceID
 		has      bool
 	}{
-		{20480, idin.BIN, true}, {20480, idin.BIN | idin.Name, true}, {20480, idin.Address, false}, {448, idin.Adult, false}, {64, idin.Birth, false}, {0, 0, true},
+		{20480, idin.BIN, true}, {20480, idin.BIN | idin.Name, true}, {20480, idin.Address, false},
+		{448, idin.Adult, false}, {64, idin.Birth, false}, {0, 0, true},
 	} {
 		if got := v.id.Has(v.want); got != v.has {
 			t.Errorf("%v has %v: %v", v.id, v.want, got)
@@ -147,8 +149,9 @@ func TestNothingPersonalInLogs(t *testing.T) {
 		"expected":    idin.Expected{TransactionID: "1234000000000042", Reference: "c0ffee"},
 		"status":      *status,
 		"person":      idin.Person{BIN: "NLBANK0001", LegalLastName: "Vries", Adult: &adult, Other: map[string]string{"x": "c0ffee"}, DocumentID: "c0ffee"},
-		"error":       idin.Error{Code: "AP3000", Message: "for c0ffee", Detail: "c0ffee", Action: "c0ffee", Consumer: "c0ffee", SAML: idin.SAMLStatus{First: "Requester", Message: "c0ffee"}},
-		"saml":        idin.SAMLStatus{First: "not c0ffee", Second: "c0ffee, neither", Message: "c0ffee"},
+		"error": idin.Error{Code: "AP3000", Message: "for c0ffee", Detail: "c0ffee", Action: "c0ffee", Consumer: "c0ffee",
+			SAML: idin.SAMLStatus{First: "Requester", Message: "c0ffee"}},
+		"saml": idin.SAMLStatus{First: "not c0ffee", Second: "c0ffee, neither", Message: "c0ffee"},
 	} {
 		var out bytes.Buffer
 		pointer := pointerTo(v)

@@ -119,12 +119,15 @@ func documents() []trick {
 		{name: "cut off", part: m, reason: "malformed", raw: func(b []byte) []byte { return b[:len(b)/2] }},
 		{name: "two roots", part: m, reason: "malformed", raw: func(b []byte) []byte { return append(b, "<x/>"...) }},
 		{name: "ten megabytes of text", part: m, reason: "size", raw: replace("<status>", "<status>"+strings.Repeat("x", 10<<20))},
-		{name: "ten megabytes of space at the end", part: m, reason: "size", raw: func(b []byte) []byte { return append(b, bytes.Repeat([]byte(" "), 10<<20)...) }},
+		{name: "ten megabytes of space at the end", part: m, reason: "size", raw: func(b []byte) []byte {
+			return append(b, bytes.Repeat([]byte(" "), 10<<20)...)
+		}},
 		{name: "a million nested tags", part: m, reason: "size", raw: func([]byte) []byte { return bytes.Repeat([]byte("<a>"), 1e6) }},
 		{name: "deep nesting", part: m, reason: "depth", raw: func([]byte) []byte { return bytes.Repeat([]byte("<a>"), 1000) }},
 		{name: "entity expansion", part: m, reason: "doctype", raw: replace("<AcquirerStatusRes",
 			`<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]><AcquirerStatusRes`)},
-		{name: "external entity", part: m, reason: "doctype", raw: replace("<AcquirerStatusRes", `<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><AcquirerStatusRes`)},
+		{name: "external entity", part: m, reason: "doctype", raw: replace("<AcquirerStatusRes",
+			`<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><AcquirerStatusRes`)},
 		{name: "undeclared entity", part: m, reason: "entity", raw: replace("<status>", "<status>&a;")},
 		{name: "processing instruction", part: m, reason: "instruction", raw: replace("<status>", `<?x y?><status>`)},
 		{name: "comment inside a value", part: m, reason: "comment", raw: replace("<status>Success", "<status>Succ<!-- -->ess")},
@@ -197,28 +200,38 @@ func signatures() []trick {
 	return []trick{
 		{name: "no signature", part: m, reason: "no_signature", raw: outer(func(sig *etree.Element) { sig.Parent().RemoveChild(sig) })},
 		{name: "two signatures", part: m, reason: "signatures", raw: outer(func(sig *etree.Element) { sig.Parent().AddChild(sig.Copy()) })},
-		{name: "three signatures", part: m, reason: "signatures", raw: outer(func(sig *etree.Element) { sig.Parent().SelectElement("Acquirer").AddChild(sig.Copy()) })},
+		{name: "three signatures", part: m, reason: "signatures",
+			raw: outer(func(sig *etree.Element) { sig.Parent().SelectElement("Acquirer").AddChild(sig.Copy()) })},
 		{name: "value altered", part: m, reason: "digest", raw: replace(">20544<", ">20545<")},
 		{name: "status altered", part: m, reason: "digest", raw: replace(">Success<", ">Open<")},
 		{name: "attribute added", part: m, reason: "digest", raw: replace("<AcquirerStatusRes ", `<AcquirerStatusRes x="y" `)},
 		{name: "signature altered", part: m, reason: "signature", raw: outer(func(sig *etree.Element) {
 			sig.SelectElement("SignatureValue").SetText(base64.StdEncoding.EncodeToString(make([]byte, 256)))
 		})},
-		{name: "wrong reference", part: m, reason: "reference", raw: resigned(func(info *etree.Element) { info.SelectElement("Reference").CreateAttr("URI", "#"+assertionID) }, sha256By)},
-		{name: "two references", part: m, reason: "reference", raw: resigned(func(info *etree.Element) { info.AddChild(info.SelectElement("Reference").Copy()) }, sha256By)},
-		{name: "second SignedInfo", part: m, reason: "structure", raw: outer(func(sig *etree.Element) { sig.InsertChildAt(1, sig.SelectElement("SignedInfo").Copy()) })},
+		{name: "wrong reference", part: m, reason: "reference",
+			raw: resigned(func(info *etree.Element) { info.SelectElement("Reference").CreateAttr("URI", "#"+assertionID) }, sha256By)},
+		{name: "two references", part: m, reason: "reference",
+			raw: resigned(func(info *etree.Element) { info.AddChild(info.SelectElement("Reference").Copy()) }, sha256By)},
+		{name: "second SignedInfo", part: m, reason: "structure", raw: outer(func(sig *etree.Element) {
+			sig.InsertChildAt(1, sig.SelectElement("SignedInfo").Copy())
+		})},
 		{name: "SHA-1 signature", part: m, reason: "algorithm", raw: resigned(algorithm("SignatureMethod", ds+"rsa-sha1"), by(rs().key, crypto.SHA1))},
 		{name: "SHA-1 digest", part: m, reason: "algorithm", raw: resigned(algorithm("Reference/DigestMethod", ds+"sha1"), sha256By)},
-		{name: "MD5 signature", part: m, reason: "algorithm", raw: resigned(algorithm("SignatureMethod", "http://www.w3.org/2001/04/xmldsig-more#rsa-md5"), by(rs().key, crypto.MD5))},
-		{name: "HMAC with the public key", part: m, reason: "algorithm", raw: resigned(algorithm("SignatureMethod", "http://www.w3.org/2001/04/xmldsig-more#hmac-sha256"), hmacBy)},
-		{name: "C14N with comments", part: m, reason: "transform", raw: resigned(algorithm("Reference/Transforms/Transform[2]", excC14N+"WithComments"), sha256By)},
-		{name: "XSLT transform", part: m, reason: "transform", raw: resigned(algorithm("Reference/Transforms/Transform[1]", "http://www.w3.org/TR/1999/REC-xslt-19991116"), sha256By)},
-		{name: "XPath transform", part: m, reason: "transform", raw: resigned(algorithm("Reference/Transforms/Transform[1]", "http://www.w3.org/TR/1999/REC-xpath-19991116"), sha256By)},
+		{name: "MD5 signature", part: m, reason: "algorithm",
+			raw: resigned(algorithm("SignatureMethod", "http://www.w3.org/2001/04/xmldsig-more#rsa-md5"), by(rs().key, crypto.MD5))},
+		{name: "HMAC with the public key", part: m, reason: "algorithm",
+			raw: resigned(algorithm("SignatureMethod", "http://www.w3.org/2001/04/xmldsig-more#hmac-sha256"), hmacBy)},
+		{name: "C14N with comments", part: m, reason: "transform",
+			raw: resigned(algorithm("Reference/Transforms/Transform[2]", excC14N+"WithComments"), sha256By)},
+		{name: "XSLT transform", part: m, reason: "transform",
+			raw: resigned(algorithm("Reference/Transforms/Transform[1]", "http://www.w3.org/TR/1999/REC-xslt-19991116"), sha256By)},
+		{name: "XPath transform", part: m, reason: "transform",
+			raw: resigned(algorithm("Reference/Transforms/Transform[1]", "http://www.w3.org/TR/1999/REC-xpath-19991116"), sha256By)},
 		{name: "comment in DigestValue", part: m, reason: "comment", raw: replace("<ds:DigestValue>", "<ds:DigestValue><!-- -->")},
 		{name: "foreign certificate", part: m, reason: "key", alter: func(a *answer) { a.message, a.keyName = stranger(), fingerprint(stranger().cert) }},
 		{name: "foreign key under our name", part: m, reason: "signature", alter: func(a *answer) { a.message = stranger() }},
-		{name: "foreign certificate enclosed", part: m, reason: "key", alter: func(a *answer) { a.message = stranger() },
-			raw: outer(func(sig *etree.Element) {
+		{name: "foreign certificate enclosed", part: m, reason: "key",
+			alter: func(a *answer) { a.message = stranger() }, raw: outer(func(sig *etree.Element) {
 				info := sig.SelectElement("KeyInfo")
 				info.RemoveChildAt(0)
 				info.CreateElement("ds:X509Data").CreateElement("ds:X509Certificate").SetText(base64.StdEncoding.EncodeToString(stranger().cert.Raw))
@@ -292,63 +305,80 @@ func wrappings() []trick {
 		return original
 	}
 	return []trick{
-		{name: "message, XSW1: original inside the signature", part: m, reason: "ids", raw: whole(func(_, original, sig *etree.Element) { sig.AddChild(original) })},
-		{name: "message, XSW1 without ids", part: m, reason: "signatures", raw: whole(func(_, original, sig *etree.Element) { sig.AddChild(anonymous(original)) })},
+		{name: "message, XSW1: original inside the signature", part: m, reason: "ids",
+			raw: whole(func(_, original, sig *etree.Element) {
+				sig.AddChild(original)
+			})},
+		{name: "message, XSW1 without ids", part: m, reason: "signatures",
+			raw: whole(func(_, original, sig *etree.Element) {
+				sig.AddChild(anonymous(original))
+			})},
 		{name: "message, XSW2: original before the signature", part: m, reason: "ids", raw: whole(func(forged, original, sig *etree.Element) {
 			forged.InsertChildAt(sig.Index(), original)
 		})},
-		{name: "message, original in an Object", part: m, reason: "signatures", raw: whole(func(_, original, sig *etree.Element) { object(sig, anonymous(original)) })},
+		{name: "message, original in an Object", part: m, reason: "signatures", raw: whole(func(_, original, sig *etree.Element) {
+			object(sig, anonymous(original))
+		})},
 		{name: "message, forged one around", part: m, reason: "no_signature", raw: func(raw []byte) []byte {
 			_, body, _ := bytes.Cut(raw, []byte("?>"))
 			return []byte(`<AcquirerStatusRes xmlns="` + iDX + `">` + string(body) + `</AcquirerStatusRes>`)
 		}},
-		{name: "assertion, XSW1: original response inside the signature", part: m, reason: "assertion", alter: wrap(func(response, original, sig *etree.Element) {
-			sig.AddChild(anonymous(evil(original, "evil")))
-		})},
-		{name: "assertion, XSW2: original response before the signature", part: m, reason: "assertion", alter: wrap(func(response, original, sig *etree.Element) {
-			original.InsertChildAt(sig.Index(), evil(original, "evil"))
-		})},
+		{name: "assertion, XSW1: original response inside the signature", part: m, reason: "assertion",
+			alter: wrap(func(response, original, sig *etree.Element) {
+				sig.AddChild(anonymous(evil(original, "evil")))
+			})},
+		{name: "assertion, XSW2: original response before the signature", part: m, reason: "assertion",
+			alter: wrap(func(response, original, sig *etree.Element) {
+				original.InsertChildAt(sig.Index(), evil(original, "evil"))
+			})},
 		{name: "assertion, XSW3: evil one before", part: m, reason: "assertion", alter: wrap(func(response, original, _ *etree.Element) {
 			response.InsertChildAt(original.Index(), evil(original, "evil"))
 		})},
 		{name: "assertion, XSW3 with one id", part: m, reason: "ids", alter: wrap(func(response, original, _ *etree.Element) {
 			response.InsertChildAt(original.Index(), evil(original, assertionID))
 		})},
-		{name: "assertion, evil one after", part: m, reason: "assertion", alter: wrap(func(response, original, _ *etree.Element) { response.AddChild(evil(original, "evil")) })},
+		{name: "assertion, evil one after", part: m, reason: "assertion",
+			alter: wrap(func(response, original, _ *etree.Element) {
+				response.AddChild(evil(original, "evil"))
+			})},
 		{name: "assertion, XSW4: evil one around", part: m, reason: "assertion", alter: wrap(func(response, original, _ *etree.Element) {
 			e := evil(original, "evil")
 			response.RemoveChild(original)
 			e.AddChild(original)
 			response.AddChild(e)
 		})},
-		{name: "assertion, XSW5: signature in the evil one, original at the end", part: m, reason: "assertion", alter: wrap(func(response, original, sig *etree.Element) {
-			e := evil(original, "evil")
-			response.InsertChildAt(original.Index(), e)
-			e.InsertChildAt(1, sig)
-		})},
-		{name: "assertion, XSW6: original inside the evil one's signature", part: m, reason: "assertion", alter: wrap(func(response, original, sig *etree.Element) {
-			e := evil(original, "evil")
-			response.AddChild(e)
-			e.InsertChildAt(1, sig)
-			sig.AddChild(original)
-		})},
+		{name: "assertion, XSW5: signature in the evil one, original at the end", part: m, reason: "assertion",
+			alter: wrap(func(response, original, sig *etree.Element) {
+				e := evil(original, "evil")
+				response.InsertChildAt(original.Index(), e)
+				e.InsertChildAt(1, sig)
+			})},
+		{name: "assertion, XSW6: original inside the evil one's signature", part: m, reason: "assertion",
+			alter: wrap(func(response, original, sig *etree.Element) {
+				e := evil(original, "evil")
+				response.AddChild(e)
+				e.InsertChildAt(1, sig)
+				sig.AddChild(original)
+			})},
 		{name: "assertion, XSW7: evil one in Extensions", part: m, reason: "assertion", alter: wrap(func(response, original, _ *etree.Element) {
 			extensions := etree.NewElement("samlp:Extensions")
 			extensions.AddChild(evil(original, "evil"))
 			response.InsertChildAt(original.Index(), extensions)
 		})},
-		{name: "assertion, XSW8: original in an Object of the evil one's signature", part: m, reason: "assertion", alter: wrap(func(response, original, sig *etree.Element) {
-			e := evil(original, "evil")
-			response.AddChild(e)
-			e.InsertChildAt(1, sig)
-			object(sig, original)
-		})},
-		{name: "assertion, evil one takes the signature", part: idin.Assertion, reason: "reference", alter: wrap(func(response, original, sig *etree.Element) {
-			e := evil(original, "evil")
-			response.RemoveChild(original)
-			response.AddChild(e)
-			e.InsertChildAt(1, sig)
-		})},
+		{name: "assertion, XSW8: original in an Object of the evil one's signature", part: m, reason: "assertion",
+			alter: wrap(func(response, original, sig *etree.Element) {
+				e := evil(original, "evil")
+				response.AddChild(e)
+				e.InsertChildAt(1, sig)
+				object(sig, original)
+			})},
+		{name: "assertion, evil one takes the signature", part: idin.Assertion, reason: "reference",
+			alter: wrap(func(response, original, sig *etree.Element) {
+				e := evil(original, "evil")
+				response.RemoveChild(original)
+				response.AddChild(e)
+				e.InsertChildAt(1, sig)
+			})},
 		{name: "assertion, signed one moved elsewhere", part: m, reason: "assertion", alter: wrap(func(response, original, _ *etree.Element) {
 			response.RemoveChild(original)
 			response.CreateElement("samlp:Extensions").AddChild(original)
@@ -374,8 +404,10 @@ func messages() []trick {
 		{name: "another version", part: m, reason: "version", alter: inAll(`version="1.0.0"`, `version="2.0.0"`)},
 		{name: "old", part: m, reason: "stale", alter: func(a *answer) { a.created = now.Add(-5*time.Minute - time.Millisecond) }},
 		{name: "from the future", part: m, reason: "stale", alter: func(a *answer) { a.created = now.Add(5*time.Minute + time.Millisecond) }},
-		{name: "time without zone", part: m, reason: "time", alter: inAll(stamp(now)+"</createDateTimestamp>", "2030-01-02T10:00:05</createDateTimestamp>")},
-		{name: "time that is none", part: m, reason: "time", alter: inAll(stamp(now.Add(-5*time.Second))+"</statusDateTimestamp>", "yesterday</statusDateTimestamp>")},
+		{name: "time without zone", part: m, reason: "time", alter: inAll(stamp(now)+"</createDateTimestamp>",
+			"2030-01-02T10:00:05</createDateTimestamp>")},
+		{name: "time that is none", part: m, reason: "time", alter: inAll(stamp(now.Add(-5*time.Second))+"</statusDateTimestamp>",
+			"yesterday</statusDateTimestamp>")},
 		{name: "another acquirer", part: m, reason: "acquirer", alter: func(a *answer) { a.acquirer = "0030" }},
 		{name: "another transaction", part: m, reason: "transaction", alter: func(a *answer) { a.transaction = "1234000000000043" }},
 		{name: "transaction with a suffix", part: m, reason: "transaction", alter: func(a *answer) { a.transaction += " " }},
@@ -412,12 +444,15 @@ func assertions() []trick {
 		return func(a *answer) { a.from, a.until = now.Add(from), now.Add(until) }
 	}
 	subject := func(attr string) func(*answer) {
-		return inside("</saml:EncryptedID>", "</saml:EncryptedID><saml:SubjectConfirmation><saml:SubjectConfirmationData "+attr+"/></saml:SubjectConfirmation>")
+		return inside("</saml:EncryptedID>", "</saml:EncryptedID><saml:SubjectConfirmation><saml:SubjectConfirmationData "+attr+
+			"/></saml:SubjectConfirmation>")
 	}
 	return []trick{
 		{name: "assertion altered", part: p, reason: "digest", alter: after(func(a *etree.Element) { a.SelectElement("Issuer").SetText("EVILNL2A") })},
-		{name: "assertion without signature", part: p, reason: "no_signature", alter: after(func(a *etree.Element) { a.RemoveChild(a.SelectElement("Signature")) })},
-		{name: "assertion signed twice", part: idin.Message, reason: "signatures", alter: after(func(a *etree.Element) { a.AddChild(a.SelectElement("Signature").Copy()) })},
+		{name: "assertion without signature", part: p, reason: "no_signature",
+			alter: after(func(a *etree.Element) { a.RemoveChild(a.SelectElement("Signature")) })},
+		{name: "assertion signed twice", part: idin.Message, reason: "signatures",
+			alter: after(func(a *etree.Element) { a.AddChild(a.SelectElement("Signature").Copy()) })},
 		{name: "assertion signed for the whole document", part: p, reason: "reference", alter: after(func(a *etree.Element) {
 			info := a.FindElement("Signature/SignedInfo")
 			info.SelectElement("Reference").CreateAttr("URI", "")
@@ -435,11 +470,16 @@ func assertions() []trick {
 		{name: "assertion by a pinned key", trust: pins(stranger(), vs())},
 		{name: "assertion by a stranger, no pin for this bank", alter: func(a *answer) { a.assertion = stranger() },
 			trust: func(m *idin.Merchant) { m.Pins = map[string][]string{"CURRNL2A": {strings.Repeat("00", 32)}} }},
-		{name: "assertion with an expired certificate", part: p, reason: "expired", alter: func(a *answer) { a.assertion = certify(vs().key, "bank", year2028, year2029) },
+		{name: "assertion with an expired certificate", part: p, reason: "expired", alter: func(a *answer) {
+			a.assertion = certify(vs().key, "bank", year2028, year2029)
+		},
 			trust: func(m *idin.Merchant) { m.IssuerDates = true }},
-		{name: "assertion with an expired certificate, dates not configured", alter: func(a *answer) { a.assertion = certify(vs().key, "bank", year2028, year2029) }},
+		{name: "assertion with an expired certificate, dates not configured", alter: func(a *answer) {
+			a.assertion = certify(vs().key, "bank", year2028, year2029)
+		}},
 		{name: "another bank", part: p, reason: "issuer", alter: issuerIs("CURRNL2A")},
-		{name: "another bank that may", alter: issuerIs("CURRNL2A"), trust: func(m *idin.Merchant) { m.Aliases = map[string][]string{want.Issuer: {"CURRNL2A"}} }},
+		{name: "another bank that may", alter: issuerIs("CURRNL2A"),
+			trust: func(m *idin.Merchant) { m.Aliases = map[string][]string{want.Issuer: {"CURRNL2A"}} }},
 		{name: "another bank that may for another", part: p, reason: "issuer", alter: issuerIs("CURRNL2A"),
 			trust: func(m *idin.Merchant) { m.Aliases = map[string][]string{"CURRNL2A": {want.Issuer}} }},
 		{name: "no bank", part: p, reason: "shape", alter: inside("<saml:Issuer>BANKNL2Y</saml:Issuer>", "<saml:Emitent/>")},
@@ -453,7 +493,8 @@ func assertions() []trick {
 		{name: "stored just long enough", now: now.Add(30*time.Second - time.Millisecond)},
 		{name: "late in the subject", part: p, reason: "late", alter: subject(`NotOnOrAfter="2030-01-02T09:59:00.000Z"`)},
 		{name: "early in the subject", part: p, reason: "early", alter: subject(`NotBefore="2030-01-02T10:01:00.000Z"`)},
-		{name: "late session", part: p, reason: "late", alter: inside("<saml:AuthnStatement ", `<saml:AuthnStatement SessionNotOnOrAfter="2030-01-02T09:59:00.000Z" `)},
+		{name: "late session", part: p, reason: "late", alter: inside("<saml:AuthnStatement ",
+			`<saml:AuthnStatement SessionNotOnOrAfter="2030-01-02T09:59:00.000Z" `)},
 		{name: "time without zone in the subject", part: p, reason: "time", alter: subject(`NotOnOrAfter="2030-01-02T12:00:00"`)},
 		{name: "timestamps swapped", part: p, reason: "early", alter: window(25*time.Second, -5*time.Second)},
 		{name: "no limits", part: p, reason: "shape", alter: inside("NotOnOrAfter=", "NotAfter=")},
@@ -461,7 +502,8 @@ func assertions() []trick {
 
 		{name: "wrong audience", part: p, reason: "audience", alter: func(a *answer) { a.audience = "NL00ZZZ876543210000" }},
 		{name: "audience with a suffix", part: p, reason: "audience", alter: func(a *answer) { a.audience += " " }},
-		{name: "wrong audience, none configured", alter: func(a *answer) { a.audience = "NL00ZZZ876543210000" }, trust: func(m *idin.Merchant) { m.LegalID = "" }},
+		{name: "wrong audience, none configured", alter: func(a *answer) { a.audience = "NL00ZZZ876543210000" },
+			trust: func(m *idin.Merchant) { m.LegalID = "" }},
 		{name: "no audience", part: p, reason: "audience", alter: inside("saml:AudienceRestriction", "saml:ProxyRestriction")},
 		{name: "audience among others", alter: inside("<saml:Audience>", "<saml:Audience>NL00ZZZ876543210000</saml:Audience><saml:Audience>")},
 		{name: "a second restriction to others", part: p, reason: "audience", alter: inside("</saml:AudienceRestriction>",
@@ -471,15 +513,19 @@ func assertions() []trick {
 		{name: "delivered is a word", part: p, reason: "delivered", alter: func(a *answer) { a.delivered = "all" }},
 		{name: "delivered is too high", part: p, reason: "delivered", alter: func(a *answer) { a.delivered = "65536" }},
 		{name: "delivered is negative", part: p, reason: "delivered", alter: func(a *answer) { a.delivered = "-1" }},
-		{name: "delivered is missing", part: p, reason: "delivered", alter: func(a *answer) { a.statement = text("bankid.deliveredserviceid", "bankid.other") }},
+		{name: "delivered is missing", part: p, reason: "delivered", alter: func(a *answer) {
+			a.statement = text("bankid.deliveredserviceid", "bankid.other")
+		}},
 		{name: "delivered is there twice", part: p, reason: "delivered", alter: func(a *answer) {
 			a.statement = func(s string) string {
 				_, rest, _ := strings.Cut(s, "<saml:EncryptedAttribute>")
 				return strings.TrimSuffix(s, "<saml:EncryptedAttribute>"+rest) + s
 			}
 		}},
-		{name: "strange element among the attributes", part: p, reason: "shape", alter: func(a *answer) { a.statement = func(s string) string { return s + "<saml:Other/>" } }},
-		{name: "foreign element among the attributes", part: p, reason: "shape", alter: func(a *answer) { a.statement = func(s string) string { return s + "<other/>" } }},
+		{name: "strange element among the attributes", part: p, reason: "shape",
+			alter: func(a *answer) { a.statement = func(s string) string { return s + "<saml:Other/>" } }},
+		{name: "foreign element among the attributes", part: p, reason: "shape",
+			alter: func(a *answer) { a.statement = func(s string) string { return s + "<other/>" } }},
 		{name: "more to decrypt than there are attributes", part: p, reason: "shape", alter: func(a *answer) {
 			a.statement = func(s string) string { return s + strings.Repeat("<saml:EncryptedAttribute/>", 62) }
 		}},
@@ -545,15 +591,18 @@ func contents() []trick {
 		{name: "transient number in small letters for a BIN", part: p, reason: "subject", alter: func(a *answer) { a.nameID = "transX" }},
 		{name: "empty number", part: p, reason: "subject", alter: func(a *answer) { a.nameID = "" }},
 		{name: "number in another element", part: p, reason: "subject", alter: plain("saml:NameID", "saml:Identity")},
-		{name: "number in another namespace", part: p, reason: "subject", alter: plain(`<saml:NameID xmlns:saml="`+saml, `<saml:NameID xmlns:saml="`+samlp)},
+		{name: "number in another namespace", part: p, reason: "subject", alter: plain(`<saml:NameID xmlns:saml="`+saml,
+			`<saml:NameID xmlns:saml="`+samlp)},
 		{name: "number with elements", part: p, reason: "subject", alter: plain("NLBANK0001", "NLBANK<b/>0001")},
 		{name: "DTD inside", part: p, reason: "decrypt", alter: plain("<saml:NameID", "<!DOCTYPE x><saml:NameID")},
 		{name: "comment inside", part: p, reason: "decrypt", alter: plain("NLBANK0001", "NLBANK<!-- -->0001")},
 
 		{name: "attribute without value", part: p, reason: "attribute", alter: plain("<saml:AttributeValue>VJ</saml:AttributeValue>", "")},
-		{name: "attribute with two values", part: p, reason: "attribute", alter: plain("</saml:AttributeValue>", "</saml:AttributeValue><saml:AttributeValue>x</saml:AttributeValue>")},
+		{name: "attribute with two values", part: p, reason: "attribute", alter: plain("</saml:AttributeValue>",
+			"</saml:AttributeValue><saml:AttributeValue>x</saml:AttributeValue>")},
 		{name: "attribute without name", part: p, reason: "attribute", alter: plain(`Name="`, `Title="`)},
-		{name: "attribute in another element", part: p, reason: "attribute", alter: plain("saml:Attribute ", "saml:Claim ", "saml:Attribute>", "saml:Claim>")},
+		{name: "attribute in another element", part: p, reason: "attribute", alter: plain("saml:Attribute ", "saml:Claim ", "saml:Attribute>",
+			"saml:Claim>")},
 		{name: "attribute twice", part: p, reason: "duplicate", alter: with([2]string{"initials", "XX"})},
 		{name: "attribute twice, once in clear", part: p, reason: "duplicate", alter: func(a *answer) {
 			a.statement = func(s string) string {

@@ -121,7 +121,8 @@ func (m *Merchant) returnable(address string) bool {
 // templates are the messages without their signatures (§3, §5). Every value
 // goes through xml.
 var templates = template.Must(template.New("iDx").Funcs(template.FuncMap{"xml": escape}).Parse(`
-{{- define "head"}} xmlns="` + nsIDX + `" version="` + version + `" productID="` + product + `"><createDateTimestamp>{{xml .Created}}</createDateTimestamp>{{end}}
+{{- define "head"}} xmlns="` + nsIDX + `" version="` + version + `" productID="` + product + `">` +
+	`<createDateTimestamp>{{xml .Created}}</createDateTimestamp>{{end}}
 {{- define "merchant"}}<merchantID>{{xml .Merchant.ID}}</merchantID><subID>{{.Merchant.SubID}}</subID>{{end}}
 {{- define "DirectoryReq"}}<DirectoryReq{{template "head" .}}<Merchant>{{template "merchant" .}}</Merchant></DirectoryReq>{{end}}
 {{- define "AcquirerStatusReq"}}<AcquirerStatusReq{{template "head" .}}<Merchant>{{template "merchant" .}}</Merchant>` +

@@ -110,7 +110,8 @@ func conforms(t *testing.T, el *etree.Element) {
 func longest() idin.Transaction {
 	u := `https://broker.example/r?a=1&b='<>"]]>&amp;%20&`
 	return idin.Transaction{Issuer: "BANKNL2YXXX", ReturnURL: u + strings.Repeat("x", 512-len(u)), EntranceCode: strings.Repeat("e", 40),
-		Reference: strings.Repeat("R", 35), Language: "en", Service: idin.BIN | idin.Sign, DocumentID: strings.Repeat("0", 255), Expiration: 61 * time.Second}
+		Reference: strings.Repeat("R", 35), Language: "en", Service: idin.BIN | idin.Sign, DocumentID: strings.Repeat("0", 255),
+		Expiration: 61 * time.Second}
 }
 
 func shortest() idin.Transaction {
@@ -153,7 +154,7 @@ func TestSchema(t *testing.T) {
 // TestRequestSaysWhatWasAsked reads a transaction back, envelope and SAML.
 func TestRequestSaysWhatWasAsked(t *testing.T) {
 	t.Parallel()
-	for name, tx := range map[string]idin.Transaction{"longest": longest(), "shortest": shortest(), "vector": vectorTransaction()} {
+	for period, tx := range map[string]idin.Transaction{"PT61S": longest(), "PT1M": shortest(), "PT5M": vectorTransaction()} {
 		raw := sent(t, merchant(), func(c *idin.Client) error { _, err := c.Start(t.Context(), tx); return err })
 		root := parse(t, string(raw)).Root()
 		text := func(path string) string {
@@ -162,20 +163,16 @@ func TestRequestSaysWhatWasAsked(t *testing.T) {
 			}
 			return ""
 		}
-		created, period := stamp(now), "PT5M"
+		created := stamp(now)
 		if !tx.Now.IsZero() {
 			created = stamp(tx.Now)
 		}
-		switch tx.Expiration {
-		case time.Minute:
-			period = "PT1M"
-		case 61 * time.Second:
-			period = "PT61S"
-		}
 		request := root.FindElement("Transaction/container/AuthnRequest")
 		for what, v := range map[string][2]string{
-			"created": {text("createDateTimestamp"), created}, "issuer": {text("Issuer/issuerID"), tx.Issuer}, "return": {text("Merchant/merchantReturnURL"), tx.ReturnURL},
-			"period": {text("Transaction/expirationPeriod"), period}, "language": {text("Transaction/language"), tx.Language}, "code": {text("Transaction/entranceCode"), tx.EntranceCode},
+			"created": {text("createDateTimestamp"), created}, "issuer": {text("Issuer/issuerID"), tx.Issuer},
+			"return": {text("Merchant/merchantReturnURL"), tx.ReturnURL},
+			"period": {text("Transaction/expirationPeriod"), period}, "language": {text("Transaction/language"), tx.Language},
+			"code":      {text("Transaction/entranceCode"), tx.EntranceCode},
 			"reference": {request.SelectAttrValue("ID", ""), tx.Reference}, "instant": {request.SelectAttrValue("IssueInstant", ""), created},
 			"consumer": {request.SelectAttrValue("AssertionConsumerServiceURL", ""), tx.ReturnURL}, "version": {request.SelectAttrValue("Version", ""), "2.0"},
 			"index":    {request.SelectAttrValue("AttributeConsumingServiceIndex", ""), strconv.Itoa(int(tx.Service))},
@@ -185,7 +182,7 @@ func TestRequestSaysWhatWasAsked(t *testing.T) {
 			"minimum": {request.SelectElement("RequestedAuthnContext").SelectAttrValue("Comparison", ""), "minimum"},
 		} {
 			if v[0] != v[1] {
-				t.Errorf("%s: %s is %q, want %q", name, what, v[0], v[1])
+				t.Errorf("%s: %s is %q, want %q", period, what, v[0], v[1])
 			}
 		}
 	}
@@ -307,7 +304,8 @@ func TestXMLSecReadsTheirs(t *testing.T) {
 		file := write("answer.xml", a.raw(t))
 		for node, p := range map[string]party{"/*/*[local-name()='Signature']": rs(), "//*[@ID='" + assertionID + "']/*[local-name()='Signature']": vs()} {
 			cert := write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw}))
-			out, err := exec.CommandContext(t.Context(), bin, "--verify", "--id-attr:ID", saml+":Assertion", "--node-xpath", node, "--pubkey-cert-pem", cert, file).CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), bin, "--verify", "--id-attr:ID", saml+":Assertion", "--node-xpath", node, "--pubkey-cert-pem",
+				cert, file).CombinedOutput()
 			if err != nil {
 				t.Errorf("%s, %s: %v\n%s", name, node, err, out)
 			}
@@ -334,7 +332,8 @@ func TestNew(t *testing.T) {
 	seen, letters := map[string]bool{}, map[rune]int{}
 	for range 2000 {
 		ref, code := idin.NewReference(), idin.NewEntranceCode()
-		if !regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]{34}$`).MatchString(ref) || !regexp.MustCompile(`^[a-zA-Z0-9]{40}$`).MatchString(code) || seen[ref] || seen[code] {
+		if !regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]{34}$`).MatchString(ref) || !regexp.MustCompile(`^[a-zA-Z0-9]{40}$`).MatchString(code) ||
+			seen[ref] || seen[code] {
 			t.Fatalf("%q, %q", ref, code)
 		}
 		seen[ref], seen[code] = true, true

@@ -59,7 +59,9 @@ func certify(key *rsa.PrivateKey, name string, from, until time.Time) party {
 }
 
 var (
-	year2028, year2029, year2031 = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2029, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	year2028 = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)
+	year2029 = time.Date(2029, 1, 1, 0, 0, 0, 0, time.UTC)
+	year2031 = time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
 
 	// rs, vs and stranger are a routing service, a bank and somebody else; us is
 	// who decrypts.
@@ -124,7 +126,8 @@ func success() answer {
 		sealedFor: &us().key.PublicKey, message: rs(), assertion: vs(), keyName: fingerprint(rs().cert)}
 }
 
-var want = idin.Expected{TransactionID: "1234000000000042", Reference: "Mref0000000001", Issuer: "BANKNL2Y", Service: idin.BIN | idin.Name | idin.Adult}
+var want = idin.Expected{TransactionID: "1234000000000042", Reference: "Mref0000000001", Issuer: "BANKNL2Y",
+	Service: idin.BIN | idin.Name | idin.Adult}
 
 func fingerprint(c *x509.Certificate) string {
 	sum := sha1.Sum(c.Raw)
@@ -138,7 +141,8 @@ func (a answer) raw(t testing.TB) []byte {
 	root := `xmlns="` + iDX + `"`
 	if a.worldline {
 		p, s, nl = "awidxma:", "saml2", "\n  "
-		root = `xmlns="` + ds + `" xmlns:awidxma="` + iDX + `" xmlns:ns2="urn:example:unused" xmlns:ns4="` + xenc + `" xmlns:xsd="http://www.w3.org/2001/XMLSchema" ` +
+		root = `xmlns="` + ds + `" xmlns:awidxma="` + iDX + `" xmlns:ns2="urn:example:unused" xmlns:ns4="` + xenc +
+			`" xmlns:xsd="http://www.w3.org/2001/XMLSchema" ` +
 			`xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:saml2p="` + samlp + `"`
 	}
 	tx := "<" + p + "transactionID>" + a.transaction + "</" + p + "transactionID>" + nl + "<" + p + "status>" + a.state + "</" + p + "status>"
@@ -165,7 +169,8 @@ func (a answer) raw(t testing.TB) []byte {
 		if a.worldline {
 			prefixes = "xsd"
 		}
-		sign(t, el, 1, a.assertion.key, "#"+assertionID, prefixes, "<ds:X509Data><ds:X509Certificate>"+lines(a.assertion.cert.Raw)+"</ds:X509Certificate></ds:X509Data>")
+		sign(t, el, 1, a.assertion.key, "#"+assertionID, prefixes, "<ds:X509Data><ds:X509Certificate>"+lines(a.assertion.cert.Raw)+
+			"</ds:X509Certificate></ds:X509Data>")
 	}
 	if a.between != nil {
 		a.between(doc)
@@ -197,7 +202,8 @@ func (a answer) response(t testing.TB, s, nl string) string {
 	if a.authority != "" {
 		authority = "<" + s + ":AuthenticatingAuthority>" + a.authority + "</" + s + ":AuthenticatingAuthority>"
 	}
-	statement := `<saml:Attribute Name="urn:nl:bvn:bankid:1.0:bankid.deliveredserviceid"><saml:AttributeValue` + typed + `>` + a.delivered + `</saml:AttributeValue></saml:Attribute>`
+	statement := `<saml:Attribute Name="urn:nl:bvn:bankid:1.0:bankid.deliveredserviceid"><saml:AttributeValue` + typed + `>` + a.delivered +
+		`</saml:AttributeValue></saml:Attribute>`
 	statement = strings.ReplaceAll(statement, "saml:", s+":")
 	for _, attr := range a.attributes {
 		statement += nl + "<" + s + ":EncryptedAttribute>" + a.encrypt(t, attribute(attr[0], attr[1], typed)) + "</" + s + ":EncryptedAttribute>"
@@ -209,7 +215,8 @@ func (a answer) response(t testing.TB, s, nl string) string {
 	assertion := "<" + s + `:Assertion xmlns:` + s + `="` + saml + `" Version="2.0" ID="` + assertionID + `" IssueInstant="` + stamp(a.created) + `">` +
 		"<" + s + ":Issuer>" + a.issuer + "</" + s + ":Issuer>" + nl +
 		"<" + s + ":Subject><" + s + ":EncryptedID>" + a.encrypt(t, nameID) + "</" + s + ":EncryptedID></" + s + ":Subject>" + nl +
-		"<" + s + `:Conditions NotBefore="` + stamp(a.from) + `" NotOnOrAfter="` + stamp(a.until) + `"><` + s + ":AudienceRestriction><" + s + ":Audience>" + a.audience +
+		"<" + s + `:Conditions NotBefore="` + stamp(a.from) + `" NotOnOrAfter="` + stamp(a.until) + `"><` + s + ":AudienceRestriction><" + s +
+		":Audience>" + a.audience +
 		"</" + s + ":Audience></" + s + ":AudienceRestriction><" + s + ":OneTimeUse/></" + s + ":Conditions>" + nl +
 		"<" + s + `:AuthnStatement AuthnInstant="` + stamp(a.from) + `"><` + s + ":AuthnContext><" + s + ":AuthnContextClassRef>" + a.level + "</" + s +
 		":AuthnContextClassRef>" + authority + "</" + s + ":AuthnContext></" + s + ":AuthnStatement>" + nl +
@@ -217,9 +224,11 @@ func (a answer) response(t testing.TB, s, nl string) string {
 	if a.inAssertion != nil {
 		assertion = a.inAssertion(assertion)
 	}
-	return "<" + s + `p:Response xmlns:` + s + `p="` + samlp + `" ID="RES-1" InResponseTo="` + a.reference + `" IssueInstant="` + stamp(a.created) + `" Version="2.0">` +
+	return "<" + s + `p:Response xmlns:` + s + `p="` + samlp + `" ID="RES-1" InResponseTo="` + a.reference + `" IssueInstant="` +
+		stamp(a.created) + `" Version="2.0">` +
 		"<" + s + ":Issuer xmlns:" + s + `="` + saml + `">1234</` + s + ":Issuer>" + nl +
-		"<" + s + `p:Status><` + s + `p:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:` + a.first + `">` + second + "</" + s + "p:StatusCode></" + s + "p:Status>" + nl +
+		"<" + s + `p:Status><` + s + `p:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:` + a.first + `">` + second + "</" + s +
+		"p:StatusCode></" + s + "p:Status>" + nl +
 		assertion + "</" + s + "p:Response>"
 }
 
@@ -232,7 +241,8 @@ func attribute(name, value, typed string) string {
 	if typed != "" {
 		declare = ` xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd="http://www.w3.org/2001/XMLSchema"`
 	}
-	return `<saml:Attribute xmlns:saml="` + saml + `" Name="` + name + `">` + "\n" + `<saml:AttributeValue` + declare + typed + `>` + escape(value) + `</saml:AttributeValue></saml:Attribute>`
+	return `<saml:Attribute xmlns:saml="` + saml + `" Name="` + name + `">` + "\n" + `<saml:AttributeValue` + declare + typed + `>` +
+		escape(value) + `</saml:AttributeValue></saml:Attribute>`
 }
 
 var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;").Replace
@@ -266,8 +276,10 @@ func encrypt(t testing.TB, plain string, to *rsa.PublicKey) string {
 		t.Fatal(err)
 	}
 	return `<xenc:EncryptedData xmlns:xenc="` + xenc + `" Type="` + xenc + `Element"><xenc:EncryptionMethod Algorithm="` + xenc + `aes256-cbc"/>` +
-		`<ds:KeyInfo xmlns:ds="` + ds + `"><xenc:EncryptedKey><xenc:EncryptionMethod Algorithm="` + xenc + `rsa-oaep-mgf1p"><ds:DigestMethod Algorithm="` + ds + `sha1"/>` +
-		`</xenc:EncryptionMethod><xenc:CipherData><xenc:CipherValue>` + lines(wrapped) + `</xenc:CipherValue></xenc:CipherData></xenc:EncryptedKey></ds:KeyInfo>` +
+		`<ds:KeyInfo xmlns:ds="` + ds + `"><xenc:EncryptedKey><xenc:EncryptionMethod Algorithm="` + xenc +
+		`rsa-oaep-mgf1p"><ds:DigestMethod Algorithm="` + ds + `sha1"/>` +
+		`</xenc:EncryptionMethod><xenc:CipherData><xenc:CipherValue>` + lines(wrapped) +
+		`</xenc:CipherValue></xenc:CipherData></xenc:EncryptedKey></ds:KeyInfo>` +
 		`<xenc:CipherData><xenc:CipherValue>` + base64.StdEncoding.EncodeToString(text) + `</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>`
 }
 
@@ -319,7 +331,8 @@ func sign(t testing.TB, el *etree.Element, at int, key *rsa.PrivateKey, uri, pre
 	sig := parse(t, `<ds:Signature xmlns:ds="`+ds+`"><ds:SignedInfo><ds:CanonicalizationMethod Algorithm="`+excC14N+`"/>`+
 		`<ds:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"/><ds:Reference URI="`+uri+`"><ds:Transforms>`+
 		`<ds:Transform Algorithm="`+ds+`enveloped-signature"/><ds:Transform Algorithm="`+excC14N+`">`+list+`</ds:Transform></ds:Transforms>`+
-		`<ds:DigestMethod Algorithm="`+xenc+`sha256"/><ds:DigestValue>`+base64.StdEncoding.EncodeToString(digest[:])+`</ds:DigestValue></ds:Reference></ds:SignedInfo>`+
+		`<ds:DigestMethod Algorithm="`+xenc+`sha256"/><ds:DigestValue>`+base64.StdEncoding.EncodeToString(digest[:])+
+		`</ds:DigestValue></ds:Reference></ds:SignedInfo>`+
 		`<ds:SignatureValue/><ds:KeyInfo>`+keyInfo+`</ds:KeyInfo></ds:Signature>`).Root()
 	resign(t, sig, key)
 	if at < 0 {

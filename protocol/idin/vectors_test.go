@@ -82,7 +82,8 @@ func TestVectorSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.State != idin.Success || s.Incomplete || s.Delivered != 20480 || s.Missing != 0 || len(s.Notes) > 0 || fingerprint(s.Bank) != "737460FE1C6C4DACCEF3C106523DD77F90CF3441" ||
+	if s.State != idin.Success || s.Incomplete || s.Delivered != 20480 || s.Missing != 0 || len(s.Notes) > 0 ||
+		fingerprint(s.Bank) != "737460FE1C6C4DACCEF3C106523DD77F90CF3441" ||
 		!s.NotBefore.Equal(vectorNow.Add(-5*time.Second)) || !s.NotAfter.Equal(vectorNow.Add(25*time.Second)) {
 		t.Errorf("%+v", *s)
 	}
@@ -90,7 +91,8 @@ func TestVectorSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(idin.Person{BIN: "NLBANKvector0001", Initials: "VJ", LegalLastName: "Vri\xc3\xabs", Other: map[string]string{}}, *p); diff != "" {
+	if diff := cmp.Diff(idin.Person{BIN: "NLBANKvector0001", Initials: "VJ", LegalLastName: "Vri\xc3\xabs", Other: map[string]string{}},
+		*p); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -129,7 +131,8 @@ func TestVectorRefusals(t *testing.T) {
 	t.Parallel()
 	late := vectorNow.Add(31 * time.Second)
 	swapped := func(raw []byte) []byte {
-		raw = replace(`NotBefore="2030-01-02T10:00:00.000Z" NotOnOrAfter="2030-01-02T10:00:30.000Z"`, `NotBefore="2030-01-02T10:00:30.000Z" NotOnOrAfter="2030-01-02T10:00:00.000Z"`)(raw)
+		raw = replace(`NotBefore="2030-01-02T10:00:00.000Z" NotOnOrAfter="2030-01-02T10:00:30.000Z"`,
+			`NotBefore="2030-01-02T10:00:30.000Z" NotOnOrAfter="2030-01-02T10:00:00.000Z"`)(raw)
 		return raw
 	}
 	moved := func(raw []byte) []byte {

@@ -38,7 +38,8 @@ func TestHashVectors(t *testing.T) {
 		{"", "QrSecretExample0001", "d21dbb6f3b21d7c2c0c6e8c09ecaabd1ef262ba285f983458fdb4601c004ab65"},
 		{idinqr.UTF8, "QrSecretExample0001", "d21dbb6f3b21d7c2c0c6e8c09ecaabd1ef262ba285f983458fdb4601c004ab65"},
 		{idinqr.Base64, "UXJTZWNyZXRFeGFtcGxlMDAwMQ==", "d21dbb6f3b21d7c2c0c6e8c09ecaabd1ef262ba285f983458fdb4601c004ab65"},
-		{idinqr.Hex, "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", "ea054280405c61cf5eb2941a2ebb39ed115753a94b043f8a3e2d8557d84fe683"},
+		{idinqr.Hex, "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+			"ea054280405c61cf5eb2941a2ebb39ed115753a94b043f8a3e2d8557d84fe683"},
 	} {
 		key, err := idinqr.ParseKey(v.key, v.mode)
 		if err != nil {
@@ -53,7 +54,8 @@ func TestHashVectors(t *testing.T) {
 				t.Errorf("%s: %v", v.mode, err)
 			}
 		}
-		for name, bad := range map[string]string{"none": "", "short": v.hash[:63], "long": v.hash + "0", "altered": "0" + v.hash[1:], "space": " " + v.hash, "prefix": "sha256=" + v.hash} {
+		for name, bad := range map[string]string{"none": "", "short": v.hash[:63], "long": v.hash + "0", "altered": "0" + v.hash[1:],
+			"space": " " + v.hash, "prefix": "sha256=" + v.hash} {
 			if err := key.Verify([]byte(body), bad); !errors.Is(err, idinqr.ErrHash) {
 				t.Errorf("%s, %s: %v", v.mode, name, err)
 			}
@@ -130,7 +132,8 @@ func TestGenerate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&idinqr.Generated{ID: "5d0f0a52-6b1e-4c0f-8a97-6e2d5c41b8f3", Image: "https://qrcode.idin.nl/qrcode/8c41f0d7-2a9e-4b63-9d15-73b0e6fa1c28.png",
+	if diff := cmp.Diff(&idinqr.Generated{ID: "5d0f0a52-6b1e-4c0f-8a97-6e2d5c41b8f3",
+		Image:   "https://qrcode.idin.nl/qrcode/8c41f0d7-2a9e-4b63-9d15-73b0e6fa1c28.png",
 		Expires: time.Date(2030, 1, 2, 10, 15, 5, 0, time.UTC)}, g); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -222,6 +225,19 @@ func TestGenerateFails(t *testing.T) {
 	}
 }
 
+func TestErrorTexts(t *testing.T) {
+	t.Parallel()
+	for want, e := range map[string]idinqr.Error{
+		"iDIN QR back-end answers status 401":                                        {Status: 401, Sent: true},
+		"iDIN QR back-end answers status 200: iDIN QR hash does not fit the message": {Status: 200, Sent: true, Err: idinqr.ErrHash},
+		"iDIN QR back-end not reached: context deadline exceeded":                    {Err: context.DeadlineExceeded},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	for name, v := range map[string]struct {
@@ -256,7 +272,8 @@ func TestReadCall(t *testing.T) {
 		"as expected":   `{"qr_id":"` + good.ID + `","issuer_id":"BANKNL2Y","merchant_token":"` + token + `"}`,
 		"other names":   `{"qrId":"` + good.ID + `","issuerId":"BANKNL2Y","merchantToken":"` + token + `"}`,
 		"mixed, spaces": " {\n \"issuerId\" : \"BANKNL2Y\", \"qr_id\": \"" + good.ID + "\", \"merchant_token\": \"" + token + "\" } \r\n",
-		"more members":  `{"a":null,"b":[1,{"qr_id":"x"}],"qr_id":"` + good.ID + `","QR_ID":"x","issuer_id":"BANKNL2Y","merchant_token":"` + token + `","c":{}}`,
+		"more members": `{"a":null,"b":[1,{"qr_id":"x"}],"qr_id":"` + good.ID + `","QR_ID":"x","issuer_id":"BANKNL2Y","merchant_token":"` + token +
+			`","c":{}}`,
 	} {
 		got, err := idinqr.ReadCall([]byte(text), key.Hash([]byte(text)), key)
 		if err != nil || got != good {
@@ -309,7 +326,8 @@ func TestReadCallRefuses(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
-	if got, want := string(idinqr.Answer("https://bank.example/x?a=1&b=<2>", "1234000000000042")), `{"issuer_authentication_url":"https://bank.example/x?a=1&b=<2>","transaction_id":"1234000000000042"}`; got != want {
+	if got, want := string(idinqr.Answer("https://bank.example/x?a=1&b=<2>", "1234000000000042")),
+		`{"issuer_authentication_url":"https://bank.example/x?a=1&b=<2>","transaction_id":"1234000000000042"}`; got != want {
 		t.Errorf("Answer = %s, want %s", got, want)
 	}
 	if got, want := string(idinqr.Refusal(`the code has "expired"`)), `{"error":"the code has \"expired\""}`; got != want {
