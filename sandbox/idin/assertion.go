@@ -333,7 +333,7 @@ func (c cipher) write(out *message, el *etree.Element) error {
 	d.SetRoot(data)
 	text, err := d.WriteToString()
 	out.line()
-	out.WriteString(text)
+	out.b.WriteString(text)
 	return err
 }
 

@@ -19,7 +19,7 @@ import (
 // prefixes, white space and signatures differ as those of genuine routing
 // services do.
 type message struct {
-	strings.Builder
+	b                strings.Builder
 	worldline        bool
 	idx, samlp, saml string // prefixes with their colons
 	depth            int
@@ -59,22 +59,22 @@ func (m *message) root(name, prefix string) {
 	m.top = name
 	attrs := `version="1.0.0" productID="` + productID + `"`
 	if !m.worldline {
-		m.WriteString("<" + name + ` xmlns="` + idxNS + `" ` + attrs + ">")
+		m.b.WriteString("<" + name + ` xmlns="` + idxNS + `" ` + attrs + ">")
 		return
 	}
 	m.idx = prefix + ":"
-	m.WriteString("<" + m.idx + name + ` xmlns="` + dsigNS + `" xmlns:` + prefix + `="` + idxNS + `"`)
+	m.b.WriteString("<" + m.idx + name + ` xmlns="` + dsigNS + `" xmlns:` + prefix + `="` + idxNS + `"`)
 	if prefix == "awidxma" { // what nobody needs is declared as well
-		m.WriteString(` xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:saml2p="` + samlpNS +
+		m.b.WriteString(` xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:saml2p="` + samlpNS +
 			`" xmlns:saml2="` + samlNS + `" xmlns:xenc11="http://www.w3.org/2009/xmlenc11#" xmlns:ec="http://www.w3.org/2001/10/xml-exc-c14n#" xmlns:ns9="urn:sandbox:unused"`)
 	}
-	m.WriteString(" productID=\"" + productID + "\" version=\"1.0.0\">")
+	m.b.WriteString(" productID=\"" + productID + "\" version=\"1.0.0\">")
 	m.depth = 1
 }
 
 func (m *message) line() {
 	if m.worldline {
-		m.WriteString("\n" + strings.Repeat("    ", m.depth))
+		m.b.WriteString("\n" + strings.Repeat("    ", m.depth))
 	}
 }
 
@@ -82,9 +82,9 @@ func (m *message) line() {
 // pairs of names and values.
 func (m *message) tag(name string, attrs []string) {
 	m.line()
-	m.WriteString("<" + m.named(name))
+	m.b.WriteString("<" + m.named(name))
 	for i := 0; i+1 < len(attrs); i += 2 {
-		m.WriteString(" " + attrs[i] + `="` + escape(attrs[i+1]) + `"`)
+		m.b.WriteString(" " + attrs[i] + `="` + escape(attrs[i+1]) + `"`)
 	}
 }
 
@@ -100,24 +100,24 @@ func (m *message) named(name string) string {
 
 func (m *message) open(name string, attrs ...string) {
 	m.tag(name, attrs)
-	m.WriteString(">")
+	m.b.WriteString(">")
 	m.depth++
 }
 
 func (m *message) close(name string) {
 	m.depth--
 	m.line()
-	m.WriteString("</" + m.named(name) + ">")
+	m.b.WriteString("</" + m.named(name) + ">")
 }
 
 func (m *message) leaf(name, text string, attrs ...string) {
 	m.tag(name, attrs)
-	m.WriteString(">" + escape(text) + "</" + m.named(name) + ">")
+	m.b.WriteString(">" + escape(text) + "</" + m.named(name) + ">")
 }
 
 func (m *message) empty(name string, attrs ...string) {
 	m.tag(name, attrs)
-	m.WriteString("/>")
+	m.b.WriteString("/>")
 }
 
 func (m *message) acquirer() {
@@ -159,8 +159,8 @@ func (m *message) response(now time.Time, id, to, issuer, first, second, text st
 func (s *Simulator) seal(m *message, fault sandbox.Fault) ([]byte, error) {
 	m.depth = 0
 	m.line()
-	m.WriteString("</" + m.idx + m.top + ">")
-	d, err := xmldsig.Parse([]byte(m.String()), xmldsig.Limits{})
+	m.b.WriteString("</" + m.idx + m.top + ">")
+	d, err := xmldsig.Parse([]byte(m.b.String()), xmldsig.Limits{})
 	if err != nil {
 		return nil, err
 	}
@@ -198,16 +198,10 @@ func (s *Simulator) seal(m *message, fault sandbox.Fault) ([]byte, error) {
 
 // flipped is base64 of the same length and other octets.
 func flipped(text string) string {
-	b := []byte(text)
-	for i, c := range b {
-		if c != 'A' && c != 'B' {
-			b[i] = 'A'
-			break
-		}
-		b[i] = 'A' + 'B' - c
-		break
+	if strings.HasPrefix(text, "A") {
+		return "B" + text[1:]
 	}
-	return string(b)
+	return "A" + text[1:]
 }
 
 // signAssertion puts the bank's signature behind the assertion's issuer (§11.2).

@@ -3,7 +3,6 @@ package idin_test
 import (
 	"bytes"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -257,22 +256,4 @@ func TestOrderOfChecks(t *testing.T) {
 			t.Errorf("step %d: %q, want %q: %s", i, got, step.want, a.text("Error/errorDetail"))
 		}
 	}
-}
-
-// Whatever is posted, the answer is a signed message.
-func FuzzRouting(f *testing.F) {
-	s := newService(f, sandbox.Ignore)
-	f.Add([]byte(s.directoryXML(s.shop)))
-	f.Add(s.shop.sign(f, s.xml(s.shop, start{})))
-	f.Add(s.shop.sign(f, s.statusXML(s.shop, "1234000000000001")))
-	f.Add([]byte(`<?xml version="1.0" encoding="latin1"?><a>` + "\xe9</a>"))
-	f.Add([]byte(`<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>`))
-	h, shop := s.Handler(), s.shop
-	f.Fuzz(func(t *testing.T, doc []byte) {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/idin/rs", bytes.NewReader(doc)))
-		if _, err := shop.read(t, w.Body.Bytes()); err != nil || w.Code != http.StatusOK {
-			t.Fatalf("HTTP %d, %v", w.Code, err)
-		}
-	})
 }
