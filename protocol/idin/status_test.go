@@ -7,6 +7,8 @@ import (
 	mathrand "math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -373,4 +375,57 @@ func mutate(random *mathrand.Rand, s string) string {
 		}
 	}
 	return string(b)
+}
+
+// A gate counts who is inside.
+type gate struct {
+	idin.Semaphore
+	inside, most, times atomic.Int64
+}
+
+func (g *gate) Acquire(ctx context.Context, n int64) error {
+	if err := g.Semaphore.Acquire(ctx, n); err != nil {
+		return err
+	}
+	g.times.Add(1)
+	if now := g.inside.Add(1); now > g.most.Load() {
+		g.most.Store(now)
+	}
+	return nil
+}
+
+func (g *gate) Release(n int64) {
+	g.inside.Add(-1)
+	g.Semaphore.Release(n)
+}
+
+// TestTogether: one merchant and one status serve many at once, and all of them
+// decrypt behind one semaphore.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	const callers, bound = 8, 2
+	m, raw, g := merchant(), success().raw(t), &gate{Semaphore: semaphore.NewWeighted(bound)}
+	s, err := m.ReadStatus(raw, want, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range callers {
+		wait.Go(func() {
+			own, err := m.ReadStatus(raw, want, now)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, status := range []*idin.Status{s, own} {
+				if p, err := status.Open(t.Context(), g); err != nil || p.BIN != "NLBANK0001" || p.LegalLastName != "Vriës" {
+					t.Errorf("%v", err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if g.times.Load() != callers*2*4 || g.most.Load() > bound || g.inside.Load() != 0 {
+		t.Errorf("%d were let in, %d at once, %d are still inside", g.times.Load(), g.most.Load(), g.inside.Load())
+	}
 }
