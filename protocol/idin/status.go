@@ -47,12 +47,14 @@ type Expected struct {
 	Service       ServiceID // that was asked for
 }
 
-// A Status is a verified AcquirerStatusRes. What follows At is there with
+// A Status is a verified AcquirerStatusRes. What follows Notes is there with
 // Success only.
 type Status struct {
 	TransactionID string
 	State         State
-	At            time.Time // when the bank set a final state; zero if it did not say
+	At            time.Time         // when the bank set a final state; zero if it did not say
+	Routing       *x509.Certificate // that the message was signed with
+	Notes         []Note
 
 	Incomplete  bool   // the bank says that it lacks some of what was asked (§10.2)
 	Issuer      string // BIC of the bank that answered
@@ -64,9 +66,7 @@ type Status struct {
 	Delivered   ServiceID // the groups that the bank released
 	Missing     ServiceID // the groups that were asked and not released
 
-	Routing *x509.Certificate // that the message was signed with
-	Bank    *x509.Certificate // that the assertion was signed with
-	Notes   []Note
+	Bank *x509.Certificate // that the assertion was signed with
 
 	asked  ServiceID
 	keys   []crypto.Decrypter
