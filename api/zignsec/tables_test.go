@@ -17,7 +17,6 @@ import (
 	"eidgate/broker"
 	"eidgate/connector"
 	cidin "eidgate/connector/idin"
-	"eidgate/connector/idinage"
 	"eidgate/eid"
 	"eidgate/protocol/agechecked"
 	"eidgate/protocol/idin"
@@ -55,9 +54,6 @@ func TestWordsOfIDIN(t *testing.T) {
 		}
 	}
 	for _, id := range []int64{1, 1255120, 1 << 50} {
-		if got := idinage.CheckID([]connector.Ref{"0030000000000001", connector.Ref(eid.CheckRef(id))}); got != id {
-			t.Errorf("check %d is %d for the connector", id, got)
-		}
 		if got := eid.CheckID(eid.CheckRef(id)); got != id {
 			t.Errorf("check %d is %d when read again", id, got)
 		}
