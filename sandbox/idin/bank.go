@@ -120,7 +120,10 @@ func (s *Simulator) showBank(w http.ResponseWriter, r *http.Request) {
 			s.render(w, http.StatusOK, "notice", p)
 			return
 		}
-		s.act(o, dec)
+		if err := s.act(o, dec); err != nil {
+			s.mistaken(w, o, err)
+			return
+		}
 		s.leave(w, r, o)
 		return
 	}
@@ -177,6 +180,13 @@ func (s *Simulator) ask(w http.ResponseWriter, o *order, p *page, person string)
 	s.render(w, http.StatusOK, "consent", p)
 }
 
+// mistaken asks again, and says what was wrong.
+func (s *Simulator) mistaken(w http.ResponseWriter, o *order, err error) {
+	p := s.bankPage(o)
+	p.Error, p.People = err.Error(), s.customers()
+	s.render(w, http.StatusUnprocessableEntity, "login", p)
+}
+
 // customers are the people whom banks know.
 func (s *Simulator) customers() []sandbox.Person {
 	return slices.DeleteFunc(s.People.List(), func(p sandbox.Person) bool { return p.IDIN == nil })
@@ -218,10 +228,7 @@ func (s *Simulator) actBank(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	switch {
 	case err != nil:
-		p := s.bankPage(o)
-		p.Error = err.Error()
-		p.People = s.customers()
-		s.render(w, http.StatusUnprocessableEntity, "login", p)
+		s.mistaken(w, o, err)
 	case done || event == "stay":
 		s.leave(w, r, o)
 	default:

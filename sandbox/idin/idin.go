@@ -73,6 +73,7 @@ type Simulator struct {
 	codes     map[string]*code  // by qr_id
 	codeQueue []string
 	last      int // number of the latest transaction
+	members   int // number of the latest merchant that was made here
 	changed   chan struct{}
 }
 

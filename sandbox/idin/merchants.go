@@ -149,10 +149,11 @@ type Credentials struct {
 func (s *Simulator) Merchant(name string) (Credentials, error) {
 	sign, decrypt := s.pki.make(name+", messages"), s.pki.make(name+", data")
 	s.mu.Lock()
-	number := 1
-	for s.merchants[merchantID(number)] != nil {
-		number++
+	s.members++
+	for s.merchants[merchantID(s.members)] != nil {
+		s.members++
 	}
+	number := s.members
 	s.mu.Unlock()
 	m := Merchant{ID: merchantID(number), SubIDs: []int{0}, Name: name, LegalID: fmt.Sprintf("NL99ZZZ%08d0000", 90_000_000+number), Services: AllServices, Active: true,
 		Signing: []*x509.Certificate{sign.cert}, Encryption: decrypt.cert}

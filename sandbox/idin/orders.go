@@ -2,7 +2,6 @@ package idin
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -101,7 +100,7 @@ func (s *Simulator) pass(o *order) {
 }
 
 // told is the state that a status request is told. The lock is held.
-func (o *order) told(time.Time) string {
+func (o *order) told() string {
 	if o.hidden > 0 && final(o.state) {
 		o.hidden--
 		return open
@@ -186,13 +185,15 @@ func acts(d sandbox.Decision) bool {
 	return !d.Hands && w != sandbox.Ignore && w != sandbox.CancelPage && d.Outcome.States() == nil
 }
 
-// act does what the ladder says, without a record of its own.
-func (s *Simulator) act(o *order, d sandbox.Decision) {
+// act does what the ladder says, without a record of its own. It cannot act as
+// somebody whom no bank knows.
+func (s *Simulator) act(o *order, d sandbox.Decision) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pass(o); !final(o.state) {
-		_ = s.do(o, sandbox.Act{Event: string(d.Outcome.Word()), Person: d.Person, Source: source(d)}) // a refusal shows in the order
+	if s.pass(o); final(o.state) {
+		return nil
 	}
+	return s.do(o, sandbox.Act{Event: string(d.Outcome.Word()), Person: d.Person, Source: source(d)})
 }
 
 // do carries out an event. The lock is held.
@@ -293,9 +294,7 @@ func (s *Simulator) known(o *order, e sandbox.Act) (*sandbox.IDIN, error) {
 func (s *Simulator) approve(o *order, e sandbox.Act) error {
 	data, err := s.known(o, e)
 	if err != nil {
-		if errors.Is(err, ErrNotKnown) || errors.Is(err, sandbox.ErrNobody) {
-			o.hint = err.Error()
-		}
+		o.hint = err.Error()
 		return err
 	}
 	o.person, o.data = s.whose(o, e.Person), *data

@@ -196,6 +196,11 @@ func TestLadder(t *testing.T) {
 			t.Errorf("%s: %+v", v.outcome, rungs)
 		}
 	}
+	s.decisions.Enqueue(sandbox.Queued{Outcome: "approve", Person: "bo"})
+	id, page := s.begin(start{})
+	if v := s.get(page); v.status != http.StatusUnprocessableEntity || !strings.Contains(v.body, "bo: no Dutch bank knows this person") || s.status(id).status != "Open" {
+		t.Errorf("as somebody whom no bank knows: %+v", v)
+	}
 }
 
 // A person's behaviour decides once they have logged in.

@@ -177,10 +177,10 @@ func (s *Simulator) begin(ctx context.Context, out *message, req *request, m *Me
 	o.id = fmt.Sprintf("%s%012d", Acquirer, s.last)
 	s.mu.Unlock()
 	sandbox.Concerns(ctx, o.id)
-	dec := s.decide(o, "")
 	if b, _ := bankOf(o.bank); b.Down {
 		return s.turnedAway(o, no("SO1100", "no answer from "+o.bank+" within the time limit"), "the bank, which is down")
 	}
+	dec := s.decide(o, "")
 	if code := dec.Outcome.Code(); errorForm.MatchString(code) {
 		r := no(code, "the sandbox was told so: "+dec.Source)
 		if code == "AP3000" {
@@ -337,14 +337,14 @@ func (s *Simulator) status(ctx context.Context, out *message, req *request, m *M
 		return no("AP2600", "there is no such transaction of this merchant")
 	}
 	if o.marker != "" && !o.gui { // it needs no browser
-		if dec := s.decide(o, ""); dec.Tier == 30 && !dec.Hands {
-			s.act(o, dec)
+		if dec := s.decide(o, ""); dec.Tier == 30 && acts(dec) {
+			_ = s.act(o, dec) // a refusal shows in the order
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pass(o)
-	state := o.told(s.now())
+	state := o.told()
 	number := o.id
 	if faultOf(ctx).Kind == otherNumber {
 		number = other(number)
