@@ -329,7 +329,13 @@ func (c cipher) write(out *message, el *etree.Element) error {
 		value := child(child(data, "CipherData"), "CipherValue")
 		value.SetText(flipped(value.Text()))
 	}
+	if out.worldline {
+		for _, value := range data.FindElements("//CipherValue") {
+			value.SetText(lines(value.Text(), "\r\n"))
+		}
+	}
 	d := etree.NewDocument()
+	d.WriteSettings.CanonicalText = true // keeps the carriage returns
 	d.SetRoot(data)
 	text, err := d.WriteToString()
 	out.line()

@@ -182,6 +182,10 @@ func (s *Simulator) seal(m *message, fault sandbox.Fault) ([]byte, error) {
 		return nil, err
 	}
 	own := child(root, "Signature")
+	if m.worldline {
+		value := child(own, "SignatureValue")
+		value.SetText(lines(value.Text(), "\n"))
+	}
 	switch fault.Kind {
 	case badSignature:
 		value := child(own, "SignatureValue")
@@ -194,6 +198,15 @@ func (s *Simulator) seal(m *message, fault sandbox.Fault) ([]byte, error) {
 		out = bytes.Replace(out, []byte("?>"), []byte("?>\n<!DOCTYPE "+root.Tag+" [<!ENTITY a \"a\">]>"), 1)
 	}
 	return out, err
+}
+
+// lines breaks base64 into lines, as some services do.
+func lines(text, end string) string {
+	var b strings.Builder
+	for part := range slices.Chunk([]byte(text), 76) {
+		b.Write(append(part, end...))
+	}
+	return b.String()
 }
 
 // flipped is base64 of the same length and other octets.
@@ -220,6 +233,10 @@ func (s *Simulator) signAssertion(m *message, root *etree.Element) error {
 		return err
 	}
 	sig := child(el, "Signature")
+	if m.worldline {
+		value := child(sig, "SignatureValue")
+		value.SetText(lines(value.Text(), "\r\n"))
+	}
 	switch m.spoilt {
 	case badSignature:
 		value := child(sig, "SignatureValue")

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -347,6 +349,42 @@ func TestEvents(t *testing.T) {
 	if n, all := len(s.Orders(false)), len(s.Orders(true)); n != 1 || all != 10 {
 		t.Errorf("%d orders wait, %d there are", n, all)
 	}
+}
+
+// Many logins at once, while others look on: each is told its own person.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	var work sync.WaitGroup
+	for i, person := range []string{"vries", "jong", "kort", "accent", "oldbin", "abroad"} {
+		entrance := "Together" + strconv.Itoa(i)
+		begun := s.sign(start{service: "20480", entrance: entrance, reference: entrance})
+		work.Go(func() {
+			_, raw := s.post(begun)
+			a, err := s.shop.read(t, raw)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			id, page := a.text("Transaction/transactionID"), a.text("Issuer/issuerAuthenticationURL")
+			s.get(page)
+			s.submit(page, "act", "login", "person", person)
+			s.Orders(true)
+			s.Settings()
+			s.submit(page, "act", "approve", "person", person)
+			_, raw = s.post(s.shop.sign(t, s.statusXML(s.shop, id)))
+			if a, err = s.shop.read(t, raw); err != nil {
+				t.Error(err)
+				return
+			}
+			r, err := s.open(a)
+			p, _ := s.people.Get(person)
+			if err != nil || r.attributes["legallastname"] != p.IDIN.LegalLastName {
+				t.Errorf("%s is told as %q, %v", person, r.attributes["legallastname"], err)
+			}
+		})
+	}
+	work.Wait()
 }
 
 // Faults of the way back.

@@ -332,8 +332,9 @@ func (s *Simulator) status(ctx context.Context, out *message, req *request, m *M
 	sandbox.Concerns(ctx, id)
 	s.mu.Lock()
 	o := s.orders[id]
+	known := o != nil && o.merchant.ID == m.ID && o.state != refused
 	s.mu.Unlock()
-	if o == nil || o.merchant.ID != m.ID || o.state == refused {
+	if !known {
 		return no("AP2600", "there is no such transaction of this merchant")
 	}
 	if o.marker != "" && !o.gui { // it needs no browser
