@@ -110,6 +110,19 @@ var forged = []struct {
 	{"two SignatureValues", func(sig *etree.Element) { sig.InsertChildAt(2, sig.FindElement("./SignatureValue").Copy()) }, xmldsig.Structure},
 	{"SignatureValue is no base64", at("./SignatureValue", func(el *etree.Element) { el.SetText("!") }), xmldsig.Structure},
 	{"SignatureValue is empty", at("./SignatureValue", func(el *etree.Element) { el.SetText("") }), xmldsig.Structure},
+	{"SignatureValue and an element", at("./SignatureValue", func(el *etree.Element) { child(el, len(el.Child), "x") }), xmldsig.Structure},
+	{"bits to spare in SignatureValue", at("./SignatureValue", func(el *etree.Element) {
+		s := el.Text() // 256 bytes end with four bits that mean nothing
+		i := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", s[len(s)-3])
+		el.SetText(s[:len(s)-3] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[i+1:i+2] + "==")
+	}), xmldsig.Structure},
+	{"attribute of SignatureValue", at("./SignatureValue", func(el *etree.Element) { el.CreateAttr("x", "y") }), xmldsig.Structure},
+	{"attribute of SignedInfo", at("./SignedInfo", func(el *etree.Element) { el.CreateAttr("x", "y") }), xmldsig.Structure},
+	{"attribute of Transforms", at(transforms, func(el *etree.Element) { el.CreateAttr("x", "y") }), xmldsig.Structure},
+	{"attribute of a transform", at(first, func(el *etree.Element) { el.CreateAttr("x", "y") }), xmldsig.Structure},
+	{"attribute of C14N", at(second, func(el *etree.Element) { el.CreateAttr("x", "y") }), xmldsig.Structure},
+	{"attribute of the method", at(sigMethod, func(el *etree.Element) { el.CreateAttr("x", "y") }), xmldsig.Structure},
+	{"text in C14N", at(second, func(el *etree.Element) { el.CreateText("x") }), xmldsig.Structure},
 	{"element in SignatureValue", at("./SignatureValue", func(el *etree.Element) { child(el, 0, "x") }), xmldsig.Structure},
 	{"two KeyInfos", func(sig *etree.Element) { sig.AddChild(sig.FindElement("./KeyInfo").Copy()) }, xmldsig.Structure},
 	{"an Object", func(sig *etree.Element) { child(sig, len(sig.Child), "Object") }, xmldsig.Structure},
@@ -151,6 +164,28 @@ var forged = []struct {
 		el.Child = nil
 		child(el, 0, "InclusiveNamespaces").CreateAttr("PrefixList", "xsd")
 	}), xmldsig.Transform},
+	{"two PrefixLists", at(second, func(el *etree.Element) {
+		el.Child = nil
+		for range 2 {
+			list := el.CreateElement("e:InclusiveNamespaces")
+			list.CreateAttr("xmlns:e", c14nNS)
+			list.CreateAttr("PrefixList", "xsd")
+		}
+	}), xmldsig.Transform},
+	{"element in a PrefixList", at(second, func(el *etree.Element) {
+		el.Child = nil
+		list := el.CreateElement("e:InclusiveNamespaces")
+		list.CreateAttr("xmlns:e", c14nNS)
+		list.CreateAttr("PrefixList", "xsd")
+		list.CreateElement("e:x")
+	}), xmldsig.Transform},
+	{"attribute of a PrefixList", at(second, func(el *etree.Element) {
+		el.Child = nil
+		list := el.CreateElement("e:InclusiveNamespaces")
+		list.CreateAttr("xmlns:e", c14nNS)
+		list.CreateAttr("PrefixList", "xsd")
+		list.CreateAttr("x", "y")
+	}), xmldsig.Structure},
 	{"a long PrefixList", at(second, func(el *etree.Element) {
 		el.Child = nil
 		list := el.CreateElement("e:InclusiveNamespaces")
@@ -185,6 +220,7 @@ var forged = []struct {
 
 	{"KeyValue", at("./KeyInfo", func(el *etree.Element) { child(el, 0, "KeyValue") }), xmldsig.Structure},
 	{"RetrievalMethod", at("./KeyInfo", func(el *etree.Element) { child(el, 0, "RetrievalMethod").CreateAttr("URI", "#x") }), xmldsig.Structure},
+	{"foreign KeyName", at("./KeyInfo", func(el *etree.Element) { el.CreateElement("x:KeyName").CreateAttr("xmlns:x", "urn:x") }), xmldsig.Structure},
 	{"foreign KeyInfo", at("./KeyInfo", func(el *etree.Element) { el.CreateElement("x:y").CreateAttr("xmlns:x", "urn:x") }), xmldsig.Structure},
 	{"element in KeyName", at("./KeyInfo", func(el *etree.Element) { child(child(el, 0, "KeyName"), 0, "x") }), xmldsig.Structure},
 	{"too many names", at("./KeyInfo", func(el *etree.Element) {
@@ -341,6 +377,7 @@ func TestPlaces(t *testing.T) {
 			inner.Parent().AddChild(outer)
 			root.AddChild(inner)
 		}, 1, xmldsig.Reference},
+		{"two of its own, and room for more", func(root *etree.Element) { root.AddChild(root.SelectElement("Signature").Copy()) }, 5, xmldsig.Signatures},
 		{"one id in two spellings", func(root *etree.Element) { root.FindElement("./id").CreateAttr("Id", "VS-1") }, 1, xmldsig.IDs},
 		{"an id of another namespace", func(root *etree.Element) {
 			root.CreateAttr("xmlns:w", "urn:w")
@@ -385,5 +422,54 @@ func TestPlaces(t *testing.T) {
 	}
 	if _, err := verify(t, text(t, empty)); kind(err) != xmldsig.Reference {
 		t.Errorf("an assertion whose signature names the document: %v", err)
+	}
+}
+
+// TestKeyInfo holds what a signature can say of its key, none of which is signed.
+func TestKeyInfo(t *testing.T) {
+	t.Parallel()
+	own := issuer(t)
+	root := tree(t, message)
+	if err := own.Sign(root); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []struct {
+		name                string
+		change              func(info *etree.Element)
+		names, certificates int
+	}{
+		{"a certificate", func(*etree.Element) {}, 0, 1},
+		{"two certificates", func(info *etree.Element) {
+			child(info.SelectElement("X509Data"), 0, "X509Certificate").SetText(base64.StdEncoding.EncodeToString(anyCertificate()))
+		}, 0, 2},
+		{"names before and behind", func(info *etree.Element) {
+			child(info, 0, "KeyName").SetText(" a ")
+			child(info, 2, "KeyName").SetText("a")
+		}, 2, 1},
+		{"a subject", func(info *etree.Element) { child(info.SelectElement("X509Data"), 0, "X509SubjectName").SetText("CN=x") }, 0, 1},
+		{"a certificate of another namespace", func(info *etree.Element) {
+			c := info.FindElement("./X509Data/X509Certificate")
+			c.Space = "x"
+			c.CreateAttr("xmlns:x", "urn:x")
+		}, 0, 0},
+		{"an id", func(info *etree.Element) { info.CreateAttr("Id", "k") }, 0, 1},
+		{"nothing", func(info *etree.Element) { info.Parent().RemoveChild(info) }, 0, 0},
+	} {
+		root := root.Copy()
+		v.change(root.FindElement("./Signature/KeyInfo"))
+		_, err := xmldsig.Verify([]byte(text(t, root)), xmldsig.Limits{}, xmldsig.Rule{Select: func(k xmldsig.KeyInfo) (*x509.Certificate, error) {
+			if len(k.Names) != v.names || len(k.Certificates) != v.certificates {
+				t.Errorf("%s: %d names, %d certificates", v.name, len(k.Names), len(k.Certificates))
+			}
+			for _, name := range k.Names {
+				if name != "a" {
+					t.Errorf("%s: name %q", v.name, name)
+				}
+			}
+			return own.Certificate, nil
+		}})
+		if err != nil {
+			t.Errorf("%s: %v", v.name, err)
+		}
 	}
 }

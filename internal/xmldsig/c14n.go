@@ -81,7 +81,7 @@ func (w *writer) startTag(el *etree.Element) error {
 	w.name(el.Space, el.Tag)
 	for _, prefix := range w.prefixes {
 		ns := w.scope.names[prefix]
-		if prefix == "xml" || w.rendered.names[prefix] == ns {
+		if w.rendered.names[prefix] == ns { // so is xml, which nobody declares
 			continue
 		}
 		w.rendered.bind(prefix, ns)

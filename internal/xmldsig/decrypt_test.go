@@ -224,6 +224,17 @@ func TestEncryptedShapes(t *testing.T) {
 		{"key beside, named", beside("#k"), ""},
 		{"key beside, another named", beside("#j"), xmldsig.Structure},
 		{"key beside, named by nothing", beside("#"), xmldsig.Structure},
+		{"key beside, something else named", func(w *etree.Element) {
+			beside("#j")(w)
+			w.FindElement(data+"/KeyInfo/RetrievalMethod").CreateAttr("Type", dsigNS+"X509Data")
+		}, ""},
+		{"key inside and four beside", func(w *etree.Element) {
+			for range 4 {
+				k := w.FindElement(key).Copy()
+				k.CreateAttr("xmlns:xenc", "http://www.w3.org/2001/04/xmlenc#")
+				w.AddChild(k)
+			}
+		}, ""},
 		{"digest named", method("ds:DigestMethod", "ds", dsigNS, dsigNS+"sha1"), ""},
 
 		{"nothing encrypted", gone(data), xmldsig.Structure},

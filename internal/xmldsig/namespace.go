@@ -74,7 +74,7 @@ func (s *scope) of(prefix string) (string, bool) {
 
 // check applies the rules of namespaces to a start tag that s has entered.
 func (s *scope) check(el *etree.Element) error {
-	if _, ok := s.of(el.Space); !ok || el.Space == "xmlns" {
+	if _, ok := s.of(el.Space); !ok {
 		return refuse(Malformed, "the prefix of an element is not declared")
 	}
 	for i := range el.Attr {
@@ -94,7 +94,7 @@ func (s *scope) check(el *etree.Element) error {
 		}
 		for j := range el.Attr[:i] {
 			b := &el.Attr[j]
-			if b.Key != a.Key || b.Space == "" || isDeclaration(b) {
+			if b.Key != a.Key || b.Space == "" {
 				continue
 			}
 			if other, _ := s.of(b.Space); other == ns {

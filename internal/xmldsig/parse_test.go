@@ -116,6 +116,7 @@ var unreadable = []struct {
 	{"namespace of xml", `<r xmlns:x="http://www.w3.org/XML/1998/namespace"/>`, xmldsig.Malformed},
 	{"namespace of xmlns", `<r xmlns="http://www.w3.org/2000/xmlns/"/>`, xmldsig.Malformed},
 	{"relative namespace", `<r xmlns="canary"/>`, xmldsig.Malformed},
+	{"namespace with a colon far behind", `<r xmlns="canary/b:c"/>`, xmldsig.Malformed},
 	{"namespace with a space", `<r xmlns="urn:a b"/>`, xmldsig.Malformed},
 	{"attribute twice", `<r a="1" a="2"/>`, xmldsig.Malformed},
 	{"declaration twice", `<r xmlns="urn:a" xmlns="urn:b"/>`, xmldsig.Malformed},

@@ -87,6 +87,7 @@ func TestXMLSecReadsOurs(t *testing.T) {
 		"whole":               {message, naming, ""},
 		"hard":                {hard, enclosing, ""},
 		"with a PrefixList":   {hard, listing, ""},
+		"with a default":      {`<p:r xmlns:p="urn:p" xmlns="urn:d"><p:e a="">x</p:e><e/></p:r>`, listing, ""},
 		"by its id":           {hard, enclosing, "r1"},
 		"in a default prefix": {hard, naming, "r1"},
 	} {
