@@ -29,7 +29,7 @@ const frame = `{{define "head"}}<!doctype html>
 </head>
 <body>
 <p class="banner" data-testid="banner">{{.Banner}}</p>
-{{if .Faults}}<p class="fault" data-testid="faults">{{range .Faults}}{{.Target}} {{.Kind}}{{if .Value}} {{.Value}}{{end}}; {{end}}</p>{{end}}
+{{if .Faults}}<p class="fault" lang="en" data-testid="faults">Faults are on: {{range .Faults}}{{.Target}} {{.Kind}}{{if .Value}} {{.Value}}{{end}}; {{end}}</p>{{end}}
 <main>
 <h1>{{.Title}}</h1>{{end}}
 {{define "foot"}}</main>
