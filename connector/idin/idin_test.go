@@ -26,7 +26,7 @@ func TestLogin(t *testing.T) {
 	want := &eid.Identity{EID: eid.IDIN, At: s.clock.Now(), Request: id.Request, Subject: id.Subject, Country: "NL", Level: "nl:bvn:bankid:1.0:loa3",
 		Name: "VJ de Vries", Family: "de Vries", Initials: "VJ", Legal: eid.LastName{Prefix: "de", Name: "Vries"},
 		Preferred: eid.LastName{Prefix: "de", Name: "Vries-Jansen"}, Partner: eid.LastName{Prefix: "de", Name: "Jansen"},
-		Sex: "1", Gender: "male", Birth: "1975-07-25", BirthText: "19750725", Age: id.Age, Phone: "+31203051900", Email: "info@equensworldline.nl",
+		Issuer: "BANKNL2Y", Sex: "1", Gender: "male", Birth: "1975-07-25", BirthText: "19750725", Age: id.Age, Phone: "+31203051900", Email: "info@equensworldline.nl",
 		Address: &eid.Address{Street: "Pascalstreet", Number: "19", PostalCode: "0000AA", City: "Maastricht", Country: "NL"}}
 	if d := cmp.Diff(want, id); d != "" {
 		t.Error(d)

@@ -47,6 +47,7 @@ func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, 
 		return c.unread(s, err), nil
 	}
 	id := identity(st, p, at)
+	id.Issuer = s.Issuer
 	res := connector.Result{Confirmed: id, Evidence: []eid.Evidence{{Name: EvidenceName, Type: "application/xml", Data: raw}}, Step: connector.Done{}}
 	for _, n := range append(st.Notes, p.Notes...) {
 		res.Notes = append(res.Notes, string(n))

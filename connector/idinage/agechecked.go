@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"eidgate/connector"
@@ -75,7 +76,7 @@ func (s *state) bytes() []byte {
 func (c *Connector) begin(ctx context.Context, r *connector.Request, cl *ageClient) (connector.Result, error) {
 	s := &state{Token: rand.Text()}
 	start := time.Now()
-	started, err := cl.Start(ctx, "NL", r.CallbackURL+"?"+url.Values{tokenName: {s.Token}}.Encode(), r.Order)
+	started, err := cl.Start(ctx, "NL", with(r.CallbackURL, url.Values{tokenName: {s.Token}}), r.Order)
 	c.watch("start", result(err), time.Since(start))
 	if err != nil {
 		e, _ := errors.AsType[*agechecked.Error](err)
@@ -89,6 +90,14 @@ func (c *Connector) begin(ctx context.Context, r *connector.Request, cl *ageClie
 	}
 	s.Check, s.URL = started.ID, started.URL
 	return connector.Result{Step: connector.Redirect{URL: s.URL}, State: s.bytes(), Refs: []connector.Ref{tokenRef(s.Token), checkRef(s.Check)}}, nil
+}
+
+// with adds parameters to an address, which may have some.
+func with(address string, more url.Values) string {
+	if strings.Contains(address, "?") {
+		return address + "&" + more.Encode()
+	}
+	return address + "?" + more.Encode()
 }
 
 func result(err error) string {

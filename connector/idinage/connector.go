@@ -228,7 +228,7 @@ func (c *Connector) proven(r *connector.Request, res connector.Result) connector
 // digits at most, so that no program loses some. It is made of the order's id.
 func number(order string) int64 {
 	sum := sha256.Sum256([]byte("age check " + order))
-	return int64(binary.BigEndian.Uint64(sum[:8])>>14) + 1 //nolint:gosec // 50 bits
+	return int64(binary.BigEndian.Uint64(sum[:8])>>15) + 1 //nolint:gosec // 49 bits
 }
 
 // checkRef is the ref by which a check's number is found again.

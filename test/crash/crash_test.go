@@ -21,8 +21,6 @@ func TestMain(m *testing.M) {
 	rig.Clean()
 }
 
-const logins = 500
-
 // unknown is what a result says when a node was killed between the answer that
 // BankID gives only once and its own commit: the one thing that a crash loses.
 const unknown = "The outcome is unknown. Start again."
@@ -33,7 +31,23 @@ func TestKillOneNode(t *testing.T) {
 	p := rig.NewParty(t)
 	node := sys.Serve(t)
 	p.Route(node)
-	storm(t, p, func() {
+	storm(t, p, 500, rig.Person, visit, func() {
+		node.Kill()
+		node = sys.Serve(t)
+		p.Route(node)
+	})
+}
+
+// TestKillOnReturns kills a node while people come back from their banks,
+// whose answers are given once and count for half a minute.
+func TestKillOnReturns(t *testing.T) {
+	sys := rig.New(t, "sqlite:"+t.TempDir()+"/e.db", sandbox.Approve)
+	p := rig.NewParty(t)
+	node := sys.Serve(t)
+	p.Route(node)
+	storm(t, p, 160, "", func(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool, acts chan<- struct{}) *rig.Visit {
+		return visitBank(ctx, t, p, sys.Bank, told, acts)
+	}, func() {
 		node.Kill()
 		node = sys.Serve(t)
 		p.Route(node)
@@ -48,7 +62,7 @@ func TestKillOneOfTwoNodes(t *testing.T) {
 	nodes := []*rig.Node{sys.Serve(t), sys.Serve(t)}
 	p.Route(nodes...)
 	turn := 0
-	storm(t, p, func() {
+	storm(t, p, 500, rig.Person, visit, func() {
 		i := turn % 2
 		turn++
 		p.Route(nodes[1-i])
@@ -67,9 +81,13 @@ const (
 	most   = 75
 )
 
+// A visitor logs in, tells what it achieves, and whether it was told that it
+// has.
+type visitor func(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool, acts chan<- struct{}) *rig.Visit
+
 // storm lets people log in while kill is called at random moments and checks
-// every session afterwards.
-func storm(t *testing.T, p *rig.Party, kill func()) {
+// every session afterwards. person is the number that results have.
+func storm(t *testing.T, p *rig.Party, logins int, person string, log visitor, kill func()) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
@@ -85,7 +103,7 @@ func storm(t *testing.T, p *rig.Party, kill func()) {
 				if i >= logins {
 					return
 				}
-				visits[i] = visit(ctx, t, p, &told[i], acts)
+				visits[i] = log(ctx, t, p, &told[i], acts)
 			}
 		})
 	}
@@ -105,7 +123,7 @@ func storm(t *testing.T, p *rig.Party, kill func()) {
 	}
 	lost := map[string]int{}
 	for i, v := range visits {
-		check(ctx, t, p, v, told[i].Load(), lost)
+		check(ctx, t, p, v, told[i].Load(), person, lost)
 	}
 	if _, bad := p.Hooks(""); bad > 0 {
 		t.Errorf("%d webhooks whose signature is not valid", bad)
@@ -127,19 +145,7 @@ func sum(m map[string]int) (n int) {
 // achieves, a login begun and its result read, goes to acts. A setup that
 // was not answered is no session for anybody.
 func visit(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool, acts chan<- struct{}) *rig.Visit {
-	again := func(f func() error) bool {
-		for ctx.Err() == nil {
-			if f() == nil {
-				return true
-			}
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}
-		t.Error("no node answers")
-		return false
-	}
+	again := patient(ctx, t)
 	var v *rig.Visit
 	var to string
 	if !again(func() (err error) { v, err = p.Setup(ctx); return err }) || !again(func() error { return v.Begin(ctx) }) {
@@ -168,9 +174,60 @@ func visit(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool, a
 	return v
 }
 
+// patient asks again until it is answered.
+func patient(ctx context.Context, t *testing.T) func(func() error) bool {
+	return func(f func() error) bool {
+		var err error
+		for ctx.Err() == nil {
+			if err = f(); err == nil {
+				return true
+			}
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		t.Errorf("no node answers: %v", err)
+		return false
+	}
+}
+
+// visitBank is a patient person who goes to a bank and comes back.
+func visitBank(ctx context.Context, t *testing.T, p *rig.Party, bank *rig.Bank, told *atomic.Bool, acts chan<- struct{}) *rig.Visit {
+	again := patient(ctx, t)
+	var v *rig.Visit
+	var page, back, to string
+	if !again(func() (err error) { v, err = p.SetupFor(ctx, "idin"); return err }) ||
+		!again(func() (err error) { page, err = v.Leave(ctx); return err }) ||
+		!again(func() (err error) { back, err = bank.Visit(ctx, page); return err }) {
+		return v
+	}
+	acts <- struct{}{}
+	if !again(func() (err error) { to, err = v.Return(ctx, back); return err }) {
+		return v
+	}
+	for to == "" {
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return v
+		}
+		if !again(func() (err error) { to, err = v.Poll(ctx); return err }) {
+			return v
+		}
+	}
+	again(func() error {
+		state, _, err := v.Result(ctx)
+		told.Store(err == nil && state == "FINISHED")
+		return err
+	})
+	acts <- struct{}{}
+	return v
+}
+
 // check reads a session once more: what was told must be told again, and the
 // party must have been notified.
-func check(ctx context.Context, t *testing.T, p *rig.Party, v *rig.Visit, told bool, lost map[string]int) {
+func check(ctx context.Context, t *testing.T, p *rig.Party, v *rig.Visit, told bool, person string, lost map[string]int) {
 	t.Helper()
 	if v == nil {
 		return
@@ -179,7 +236,7 @@ func check(ctx context.Context, t *testing.T, p *rig.Party, v *rig.Visit, told b
 	switch {
 	case err != nil:
 		t.Errorf("session %s: %v", v.ID, err)
-	case told && (state != "FINISHED" || number != rig.Person):
+	case told && (state != "FINISHED" || number != person):
 		t.Errorf("session %s was told as finished and is %s", v.ID, state)
 	case state != "FINISHED" && state != "ERROR":
 		t.Errorf("session %s has not ended: %s", v.ID, state)

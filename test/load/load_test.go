@@ -45,6 +45,10 @@ func TestMain(m *testing.M) {
 		bare()
 		return
 	}
+	if os.Getenv(signEnv) != "" {
+		sign()
+		return
+	}
 	code := m.Run()
 	rig.Clean()
 	if len(table.rows) > 0 {

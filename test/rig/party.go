@@ -129,10 +129,13 @@ func (p *Party) do(ctx context.Context, method, address string, form url.Values,
 	return res, body, err
 }
 
-// Setup makes a session.
-func (p *Party) Setup(ctx context.Context) (*Visit, error) {
+// Setup makes a session for BankID.
+func (p *Party) Setup(ctx context.Context) (*Visit, error) { return p.SetupFor(ctx, "sbid-another") }
+
+// SetupFor makes a session for any method.
+func (p *Party) SetupFor(ctx context.Context, selector string) (*Visit, error) {
 	form := url.Values{"target": {"http://localhost/done"}, "relaystate": {"order-4711"}, "webhook": {p.hook.URL}}
-	res, body, err := p.do(ctx, http.MethodPost, Public+"/v2/eid/sbid-another", form, "Authorization", Key)
+	res, body, err := p.do(ctx, http.MethodPost, Public+"/v2/eid/"+selector, form, "Authorization", Key)
 	if err != nil {
 		return nil, err
 	}

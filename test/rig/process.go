@@ -100,6 +100,12 @@ func (p *Process) Stop() error {
 	}
 }
 
+// Wait waits for a process that ends by itself, and is what it has written.
+func (p *Process) Wait() string {
+	<-p.done
+	return p.Log()
+}
+
 // Log is the end of what the process has written.
 func (p *Process) Log() string { return p.log.String() }
 

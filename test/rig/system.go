@@ -30,6 +30,7 @@ var secret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("thirty-two byt
 // A System is a configuration, the simulator that it names, and its nodes.
 type System struct {
 	Issuer *Issuer
+	Bank   *Bank
 	store  string
 	dir    string
 	nodes  int
@@ -47,7 +48,7 @@ type Node struct {
 func New(t testing.TB, store string, auto sandbox.Outcome) *System {
 	t.Helper()
 	s := &System{store: store, dir: t.TempDir()}
-	s.Issuer = NewIssuer(t, s.dir, auto)
+	s.Issuer, s.Bank = NewIssuer(t, s.dir, auto), NewBank(t, s.dir, auto)
 	s.write(t, "master", strings.Repeat("5a", 32))
 	s.write(t, "store", store)
 	s.write(t, "key", Key)
@@ -58,9 +59,9 @@ keys: {master_file: %[2]s/master}
 log: {level: warn}
 test_eids:
   bankid_se: {url: %s/rp/v6.0, certificate: %[2]s/rp.pem, tls_roots: %[2]s/tls-root.pem, signature_roots: %[2]s/signature-root.pem}
-accounts:
+%[5]saccounts:
   - {id: %[4]s, name: Load shop, keys: [{environment: test, file: %[2]s/key}], webhook_secret_file: %[2]s/secret, limits: {setups: 100000, reads: 100000}}
-`, Public, s.dir, s.Issuer.URL, Account))
+`, Public, s.dir, s.Issuer.URL, Account, s.Bank.config))
 	up := Start(t, nil, Binary(t), "migrate", "up", "--config", s.config(t, "migrate"))
 	<-up.done
 	if up.err != nil {

@@ -1,0 +1,93 @@
+package load
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"eidgate/sandbox"
+	"eidgate/test/rig"
+)
+
+// rs256 is the processor time of one RS256 signature, in a process of its own
+// on one core like the node's.
+const signEnv = "EIDGATE_LOAD_SIGN"
+
+func sign() {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256([]byte("what is signed"))
+	const n = 2000
+	start := used()
+	for range n {
+		if _, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:]); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println((used() - start).Nanoseconds() / n)
+}
+
+// used is the processor time that this process has had.
+func used() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func rs256(b *testing.B) time.Duration {
+	b.Helper()
+	var ns int64
+	p := rig.Start(b, append(one, signEnv+"=1"), os.Args[0])
+	out := p.Wait()
+	if _, err := fmt.Sscan(out, &ns); err != nil {
+		b.Fatalf("%q: %v", out, err)
+	}
+	return time.Duration(ns)
+}
+
+// BenchmarkIDIN runs whole logins at a bank: setup, page with the banks, the
+// choice, the bank, the return, result, webhook. Of the node's RSA operations
+// two sign a request each, one opens the person's number, and one each
+// attribute.
+func BenchmarkIDIN(b *testing.B) {
+	single := rs256(b)
+	stores(b, func(b *testing.B, name, store string) {
+		sys := rig.New(b, store, sandbox.Approve)
+		node := sys.Serve(b, one...)
+		p := rig.NewParty(b)
+		p.Route(node)
+		for _, c := range []struct {
+			selector   string
+			attributes int // that the usual person's bank tells
+		}{{"idin", 9}, {"idin_age", 1}} {
+			const logins, at = 600, 16
+			login := func(failed *atomic.Int64) func(int) {
+				return func(int) {
+					if _, err := p.Identify(b.Context(), sys.Bank, c.selector); err != nil && failed.Add(1) == 1 {
+						b.Error(err)
+					}
+				}
+			}
+			var failed atomic.Int64
+			run(50, at, login(&failed))
+			before := node.CPU(b)
+			run(logins, at, login(&failed))
+			cpu := (node.CPU(b) - before) / logins
+			operations := 2 + 1 + c.attributes
+			ratio := float64(cpu) / float64(time.Duration(operations)*single)
+			note(c.selector+", "+name, fmt.Sprintf("%.1f ms of CPU = %.2f x (%d RSA operations of %.2f ms: 2 signatures, 1 number, %d attributes)",
+				ms(cpu), ratio, operations, ms(single), c.attributes), "<= 1.5 x", ratio <= 1.5)
+		}
+	})
+}
