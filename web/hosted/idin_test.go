@@ -1,14 +1,19 @@
 package hosted_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/web"
 	"eidgate/web/hosted"
 )
 
@@ -186,5 +191,45 @@ func TestCounterIsDone(t *testing.T) {
 	v.Session.State, v.Failed = broker.Failed, eid.Cancelled
 	if code, _ := shown(t, p, "/?tick=1"); code != http.StatusSeeOther {
 		t.Errorf("who stopped: %d", code)
+	}
+}
+
+// TestBankListWeighs: what a browser loads to show thirty banks.
+func TestBankListWeighs(t *testing.T) {
+	t.Parallel()
+	v := dutch(eid.IDIN)
+	var options []connector.Option
+	for i := range 30 {
+		options = append(options, connector.Option{Value: fmt.Sprintf("BANKNL%c%c", 'A'+i%13, '2'+i%8), Label: fmt.Sprintf("Bank %d, met een lange naam in Nederland", i), Plain: true, Group: "Nederland"})
+	}
+	v.Front.Form.Fields[0].Options = options
+	static, err := web.NewStatic()
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(h http.Handler, target string) []byte {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "https://eid.example"+target, nil)
+		r.Header.Set("Accept-Encoding", "gzip")
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			t.Fatalf("%s: %d", target, w.Code)
+		}
+		return w.Body.Bytes()
+	}
+	p := pages(t, v, true, hosted.Return{})
+	page := load(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.Serve(w, r, v.Session.ID, "") }), "/")
+	var packed bytes.Buffer // as a proxy does it; we do not, since the length would tell of what is in a page
+	z := gzip.NewWriter(&packed)
+	_, _ = z.Write(page)
+	_ = z.Close()
+	sum, requests := packed.Len(), 1
+	for _, m := range regexp.MustCompile(`(?:href|src)="(/static/[^"]+)"`).FindAllStringSubmatch(string(page), -1) {
+		sum += len(load(static, m[1]))
+		requests++
+	}
+	t.Logf("%d bytes in %d requests, %d of them the page", sum, requests, packed.Len())
+	if sum > 25_000 || requests > 4 {
+		t.Errorf("%d bytes in %d requests, want at most 25000 in 4", sum, requests)
 	}
 }
