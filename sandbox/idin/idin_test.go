@@ -491,8 +491,9 @@ func TestLogin(t *testing.T) {
 				plain != strings.Contains(string(r.raw), `Recipient="`+s.shop.LegalID+`"`) {
 				t.Errorf("assertion %s does not follow its profile", id2)
 			}
-			for _, part := range map[string][]string{"plain": {"<AcquirerStatusRes xmlns=", "<samlp:Response", "<saml:Assertion"},
-				"worldline": {"<awidxma:AcquirerStatusRes xmlns=\"http://www.w3.org/2000/09/xmldsig#\"", "<saml2p:Response", "<saml2:Assertion", `PrefixList="xsd"`, `xsi:type="xsd:string"`, "&#xD;\n"}}[profile] {
+			name := xmldsig.Fingerprint(certOf(t, s.shop.RoutingCertificate))
+			for _, part := range map[string][]string{"plain": {"<AcquirerStatusRes xmlns=", "<ds:KeyName>" + name, "<samlp:Response", "<saml:Assertion"},
+				"worldline": {"<KeyName>" + strings.ToLower(name), "<awidxma:AcquirerStatusRes xmlns=\"http://www.w3.org/2000/09/xmldsig#\"", "<saml2p:Response", "<saml2:Assertion", `PrefixList="xsd"`, `xsi:type="xsd:string"`, "&#xD;\n"}}[profile] {
 				if !strings.Contains(string(r.raw), part) {
 					t.Errorf("the answer lacks %s", part)
 				}
