@@ -113,6 +113,7 @@ type Match struct {
 // An Origin is what the broker knows of an upstream's order.
 type Origin struct {
 	Session, Account string
+	EID              string  // of the session, which may reach its upstream through another one's; "" for the upstream's
 	Marker           string  // what the relying party wrote into its request
 	Default          Outcome // of the account; "" for none
 }
@@ -127,7 +128,7 @@ type Decisions struct {
 	claimed  map[string]bool     // sessions that somebody is deciding right now
 	queue    []Queued
 	last     int
-	asked    map[string]bool // logins that had their look at the queue
+	asked    map[string]int  // logins that had their look at the queue, and its newest id then
 	told     map[string]kept // by ref
 	order    []string
 	// Lookup says where an upstream's order comes from, which the simulators
@@ -148,7 +149,7 @@ type kept struct {
 // NewDecisions makes a ladder whose last tier is auto (Approve or Ignore).
 func NewDecisions(people *People, auto Outcome) *Decisions {
 	return &Decisions{people: people, auto: auto, sessions: map[string]Decision{}, claimed: map[string]bool{},
-		asked: map[string]bool{}, told: map[string]kept{}}
+		asked: map[string]int{}, told: map[string]kept{}}
 }
 
 const maxKept = 10_000
@@ -179,8 +180,8 @@ func (d *Decisions) Decide(s Subject) Decision {
 	}
 	ask(10, "this session", own)
 	var queued *Decision
-	if out == nil && d.isNew(s.Ref, from.Session) {
-		queued = d.dequeue(s.EID, from)
+	if newest := d.newest(s.Ref, from.Session); out == nil && newest > 0 {
+		queued = d.dequeue(cmp.Or(from.EID, s.EID), from, newest)
 	}
 	ask(20, "queue", queued)
 	ask(30, "marker in the request", cmp.Or(marker(from.Marker), standing(s.Marker)))
@@ -221,26 +222,36 @@ func (d *Decisions) session(keys ...string) *Decision {
 	return nil
 }
 
-// isNew says whether a login has not looked at the queue yet. A code that is
-// renewed is an order of its own, and no new login.
-func (d *Decisions) isNew(ref, session string) bool {
-	if session != "" {
-		ref = session
-	}
-	if d.asked[ref] {
-		return false
-	}
+// newest is the id up to which a login may take something from the queue; 0
+// where it has had its look. An order whose session is not known at first looks
+// once more when it is, at what was there before. A code that is renewed is an
+// order of its own, and no new login.
+func (d *Decisions) newest(ref, session string) int {
 	if len(d.asked) >= maxKept {
 		clear(d.asked)
 	}
-	d.asked[ref] = true
-	return true
+	upTo, early := d.asked[ref]
+	if !early {
+		upTo = d.last
+		d.asked[ref] = upTo
+	}
+	if session == "" {
+		if early {
+			return 0
+		}
+		return upTo
+	}
+	if _, had := d.asked[session]; had {
+		return 0
+	}
+	d.asked[session] = upTo
+	return upTo
 }
 
-func (d *Decisions) dequeue(eid string, from Origin) *Decision {
+func (d *Decisions) dequeue(eid string, from Origin, newest int) *Decision {
 	for i, q := range d.queue {
 		m := q.Match
-		if m.Account != "" && m.Account != from.Account || m.EID != "" && m.EID != eid || m.Session != "" && m.Session != from.Session {
+		if q.ID > newest || m.Account != "" && m.Account != from.Account || m.EID != "" && m.EID != eid || m.Session != "" && m.Session != from.Session {
 			continue
 		}
 		if d.queue[i].Times--; d.queue[i].Times <= 0 {

@@ -12,11 +12,12 @@ type Order struct {
 	Ref     string    `json:"ref"`
 	EID     string    `json:"eid"`
 	State   string    `json:"state"`
-	Hint    string    `json:"hint,omitempty"`
+	Hint    string    `json:"hint"`
 	Next    string    `json:"next"` // what the program will be told
 	By      string    `json:"by,omitempty"`
 	RP      string    `json:"rp"`
-	Person  string    `json:"person,omitempty"`
+	Person  string    `json:"person,omitempty"` // key, once it is known who
+	For     string    `json:"for,omitempty"`    // key of the person that is asked for
 	Created time.Time `json:"created"`
 	Until   time.Time `json:"until"` // when it ends by itself
 	Left    int       `json:"seconds_left"`

@@ -64,6 +64,7 @@ type parts struct {
 	observe    func(broker.Observation)
 	seen       func(*http.Request, int, http.Header, []byte)
 	sandbox    bool
+	wrap       func(connector.Connector) connector.Connector // nil for none
 	also       []string
 	phone      string
 	start      *site.Sandbox // what the first page shows of the sandbox; nil for none
@@ -122,6 +123,9 @@ func (c *core) open(ctx context.Context, p parts) error {
 		conns[env] = map[eid.EID]connector.Connector{}
 		for _, e := range p.agreements.eids(env) {
 			conns[env][e] = constructors[e](p.now, c.metrics.watch(env, e))
+			if p.wrap != nil {
+				conns[env][e] = p.wrap(conns[env][e])
+			}
 		}
 	}
 	c.broker, err = broker.New(broker.Config{Store: c.store, Connectors: conns, Settings: c.find,

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"eidgate/broker"
+	"eidgate/connector"
 	cbankidse "eidgate/connector/bankidse"
 	cidin "eidgate/connector/idin"
 	cidinage "eidgate/connector/idinage"
@@ -145,9 +146,10 @@ func Dev(ctx context.Context, o DevOptions) error {
 	if err := devAccount(ctx, c); err != nil {
 		return err
 	}
-	sims.decisions.Lookup = c.lookup
+	sims.decisions.Lookup, sims.decisions.Returns = c.lookup, c.returns
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, Sessions: &sessions{c, at.urls["public"]}, Mailbox: box, Stop: ctx.Done()})
+		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age,
+		Sessions: &sessions{c, at.urls["public"]}, Mailbox: box, Stop: ctx.Done()})
 	if err != nil {
 		return err
 	}
@@ -240,7 +242,7 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 		return p, "", err
 	}
 	p = parts{public: urls["public"], migrate: true, agreements: agreements{}, now: sims.clock.Now, jumped: sims.clock.Jumped,
-		sandbox: true, also: o.KnownAs, phone: urls["control"] + "/phone", version: o.Version}
+		sandbox: true, wrap: naming, also: o.KnownAs, phone: urls["control"] + "/phone", version: o.Version}
 	if o.plays(eid.BankIDSE) {
 		p.agreements[holder{env: eid.Test, eid: eid.BankIDSE}] = agreement{now: set}
 	}
@@ -312,14 +314,20 @@ func (s *simulators) person(ctx context.Context, c *core, o broker.Observation) 
 		return ""
 	}
 	refs, err := c.broker.Refs(ctx, o.Session.ID)
-	if err != nil || len(refs) == 0 {
-		return ""
-	}
-	order, err := s.bankidse.Past(string(refs[len(refs)-1])) // it was collected
 	if err != nil {
 		return ""
 	}
-	return order.Person
+	for _, ref := range slices.Backward(upstreamNames(refs)) {
+		if v, err := s.bankidse.Past(ref); err == nil { // it was collected
+			return v.Person
+		}
+		for _, order := range []func(string) (sandbox.Order, error){s.idin.Order, s.age.Order} {
+			if v, err := order(ref); err == nil && v.Person != "" {
+				return v.Person
+			}
+		}
+	}
+	return ""
 }
 
 // devStore says where the data are, and which key opens them, which is no
@@ -378,23 +386,6 @@ func writeWhole(path string, raw []byte) error {
 	return os.Rename(tmp, path)
 }
 
-// lookup tells the simulators where an upstream's order comes from.
-func (c *core) lookup(ref string) (sandbox.Origin, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	s, spec, err := c.broker.Upstream(ctx, eid.Test, eid.BankIDSE, ref)
-	if err != nil {
-		return sandbox.Origin{}, false
-	}
-	out := sandbox.Origin{Session: s.ID, Account: s.Account, Marker: spec.Marker}
-	if a, err := c.store.Account(ctx, s.Account); err == nil {
-		if o, err := sandbox.ParseOutcome(a.Auto); err == nil {
-			out.Default = o
-		}
-	}
-	return out, true
-}
-
 // sessions is what the control API knows of the broker.
 type sessions struct {
 	c      *core
@@ -416,11 +407,22 @@ func (s *sessions) Refs(ctx context.Context, id string) ([]string, error) {
 		return nil, err
 	}
 	refs, err := s.c.broker.Refs(ctx, id)
-	var out []string
+	return upstreamNames(refs), err
+}
+
+// upstreamNames are what the simulators call orders. A return's token names
+// none of theirs.
+func upstreamNames(refs []connector.Ref) (out []string) {
 	for _, r := range refs {
-		out = append(out, string(r))
+		kind, name, found := strings.Cut(string(r), ":")
+		switch {
+		case !found:
+			out = append(out, kind)
+		case kind == "qr" || kind == "check":
+			out = append(out, name)
+		}
 	}
-	return out, err
+	return out
 }
 
 // State implements control.Sessions.

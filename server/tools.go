@@ -154,7 +154,8 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 		}
 	}
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, Mailbox: &mailbox{}, Stop: ctx.Done()})
+		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age,
+		Mailbox: &mailbox{}, Stop: ctx.Done()})
 	if err != nil {
 		return err
 	}

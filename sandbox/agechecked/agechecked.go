@@ -249,7 +249,7 @@ func (s *Simulator) start(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	sandbox.Concerns(r.Context(), ref(c))
 	dec := s.decide(c)
-	if code := dec.Outcome.Code(); code != "" && strings.Trim(code, "0123456789") != "" && !dec.Hands { // fail:InvalidMerchantKey and the like
+	if code := dec.Outcome.Code(); code != "" && strings.Trim(code, "0123456789") != "" { // fail:InvalidMerchantKey and the like
 		s.mu.Lock()
 		c.status, c.ended, c.by = Status{4, code}, s.Clock.Now(), source(dec)
 		s.mu.Unlock()

@@ -70,30 +70,15 @@ func (o *order) function() string {
 
 // A View is what the phone and the control API may know of an order.
 type View struct {
-	Ref      string          `json:"ref"`
-	EID      string          `json:"eid"`
-	State    string          `json:"state"`
-	Hint     string          `json:"hint"`
-	Next     string          `json:"next"` // what the program will be told
-	By       string          `json:"by,omitempty"`
-	RP       string          `json:"rp"`
+	sandbox.Order
 	Sign     bool            `json:"sign"`
 	Text     string          `json:"text,omitempty"` // base64, as sent
 	Format   string          `json:"format,omitempty"`
-	Person   string          `json:"person,omitempty"`
-	For      string          `json:"for,omitempty"` // key of the person that is asked for
 	Kind     string          `json:"kind,omitempty"`
 	Pinned   bool            `json:"pinned"`
-	Created  time.Time       `json:"created"`
-	Until    time.Time       `json:"until"` // when it ends by itself
-	Left     int             `json:"seconds_left"`
 	Token    string          `json:"autostart_token"`
-	QR       string          `json:"qr"` // the code on the screen right now
 	Started  bool            `json:"started_by_link"`
-	Return   string          `json:"return_url,omitempty"`
-	Pending  bool            `json:"pending"`
 	Collects int             `json:"collects"`
-	Ladder   []sandbox.Rung  `json:"ladder,omitempty"`
 	Asked    json.RawMessage `json:"asked,omitempty"`   // one order only: the request
 	Returns  *completion     `json:"returns,omitempty"` // one order only: what completing it returns, or has
 }
@@ -251,11 +236,10 @@ func (s *Simulator) view(o *order) View {
 	if o.state == outstanding {
 		until = o.created.Add(s.windows.Start)
 	}
-	v := View{Ref: o.Ref, EID: "bankidse", State: o.state, Hint: o.hint, By: o.by, RP: o.rpDisplay, Sign: o.sign, Text: o.visible,
-		Format: o.format, Person: o.person, Kind: o.kind, Pinned: o.pinned != "", Created: o.created, Until: until,
-		Left:  max(0, int((until.Sub(now)+time.Second-1)/time.Second)),
-		Token: o.token, QR: "bankid." + o.qrToken + "." + t + "." + frame(o.qrSecret, t), Started: o.autostart, Return: o.returnURL,
-		Pending: o.pending(), Collects: o.collects, Ladder: rungs}
+	v := View{Order: sandbox.Order{Ref: o.Ref, EID: "bankidse", State: o.state, Hint: o.hint, By: o.by, RP: o.rpDisplay, Person: o.person,
+		Created: o.created, Until: until, Left: sandbox.Seconds(now, until), QR: "bankid." + o.qrToken + "." + t + "." + frame(o.qrSecret, t),
+		Return: o.returnURL, Pending: o.pending(), Ladder: rungs},
+		Sign: o.sign, Text: o.visible, Format: o.format, Kind: o.kind, Pinned: o.pinned != "", Token: o.token, Started: o.autostart, Collects: o.collects}
 	if p, err := s.people.ByNumber(o.pinned); o.pinned != "" && err == nil {
 		v.For = p.Key
 	}

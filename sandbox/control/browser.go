@@ -19,12 +19,13 @@ import (
 // the forms that a page has.
 type browser struct {
 	client *http.Client
-	origin string // of the broker's pages, once there
+	origin string // of the broker's pages, once it was there
 }
 
-func newBrowser() *browser {
+// newBrowser makes one that knows the origin of the broker's pages, or will.
+func newBrowser(origin string) *browser {
 	jar, _ := cookiejar.New(nil) // cannot fail without options
-	return &browser{client: &http.Client{Jar: jar, Timeout: 15 * time.Second, Transport: &http.Transport{Proxy: nil},
+	return &browser{origin: origin, client: &http.Client{Jar: jar, Timeout: 15 * time.Second, Transport: &http.Transport{Proxy: nil},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
@@ -36,6 +37,8 @@ type page struct {
 	title  string
 	code   string // what the QR code on the page says
 	launch string // the link that opens the app
+	away   string // the link to the eID's own page
+	image  bool   // a picture that says what nobody reads from the page
 	poll   string // where the page asks whether it has moved on
 	forms  []form
 }
@@ -55,6 +58,18 @@ type button struct {
 
 func (f form) has(name string) bool {
 	return slices.ContainsFunc(f.buttons, func(b button) bool { return b.name == name })
+}
+
+// with finds the form that has a button; "" for any value.
+func (p *page) with(name, value string) (*form, button) {
+	for i, f := range p.forms {
+		for _, b := range f.buttons {
+			if b.name == name && (value == "" || b.value == value) {
+				return &p.forms[i], b
+			}
+		}
+	}
+	return nil, button{}
 }
 
 // form finds a form by its action.
@@ -105,7 +120,6 @@ func (b *browser) load(ctx context.Context, method, at string, values url.Values
 		p.to, err = req.URL.Parse(res.Header.Get("Location"))
 		return p, err
 	}
-	b.origin = req.URL.Scheme + "://" + req.URL.Host
 	doc, err := html.Parse(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("read page: %w", err)
@@ -138,7 +152,13 @@ func (p *page) see(n *html.Node) {
 	if _, ok := attr(n, "data-launch"); ok {
 		p.launch, _ = attr(n, "href")
 	}
+	if _, ok := attr(n, "data-away"); ok {
+		p.away, _ = attr(n, "href")
+	}
 	switch n.Data {
+	case "img":
+		src, _ := attr(n, "src")
+		p.image = p.image || strings.HasPrefix(src, "data:image/png;")
 	case "title":
 		if n.FirstChild != nil {
 			p.title = n.FirstChild.Data
@@ -170,9 +190,27 @@ func readForm(n *html.Node) form {
 	return f
 }
 
-// submit posts a form with the button that is wanted, else the one that the
-// page proposes, and follows to the page that it leads to.
-func (b *browser) submit(ctx context.Context, p *page, f *form, want string, known map[string]string) (*page, error) {
+// proposed is the button that a form's page proposes, or its first one; but not
+// one of the given value, if there is another that the page knows for it.
+func (f *form) proposed(want string) button {
+	if len(f.buttons) == 0 {
+		return button{}
+	}
+	pick := f.buttons[0]
+	for _, o := range f.buttons {
+		if o.name == "choose" && want == "same" { // of a counter: the bank is chosen on this screen
+			continue
+		}
+		if o.preset && (want == "" || pick.value != want) || o.name == "device" && o.value == want {
+			pick = o
+		}
+	}
+	return pick
+}
+
+// submit posts a form with a button, and follows to the page of the broker
+// that it leads to.
+func (b *browser) submit(ctx context.Context, p *page, f *form, pick button, known map[string]string) (*page, error) {
 	if f == nil {
 		return nil, fmt.Errorf("the page %q has no such form", p.title)
 	}
@@ -183,16 +221,8 @@ func (b *browser) submit(ctx context.Context, p *page, f *form, want string, kno
 	for _, name := range f.texts {
 		v.Set(name, known[name])
 	}
-	if len(f.buttons) > 0 {
-		pick := f.buttons[0]
-		for _, o := range f.buttons {
-			if o.preset && (want == "" || pick.value != want) || o.name == "device" && o.value == want {
-				pick = o
-			}
-		}
-		if pick.name != "" {
-			v.Set(pick.name, pick.value)
-		}
+	if pick.name != "" {
+		v.Set(pick.name, pick.value)
 	}
 	to, err := p.at.Parse(f.at)
 	if err != nil {
@@ -203,6 +233,17 @@ func (b *browser) submit(ctx context.Context, p *page, f *form, want string, kno
 		return b.get(ctx, next.to.String())
 	}
 	return next, err
+}
+
+// press posts the form that has the button.
+func (b *browser) press(ctx context.Context, p *page, name, value string) (*page, error) {
+	f, pick := p.with(name, value)
+	return b.submit(ctx, p, f, pick, nil)
+}
+
+// cancel presses cancel on a page of the broker.
+func (b *browser) cancel(ctx context.Context, p *page) (*page, error) {
+	return b.submit(ctx, p, p.form("cancel"), button{}, nil)
 }
 
 // moved asks what the page's script would ask.

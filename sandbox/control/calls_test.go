@@ -1,18 +1,23 @@
 package control_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"eidgate/sandbox"
+	"eidgate/sandbox/agechecked"
 	"eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
+	"eidgate/sandbox/idin"
 )
 
 func serve(t *testing.T, h http.Handler) string {
@@ -27,11 +32,23 @@ type box struct {
 	clock  *sandbox.Clock
 	faults *sandbox.Faults
 	sim    *bankidse.Simulator
+	age    *agechecked.Simulator
+	banks  *idin.Simulator
+	dutch  string // address of the simulators without TLS
 	rp     *http.Client
 	issuer string
 	at     string
 	t      *testing.T
 }
+
+// oneKey is for everybody, since making keys is slow.
+var oneKey = sync.OnceValue(func() idin.Key {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return k
+})
 
 type noMail struct{}
 
@@ -44,6 +61,16 @@ func newBox(t *testing.T) *box {
 	d := sandbox.NewDecisions(people, sandbox.Ignore)
 	rec := sandbox.NewRecorder(1 << 20)
 	b.sim = bankidse.New(bankidse.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults})
+	dutch := httptest.NewServer(nil)
+	t.Cleanup(dutch.Close)
+	b.dutch = dutch.URL
+	issuers := func() string { return dutch.URL }
+	b.banks = idin.New(idin.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: issuers, Keys: oneKey})
+	b.age = agechecked.New(agechecked.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: issuers})
+	mux := http.NewServeMux()
+	mux.Handle("/idin/", rec.Wrap("idin", b.clock.Now, b.banks.Handler()))
+	mux.Handle("/agechecked/", rec.Wrap("agechecked", b.clock.Now, b.age.Handler()))
+	dutch.Config.Handler = mux
 	srv := httptest.NewUnstartedServer(rec.Wrap("bankidse", b.clock.Now, b.sim.Handler()))
 	srv.TLS = b.sim.TLSConfig()
 	srv.StartTLS()
@@ -61,7 +88,8 @@ func newBox(t *testing.T) *box {
 	tr.TLSClientConfig.InsecureSkipVerify = true //nolint:gosec // the server's certificate is not the point here
 	t.Cleanup(tr.CloseIdleConnections)
 	b.rp, b.issuer = &http.Client{Transport: tr}, srv.URL+"/rp/v6.0/"
-	h, err := control.New(control.Config{Clock: b.clock, People: people, Decisions: d, Recorder: rec, Faults: b.faults, BankIDSE: b.sim, Mailbox: noMail{}, Stop: t.Context().Done()})
+	h, err := control.New(control.Config{Clock: b.clock, People: people, Decisions: d, Recorder: rec, Faults: b.faults, BankIDSE: b.sim, IDIN: b.banks, AgeChecked: b.age,
+		Mailbox: noMail{}, Stop: t.Context().Done()})
 	if err != nil {
 		t.Fatal(err)
 	}

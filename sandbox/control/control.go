@@ -20,7 +20,9 @@ import (
 	"time"
 
 	"eidgate/sandbox"
+	"eidgate/sandbox/agechecked"
 	"eidgate/sandbox/bankidse"
+	"eidgate/sandbox/idin"
 )
 
 //go:embed phone.html pages.html phone.css phone.js
@@ -82,21 +84,24 @@ type Mailbox interface{ All() []any }
 
 // Config is what the control API needs; all fields are required.
 type Config struct {
-	Clock     *sandbox.Clock
-	People    *sandbox.People
-	Decisions *sandbox.Decisions
-	Recorder  *sandbox.Recorder
-	Faults    *sandbox.Faults
-	BankIDSE  *bankidse.Simulator
-	Sessions  Sessions // nil where the simulators run alone
-	Mailbox   Mailbox
-	Stop      <-chan struct{} // closed when pages that listen must let go
+	Clock      *sandbox.Clock
+	People     *sandbox.People
+	Decisions  *sandbox.Decisions
+	Recorder   *sandbox.Recorder
+	Faults     *sandbox.Faults
+	BankIDSE   *bankidse.Simulator
+	IDIN       *idin.Simulator
+	AgeChecked *agechecked.Simulator
+	Sessions   Sessions // nil where the simulators run alone
+	Mailbox    Mailbox
+	Stop       <-chan struct{} // closed when pages that listen must let go
 }
 
 type control struct {
 	Config
-	phone *template.Template
-	mux   *http.ServeMux
+	upstreams map[string]upstream // by name
+	phone     *template.Template
+	mux       *http.ServeMux
 }
 
 // A call is one of the API's.
@@ -110,7 +115,7 @@ type call struct {
 var calls = []call{
 	{"GET", "/orders", "Orders, newest first: ?person= ?eid= ?state=pending|all|… ?wait=10s", (*control).orders},
 	{"GET", "/orders/{ref}", "One order: what was asked, where it stands, what it will return", (*control).order},
-	{"POST", "/orders/{ref}/events", "One step of an app: event, person, data", (*control).event},
+	{"POST", "/orders/{ref}/events", "One step of an app, or of a bank's customer: event, person, data", (*control).event},
 	{"POST", "/scan", "Scan the text of a code: code, person, data", (*control).scan},
 	{"POST", "/sessions/{id}/decide", "Run a login to its end: outcome, person, device", (*control).decide},
 	{"POST", "/decide", "The same from an address: start_url, outcome, person, device", (*control).decideURL},
@@ -133,12 +138,12 @@ var calls = []call{
 	{"DELETE", "/faults/{id}", "Turn one off", (*control).dropFault},
 	{"GET", "/simulators", "The simulators and their switches", (*control).simulators},
 	{"GET", "/simulators/{name}", "One of them", (*control).simulator},
-	{"PATCH", "/simulators/{name}", "Turn switches: windows, certificates, registered, rate_limit", (*control).patchSimulator},
+	{"PATCH", "/simulators/{name}", "Turn switches, each simulator its own", (*control).patchSimulator},
 	{"GET", "/messages", "What simulators received and sent: ?session= or ?ref=", (*control).messages},
 	{"GET", "/mail", "Mails", func(x *control, _ *http.Request) (any, error) { return x.Mailbox.All(), nil }},
 	{"GET", "/webhooks", "Notifications and their attempts: ?session=", (*control).webhooks},
 	{"GET", "/outcomes", "What logins can be made to do, and what relying parties receive", func(*control, *http.Request) (any, error) { return Outcomes(), nil }},
-	{"GET", "/fidelity", "How near the simulators are", func(*control, *http.Request) (any, error) { return bankidse.Fidelity(), nil }},
+	{"GET", "/fidelity", "How near the simulators are", func(*control, *http.Request) (any, error) { return allFidelity(), nil }},
 	{"POST", "/reset", "A clean slate: keep", (*control).reset},
 }
 
@@ -150,7 +155,7 @@ func New(c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &control{c, t, http.NewServeMux()}
+	x := &control{c, upstreams(&c), t, http.NewServeMux()}
 	for _, a := range calls {
 		x.mux.HandleFunc(a.method+" "+base+a.path, func(w http.ResponseWriter, r *http.Request) { x.answer(w, r, a.do) })
 	}
@@ -245,18 +250,19 @@ var answers = []struct {
 	status int
 	help   string
 }{
-	{bankidse.ErrNoOrder, 404, "GET /sandbox/v1/orders?state=all lists those that there are"},
+	{sandbox.ErrNoOrder, 404, "GET /sandbox/v1/orders?state=all lists those that there are"},
 	{ErrNoSession, 404, "sessions are those of test keys on this server; where simulators run alone there are none"},
 	{ErrNoAccount, 404, "only accounts of POST /sandbox/v1/accounts can be removed"},
 	{sandbox.ErrNobody, 404, "GET /sandbox/v1/people lists the keys"},
-	{bankidse.ErrEnded, 409, "what happened first stands; start a new login"},
+	{sandbox.ErrEnded, 409, "what happened first stands; start a new login"},
 	{bankidse.ErrTaken, 409, "let that person act, or send the event open with the other person"},
 	{sandbox.ErrDecided, 409, "what happened first stands; start a new login"},
 	{bankidse.ErrPerson, 409, "the request names another person; see \"for\" of the order"},
 	{bankidse.ErrPIN, 409, "three wrong codes block the BankID"},
 	{bankidse.ErrOldCode, 409, "GET /sandbox/v1/orders/{ref} has the code of this second in \"qr\""},
-	{bankidse.ErrBadCode, 400, "a code's text begins with \"bankid.\" and has four parts"},
-	{bankidse.ErrEvent, 400, "see docs/sandbox.md, events"},
+	{bankidse.ErrBadCode, 400, "a code's text begins with \"bankid.\" and has four parts, or is the link of a code of iDIN QR"},
+	{idin.ErrNotKnown, 409, "GET /sandbox/v1/people: who has \"idin\" is a customer of the banks"},
+	{sandbox.ErrEvent, 400, "see docs/sandbox.md, events"},
 	{errSlow, 504, "GET /sandbox/v1/sessions/{id}/explain says who decided what"},
 }
 
@@ -343,7 +349,8 @@ func span(r *http.Request, name string, most time.Duration) (time.Duration, erro
 	return min(d, most), nil
 }
 
-var orderStates = []string{"", "pending", "all", "outstanding", "started", "userSign", "complete", "failed"}
+var orderStates = []string{"", "pending", "all", "outstanding", "started", "userSign", "complete", "failed",
+	"open", "success", "cancelled", "failure", "expired", "refused", "shown", "used", "ended"}
 
 // orders lists orders; wait lets the call hang until there is one.
 func (x *control) orders(r *http.Request) (any, error) {
@@ -352,36 +359,33 @@ func (x *control) orders(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := q.Get("state")
+	state, e, person := q.Get("state"), q.Get("eid"), q.Get("person")
 	if !slices.Contains(orderStates, state) {
 		return nil, badInput{fmt.Errorf("%.40q is no state", state), "states are" + strings.Join(orderStates, " ")}
 	}
-	if e := q.Get("eid"); e != "" && e != "bankidse" {
-		return nil, badInput{fmt.Errorf("%.40q is not simulated here", e), "GET /sandbox/v1/simulators lists the eIDs"}
+	if e != "" && !slices.Contains(eids, e) {
+		return nil, noEID(e)
 	}
-	if p := q.Get("person"); p != "" {
-		if _, err := x.People.Get(p); err != nil {
+	if person != "" {
+		if _, err := x.People.Get(person); err != nil {
 			return nil, err
 		}
 	}
 	end := time.NewTimer(wait)
 	defer end.Stop()
 	for {
-		changed := x.BankIDSE.Changed()
-		out := []bankidse.View{}
-		for _, v := range x.BankIDSE.Orders(state != "" && state != "pending") {
-			if p := q.Get("person"); p != "" && v.Person != p && v.For != p {
-				continue
-			}
-			if state == "" || state == "pending" || state == "all" || v.State == state {
-				out = append(out, v)
-			}
-		}
+		changed := x.changed()
+		out := slices.DeleteFunc(x.all(state != "" && state != "pending"), func(o entry) bool {
+			return e != "" && o.EID != e || person != "" && o.Person != person && o.For != person ||
+				state != "" && state != "pending" && state != "all" && o.State != state
+		})
 		if len(out) > 0 || wait == 0 {
 			return out, nil
 		}
 		select {
-		case <-changed:
+		case <-changed[0]:
+		case <-changed[1]:
+		case <-changed[2]:
 		case <-end.C:
 			return out, nil
 		case <-r.Context().Done():
@@ -390,41 +394,67 @@ func (x *control) orders(r *http.Request) (any, error) {
 	}
 }
 
-func (x *control) order(r *http.Request) (any, error) { return x.find(r.PathValue("ref")) }
+func noEID(name string) error {
+	return badInput{fmt.Errorf("%.40q is not simulated here", name), "eIDs are " + strings.Join(eids, ", ")}
+}
 
-// find is an order, also one that the service has forgotten.
-func (x *control) find(ref string) (bankidse.View, error) {
-	v, err := x.BankIDSE.Order(ref)
-	if errors.Is(err, bankidse.ErrNoOrder) {
-		return x.BankIDSE.Past(ref)
-	}
-	return v, err
+func (x *control) order(r *http.Request) (any, error) {
+	e, _, err := x.find(r.PathValue("ref"))
+	return e, err
 }
 
 func (x *control) event(r *http.Request) (any, error) {
-	var e bankidse.Event
-	if err := read(r, &e); err != nil {
+	var a sandbox.Act
+	if err := read(r, &a); err != nil {
 		return nil, err
 	}
-	e.Source = "control API"
-	return acted(x.BankIDSE.Do(r.PathValue("ref"), e))
+	a.Source = "control API"
+	return acted(x.do(r.PathValue("ref"), a))
 }
 
 func (x *control) scan(r *http.Request) (any, error) {
 	var in struct {
 		Code, Person string
-		Data         bankidse.Data
+		Data         json.RawMessage
 	}
 	if err := read(r, &in); err != nil {
 		return nil, err
 	}
-	return acted(x.BankIDSE.Read(in.Code, bankidse.Event{Person: in.Person, Data: in.Data, Source: "control API"}))
+	return acted(x.readCode(in.Code, sandbox.Act{Event: "scan", Person: in.Person, Data: in.Data, Source: "control API"}))
+}
+
+// readCode scans a code by its text: an animated one of BankID, or the link of
+// one of iDIN QR.
+func (x *control) readCode(text string, a sandbox.Act) (entry, error) {
+	if c, found := x.shown(text); found {
+		return x.upstreams["idin"].do(c.Ref, a)
+	}
+	b := bankID{x.BankIDSE}
+	e, err := b.event(a)
+	if err != nil {
+		return entry{}, err
+	}
+	return b.entry(b.Read(text, e))
+}
+
+// shown is the code of iDIN QR that says a text, also one that is over.
+func (x *control) shown(text string) (sandbox.Order, bool) {
+	for _, o := range x.IDIN.Orders(true) {
+		if o.QR != "" && o.QR == strings.TrimSpace(text) {
+			return o, true
+		}
+	}
+	return sandbox.Order{}, false
 }
 
 // acted adds to a refusal what had happened to the order.
-func acted(v bankidse.View, err error) (any, error) {
-	if errors.Is(err, bankidse.ErrEnded) || errors.Is(err, bankidse.ErrTaken) || errors.Is(err, bankidse.ErrPerson) {
-		return nil, clash{err, map[string]string{"ref": v.Ref, "state": v.State, "hint": v.Hint, "by": v.By, "person": v.Person}}
+func acted(e entry, err error) (any, error) {
+	if errors.Is(err, sandbox.ErrEnded) || errors.Is(err, bankidse.ErrTaken) || errors.Is(err, bankidse.ErrPerson) {
+		return nil, clash{err, happened(e)}
 	}
-	return v, err
+	return e, err
+}
+
+func happened(e entry) map[string]string {
+	return map[string]string{"ref": e.Ref, "state": e.State, "hint": e.Hint, "by": e.By, "person": e.Person}
 }

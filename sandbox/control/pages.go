@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"eidgate/sandbox"
-	"eidgate/sandbox/bankidse"
 )
 
 // A listView is what the pages about the sandbox itself show.
@@ -24,7 +23,7 @@ func (x *control) show(name, title string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		pageHeaders(w.Header(), "'self'")
 		_ = x.phone.ExecuteTemplate(w, name, &listView{Title: title, Error: r.URL.Query().Get("error"), Control: "http://" + r.Host, Faults: x.Faults.List(),
-			People: x.People.List(), Queue: x.Decisions.Queue(), Outcomes: Outcomes(), Fidelity: bankidse.Fidelity()}) // the browser has gone
+			People: x.People.List(), Queue: x.Decisions.Queue(), Outcomes: Outcomes(), Fidelity: allFidelity()}) // the browser has gone
 	}
 }
 

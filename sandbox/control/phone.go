@@ -136,7 +136,7 @@ func (x *control) fill(v *phoneView, key, ref string) error {
 	if ref == "" && len(v.Waiting) == 1 {
 		ref = v.Waiting[0].Ref
 	}
-	if o, bad := x.find(ref); bad == nil {
+	if o, bad := x.bankID(ref); bad == nil {
 		text, bad := base64.StdEncoding.DecodeString(o.Text)
 		if v.Open = &o; bad == nil {
 			v.Text = string(text)
@@ -171,7 +171,7 @@ func (x *control) actPhone(w http.ResponseWriter, r *http.Request) {
 	f := r.PostForm
 	e := bankidse.Event{Event: f.Get("event"), Person: f.Get("person"), Data: data(f), Source: "phone"}
 	back := kept(f)
-	o, err := bankidse.View{Ref: f.Get("ref")}, error(nil)
+	o, err := bankidse.View{Order: sandbox.Order{Ref: f.Get("ref")}}, error(nil)
 	switch {
 	case f.Has("mode"):
 		if err = x.setMode(f); err == nil {
@@ -190,7 +190,7 @@ func (x *control) actPhone(w http.ResponseWriter, r *http.Request) {
 	default:
 		if e.Event == "hint:userSign" { // the document was read
 			e.Event = "document"
-			if v, bad := x.find(o.Ref); bad != nil || v.Hint != "userMrtd" {
+			if v, bad := x.bankID(o.Ref); bad != nil || v.Hint != "userMrtd" {
 				e.Event = "hint:userSign"
 			}
 		}

@@ -85,7 +85,8 @@ type robot struct {
 	outcome sandbox.Outcome
 	id      string
 	begun   bool            // the form that starts an order was posted
-	acted   map[string]bool // orders that the phone has dealt with
+	acted   map[string]bool // orders that the person has dealt with
+	late    bool            // nothing but time ends this login
 }
 
 // play lets a robot log in. What the phone does is the decision of tier 10.
@@ -102,7 +103,7 @@ func (x *control) play(ctx context.Context, in decision, id string) (any, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	r := &robot{x: x, b: newBrowser(), in: in, outcome: o, acted: map[string]bool{}}
+	r := &robot{x: x, b: newBrowser(""), in: in, outcome: o, acted: map[string]bool{}}
 	defer r.b.client.CloseIdleConnections()
 	r.id = id
 	var first *page // nil for a login without pages
@@ -151,7 +152,7 @@ func (r *robot) arrive(ctx context.Context) (*page, error) {
 			return nil, badInput{fmt.Errorf("open start_url: %w", err), "is the relying party running?"}
 		}
 		if session, found := r.x.Sessions.Find(p.at.String()); found && p.to == nil {
-			r.id = session
+			r.id, r.b.origin = session, p.at.Scheme+"://"+p.at.Host
 			_, err := r.x.Sessions.State(ctx, r.id)
 			return p, err
 		}
@@ -169,6 +170,8 @@ func (r *robot) run(ctx context.Context, p *page) (*decided, error) {
 	for ctx.Err() == nil {
 		var err error
 		switch {
+		case p == nil: // the browser stays where it was sent
+			return r.end(ctx, "")
 		case p.to != nil && !r.b.sameSite(p.to):
 			return r.end(ctx, p.to.String())
 		case p.to != nil:
@@ -177,8 +180,18 @@ func (r *robot) run(ctx context.Context, p *page) (*decided, error) {
 			return r.phoneOnly(ctx)
 		case p.status >= 400:
 			return nil, fmt.Errorf("the page answered %d", p.status)
+		case r.outcome.Word() == sandbox.CancelPage && r.begun && p.form("cancel") != nil:
+			p, err = r.b.cancel(ctx, p)
 		case p.code != "" || p.launch != "":
 			p, err = r.act(ctx, p)
+		case p.away != "":
+			p, err = r.visit(ctx, r.b, p.away)
+		case p.image:
+			p, err = r.scan(ctx, p)
+		case p.poll != "" && r.late:
+			if err = r.outlast(ctx, r.x.Clock.Now()); err == nil {
+				p, err = r.b.get(ctx, p.at.String())
+			}
 		case p.poll != "":
 			p, err = r.wait(ctx, p)
 		case p.form("cancel") != nil:
@@ -214,7 +227,7 @@ func (r *robot) end(ctx context.Context, to string) (*decided, error) {
 // waits.
 func (r *robot) act(ctx context.Context, p *page) (*page, error) {
 	if r.outcome.Word() == sandbox.CancelPage {
-		return r.b.submit(ctx, p, p.form("cancel"), "", nil)
+		return r.b.cancel(ctx, p)
 	}
 	e := bankidse.Event{Person: r.in.Person, Source: byRobot}
 	var v bankidse.View
@@ -264,7 +277,7 @@ func (r *robot) decideOrder(v bankidse.View) (bankidse.View, error) {
 func (r *robot) wait(ctx context.Context, p *page) (*page, error) {
 	for ctx.Err() == nil {
 		r.x.Sessions.Nudge(ctx, r.id)
-		changed := r.x.BankIDSE.Changed()
+		changed := r.x.changed()
 		moved, err := r.b.moved(ctx, p)
 		if moved || err != nil {
 			if err != nil {
@@ -278,15 +291,22 @@ func (r *robot) wait(ctx context.Context, p *page) (*page, error) {
 				return next, err
 			}
 		}
-		pause := time.NewTimer(10 * time.Millisecond)
-		select {
-		case <-changed:
-		case <-pause.C:
-		case <-ctx.Done():
-		}
-		pause.Stop()
+		pause(ctx, changed)
 	}
 	return nil, ctx.Err()
+}
+
+// pause waits for a change of any order, but not long: sessions change too.
+func pause(ctx context.Context, changed [3]<-chan struct{}) {
+	soon := time.NewTimer(10 * time.Millisecond)
+	defer soon.Stop()
+	select {
+	case <-changed[0]:
+	case <-changed[1]:
+	case <-changed[2]:
+	case <-soon.C:
+	case <-ctx.Done():
+	}
 }
 
 // fill answers what a page asks. Once there was an order, another try is
@@ -294,7 +314,7 @@ func (r *robot) wait(ctx context.Context, p *page) (*page, error) {
 func (r *robot) fill(ctx context.Context, p *page) (*page, error) {
 	again := p.form("start") != nil && r.begun
 	if again || slices.ContainsFunc(p.forms, func(f form) bool { return f.has("renew") }) {
-		return r.b.submit(ctx, p, p.form("cancel"), "", nil)
+		return r.b.cancel(ctx, p)
 	}
 	for _, name := range []string{"choose", "start", "submit"} {
 		if f := p.form(name); f != nil {
@@ -305,7 +325,7 @@ func (r *robot) fill(ctx context.Context, p *page) (*page, error) {
 			} else if who, err := r.x.People.Get("ada"); err == nil {
 				number = who.Number
 			}
-			return r.b.submit(ctx, p, f, r.in.Device, map[string]string{"personalnumber": number})
+			return r.b.submit(ctx, p, f, f.proposed(r.in.Device), map[string]string{"personalnumber": number})
 		}
 	}
 	return nil, fmt.Errorf("the page %q asks for something that the robot does not know", p.title)
@@ -323,35 +343,43 @@ func (r *robot) phoneOnly(ctx context.Context) (*decided, error) {
 		if err != nil {
 			return nil, err
 		}
-		changed := r.x.BankIDSE.Changed()
+		changed := r.x.changed()
 		if r.outcome.Word() == sandbox.CancelPage {
 			return nil, clash{fmt.Errorf("%w: only the browser that has this session can press cancel", sandbox.ErrDecided), map[string]string{"state": state}}
 		}
 		for _, ref := range refs {
-			v, err := r.x.BankIDSE.Order(ref)
-			if err != nil || !v.Pending || r.acted[ref] {
+			o, _, err := r.x.find(ref)
+			if err != nil || !o.Pending || r.acted[ref] {
 				continue
 			}
-			if v.State == "outstanding" {
-				v, err = r.x.BankIDSE.Do(ref, bankidse.Event{Event: "scan", Person: r.in.Person, Source: byRobot})
+			if o.EID != "bankidse" {
+				_, err = r.elsewhere(ctx, o)
+			} else {
+				err = r.onPhone(ref)
 			}
-			if err == nil {
-				_, err = r.decideOrder(v)
-			}
-			if err != nil && !errors.Is(err, bankidse.ErrEnded) && !errors.Is(err, bankidse.ErrPerson) {
+			if err != nil {
 				return nil, err
 			}
 		}
 		r.x.Sessions.Nudge(ctx, r.id)
-		pause := time.NewTimer(10 * time.Millisecond)
-		select {
-		case <-changed:
-		case <-pause.C:
-		case <-ctx.Done():
-		}
-		pause.Stop()
+		pause(ctx, changed)
 	}
 	return nil, ctx.Err()
+}
+
+// onPhone takes an order of BankID and does what was decided.
+func (r *robot) onPhone(ref string) error {
+	v, err := r.x.BankIDSE.Order(ref)
+	if err == nil && v.State == "outstanding" {
+		v, err = r.x.BankIDSE.Do(ref, bankidse.Event{Event: "scan", Person: r.in.Person, Source: byRobot})
+	}
+	if err == nil {
+		_, err = r.decideOrder(v)
+	}
+	if errors.Is(err, sandbox.ErrEnded) || errors.Is(err, bankidse.ErrPerson) || errors.Is(err, sandbox.ErrNoOrder) { // the end will tell
+		return nil
+	}
+	return err
 }
 
 // lost says that somebody else decided first, and how.
@@ -364,10 +392,10 @@ func (r *robot) lost(ctx context.Context, out *decided) error {
 		return err
 	}
 	for _, ref := range refs {
-		v, err := r.x.find(ref)
-		if err == nil && (v.By == "phone" || v.By == "control API") {
-			return clash{fmt.Errorf("%w: the session is %s, by the %s", sandbox.ErrDecided, out.State, v.By),
-				map[string]string{"ref": ref, "state": out.State, "hint": v.Hint, "by": v.By, "person": v.Person}}
+		o, _, err := r.x.find(ref)
+		pressed := strings.HasPrefix(o.By, "page of ") && !r.acted[ref]
+		if err == nil && (pressed || o.By == "phone" || o.By == "control API") {
+			return clash{fmt.Errorf("%w: the session is %s, by the %s", sandbox.ErrDecided, out.State, o.By), happened(o)}
 		}
 	}
 	return nil

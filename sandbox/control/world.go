@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"eidgate/sandbox"
-	"eidgate/sandbox/bankidse"
 )
 
 // What is around logins: who decides, people, clock, faults, switches, and
@@ -29,8 +29,8 @@ func (x *control) enqueue(r *http.Request) (any, error) {
 	if q.Times < 0 || q.Times > 1000 {
 		return nil, badInput{errors.New("times is from 1 to 1000"), "leave it out for one login"}
 	}
-	if e := q.Match.EID; e != "" && e != "bankidse" {
-		return nil, badInput{fmt.Errorf("%.40q is not simulated here", e), "GET /sandbox/v1/simulators lists the eIDs"}
+	if e := q.Match.EID; e != "" && (!slices.Contains(eids, e) || e == "idinqr") {
+		return nil, noEID(e)
 	}
 	if q = x.Decisions.Enqueue(q); q.ID == 0 {
 		return nil, badInput{errors.New("the queue is full"), "DELETE /sandbox/v1/queue empties it"}
@@ -97,9 +97,8 @@ func (x *control) patchPerson(r *http.Request) (any, error) {
 		}
 		return nil
 	})
-	var b badInput
-	if err != nil && !errors.As(err, &b) && !errors.Is(err, sandbox.ErrNobody) {
-		err = badInput{err, personHelp}
+	if !errors.Is(err, sandbox.ErrNobody) {
+		err = mend(err, personHelp)
 	}
 	return p, err
 }
@@ -170,15 +169,10 @@ func (x *control) addFault(r *http.Request) (any, error) {
 	if err := read(r, &f); err != nil {
 		return nil, err
 	}
-	known := bankidse.Faults()
+	known := allFaults()
 	kinds, found := known[f.Target]
 	if !found {
-		var names []string
-		for n := range known {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		return nil, badInput{fmt.Errorf("%.40q is no target", f.Target), "targets are " + strings.Join(names, ", ")}
+		return nil, badInput{fmt.Errorf("%.40q is no target", f.Target), "targets are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")}
 	}
 	if err := f.Check(kinds); err != nil {
 		return nil, badInput{err, `for example {"target":"bankidse.collect","kind":"http","value":"503","times":3}`}
@@ -198,30 +192,35 @@ func (x *control) dropFault(r *http.Request) (any, error) {
 }
 
 func (x *control) simulators(*http.Request) (any, error) {
-	return map[string]bankidse.Settings{"bankidse": x.BankIDSE.Settings()}, nil
+	out := map[string]any{}
+	for name, u := range x.upstreams {
+		out[name] = u.settings()
+	}
+	return out, nil
 }
 
-func (x *control) named(r *http.Request) error {
-	if n := r.PathValue("name"); n != "bankidse" {
-		return badInput{fmt.Errorf("%.40q is not simulated here", n), "GET /sandbox/v1/simulators lists the names"}
+func (x *control) named(r *http.Request) (upstream, error) {
+	u := x.upstreams[r.PathValue("name")]
+	if u == nil {
+		return nil, badInput{fmt.Errorf("%.40q is not simulated here", r.PathValue("name")), "GET /sandbox/v1/simulators lists the names"}
 	}
-	return nil
+	return u, nil
 }
 
 func (x *control) simulator(r *http.Request) (any, error) {
-	return x.BankIDSE.Settings(), x.named(r)
+	u, err := x.named(r)
+	if err != nil {
+		return nil, err
+	}
+	return u.settings(), nil
 }
 
 func (x *control) patchSimulator(r *http.Request) (any, error) {
-	if err := x.named(r); err != nil {
+	u, err := x.named(r)
+	if err != nil {
 		return nil, err
 	}
-	set, err := x.BankIDSE.Change(func(s *bankidse.Settings) error { return read(r, s) })
-	var b badInput
-	if err != nil && !errors.As(err, &b) {
-		err = badInput{err, `for example {"windows":{"start":"5s"},"certificates":"any","rate_limit":true}`}
-	}
-	return set, err
+	return u.change(r)
 }
 
 func (x *control) messages(r *http.Request) (any, error) {
@@ -256,7 +255,11 @@ func (x *control) reset(r *http.Request) (any, error) {
 		return nil, err
 	}
 	parts := map[string]func(){"decisions": x.Decisions.Clear, "faults": x.Faults.Clear, "messages": x.Recorder.Clear,
-		"orders": x.BankIDSE.Clear, "people": x.People.Reset}
+		"orders": func() {
+			for _, u := range x.upstreams {
+				u.Clear()
+			}
+		}, "people": x.People.Reset}
 	for _, k := range in.Keep {
 		if parts[k] == nil {
 			return nil, badInput{fmt.Errorf("%.40q cannot be kept", k), "keep knows decisions, faults, messages, orders, people"}
