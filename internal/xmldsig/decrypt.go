@@ -106,14 +106,14 @@ func encryptedData(el *etree.Element) (*etree.Element, error) {
 	if is(el, encryption, "EncryptedData") {
 		return el, nil
 	}
-	return one(el, encryption, "EncryptedData")
+	return one(el, "EncryptedData")
 }
 
 func contentCipher(data *etree.Element) (Cipher, error) {
 	if t := data.SelectAttrValue("Type", typeElement); t != typeElement {
 		return 0, refuse(Algorithm, "what was encrypted is not an element")
 	}
-	method, err := one(data, encryption, "EncryptionMethod")
+	method, err := one(data, "EncryptionMethod")
 	if err != nil {
 		return 0, err
 	}
@@ -127,11 +127,11 @@ func contentCipher(data *etree.Element) (Cipher, error) {
 }
 
 func cipherValue(el *etree.Element) ([]byte, error) {
-	data, err := one(el, encryption, "CipherData")
+	data, err := one(el, "CipherData")
 	if err != nil {
 		return nil, err
 	}
-	value, err := one(data, encryption, "CipherValue")
+	value, err := one(data, "CipherValue")
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func encryptedKeys(data *etree.Element) ([]wrapped, error) {
 
 // unwrapping reads an EncryptedKey.
 func unwrapping(el *etree.Element) (wrapped, error) {
-	method, err := one(el, encryption, "EncryptionMethod")
+	method, err := one(el, "EncryptionMethod")
 	if err != nil {
 		return wrapped{}, err
 	}
@@ -243,11 +243,11 @@ func (c Cipher) open(key, text []byte) ([]byte, bool) {
 
 func is(el *etree.Element, ns, tag string) bool { return el.Tag == tag && el.NamespaceURI() == ns }
 
-// one gives the only child of that name.
-func one(el *etree.Element, ns, tag string) (*etree.Element, error) {
+// one gives the only child of that name in xmlenc.
+func one(el *etree.Element, tag string) (*etree.Element, error) {
 	var found *etree.Element
 	for _, e := range el.ChildElements() {
-		if !is(e, ns, tag) {
+		if !is(e, encryption, tag) {
 			continue
 		}
 		if found != nil {

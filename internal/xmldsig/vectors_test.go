@@ -58,22 +58,22 @@ func TestVectors(t *testing.T) {
 }
 
 // success verifies a document like success.xml on both levels.
-func success(t testing.TB, doc string) (outer, inner error, assertion *etree.Element) {
+func success(t testing.TB, doc string) (assertion *etree.Element, outer, inner error) {
 	t.Helper()
 	s, outer := xmldsig.Verify([]byte(doc), xmldsig.Limits{}, xmldsig.Rule{Select: named(certificate(t, "routing.pem")), Now: clock, Others: 1})
 	if outer != nil {
-		return outer, nil, nil
+		return nil, outer, nil
 	}
 	a, inner := s.VerifyElement(s.Root.FindElement("./Transaction/container/Response/Assertion"), xmldsig.Rule{Select: enclosed})
 	if inner != nil {
-		return nil, inner, nil
+		return nil, nil, inner
 	}
-	return nil, nil, a.Root
+	return a.Root, nil, nil
 }
 
 func TestSuccess(t *testing.T) {
 	t.Parallel()
-	outer, inner, a := success(t, string(vector(t, "success.xml")))
+	a, outer, inner := success(t, string(vector(t, "success.xml")))
 	if outer != nil || inner != nil {
 		t.Fatalf("outer %v, inner %v", outer, inner)
 	}
@@ -129,7 +129,7 @@ func TestAlteredVectors(t *testing.T) {
 			t.Errorf("%s: nothing was altered", v.name)
 			continue
 		}
-		if outer, _, _ := success(t, altered); kind(outer) != xmldsig.Digest {
+		if _, outer, _ := success(t, altered); kind(outer) != xmldsig.Digest {
 			t.Errorf("%s: %v, want a wrong digest", v.name, outer)
 		}
 	}
@@ -143,7 +143,7 @@ func TestAlteredVectors(t *testing.T) {
 		if altered == doc {
 			t.Errorf("%s: nothing was altered", name)
 		}
-		if outer, inner, _ := success(t, altered); outer != nil || inner != nil {
+		if _, outer, inner := success(t, altered); outer != nil || inner != nil {
 			t.Errorf("%s: outer %v, inner %v; canonical form is the same", name, outer, inner)
 		}
 	}

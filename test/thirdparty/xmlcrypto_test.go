@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -145,7 +146,8 @@ func newSigners(t *testing.T) signers {
 // document that is signed after its assertion was altered.
 func (s signers) questions(t *testing.T) iter.Seq[*question] {
 	whole := s.sign(t, true)
-	only := s.sign(t, false).FindElement(".//Assertion").Copy()
+	inside := s.sign(t, false)
+	only := inside.FindElement(".//Assertion").Copy()
 	only.CreateAttr("xmlns:a", "urn:2")
 	return func(yield func(*question) bool) {
 		for n := range documents {
@@ -157,7 +159,7 @@ func (s signers) questions(t *testing.T) iter.Seq[*question] {
 			case 1:
 				s.plain(t, q, a, only.Copy())
 			case 2:
-				s.resigned(t, q, a)
+				s.resigned(t, q, a, inside.Copy())
 			}
 			if !yield(q) {
 				return
@@ -202,8 +204,7 @@ func (s signers) plain(t *testing.T, q *question, a alterer, root *etree.Element
 }
 
 // resigned alters the assertion, and signs the whole.
-func (s signers) resigned(t *testing.T, q *question, a alterer) {
-	root := s.sign(t, false)
+func (s signers) resigned(t *testing.T, q *question, a alterer, root *etree.Element) {
 	assertion := root.FindElement(".//Assertion")
 	for range 1 + a.IntN(2) {
 		q.alter(a, assertion)
@@ -252,6 +253,9 @@ func (s signers) rule(others int) xmldsig.Rule {
 	}}
 }
 
+// ahead is how many documents are made while one is judged.
+const ahead = 64
+
 // judge asks xml-crypto, in one process, for its verdicts.
 func judge(t *testing.T, questions iter.Seq[*question]) iter.Seq2[*question, verdict] {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -271,30 +275,42 @@ func judge(t *testing.T, questions iter.Seq[*question]) iter.Seq2[*question, ver
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	asked := make(chan *question, 64)
-	go func() {
-		defer close(asked)
-		defer in.Close()
-		lines := json.NewEncoder(in)
-		for q := range questions {
-			if lines.Encode(q) != nil {
-				return // the reader below says why
-			}
-			asked <- q
+	answers := bufio.NewReader(out)
+	read := func() (v verdict) {
+		line, err := answers.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, &v)
 		}
-	}()
+		if err != nil {
+			t.Fatalf("no verdict: %v, %v\n%s", err, cmd.Wait(), &stderr)
+		}
+		return v
+	}
 	return func(yield func(*question, verdict) bool) {
-		answers := bufio.NewReader(out)
-		for q := range asked {
-			line, err := answers.ReadBytes('\n')
-			var v verdict
-			if err == nil {
-				err = json.Unmarshal(line, &v)
+		ask := make(chan *question, ahead)
+		end := sync.OnceFunc(func() { close(ask) })
+		defer end()
+		go func() {
+			defer in.Close()
+			lines := json.NewEncoder(in)
+			for q := range ask {
+				_ = lines.Encode(q) // a process that has ended gives no verdict, below
 			}
-			if err != nil {
-				t.Fatalf("no verdict: %v\n%s", err, &stderr)
+		}()
+		var asked []*question
+		for q := range questions {
+			ask <- q
+			if asked = append(asked, q); len(asked) <= ahead {
+				continue
 			}
-			if !yield(q, v) {
+			if !yield(asked[0], read()) {
+				return
+			}
+			asked = asked[1:]
+		}
+		end()
+		for _, q := range asked {
+			if !yield(q, read()) {
 				return
 			}
 		}
