@@ -1,0 +1,139 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"eidgate/eid"
+	"eidgate/relying"
+)
+
+// What callers of a Store decide on.
+var (
+	// ErrUnknown means that there is no such thing, or that it is over.
+	ErrUnknown = errors.New("unknown, used or expired")
+	// ErrUsed means that something was there and had been used before.
+	ErrUsed = errors.New("used before")
+)
+
+// A Pushed is an authorization request that a client has pushed, until a grant
+// is made of it (docs/protocols/oidc.md §5). Its handle is not in it.
+type Pushed struct {
+	Client  string
+	Account string // whose key seals it
+	Request json.RawMessage
+	Expires time.Time
+}
+
+// A Grant is what a client may have for one authorization: a code, once, and
+// then tokens. There is one for each session of the broker; those that single
+// sign-on makes have ids of their own.
+type Grant struct {
+	ID          string
+	Session     string // of the broker: its key seals the body, and its erasure ends the grant
+	Client      string
+	Account     string
+	Environment eid.Environment
+	SSO         string // id of the browser's session at the provider; "" for none
+	Created     time.Time
+	Revoked     time.Time // zero while it counts
+
+	Code      [32]byte // SHA-256 of the code
+	CodeUntil time.Time
+	Redeemed  time.Time // zero while the code is unused
+
+	Body []byte // sealed in storage: what the tokens say
+}
+
+// A Token is an access or refresh token of a grant. Only its hash is kept.
+type Token struct {
+	Hash    [32]byte
+	Grant   string // "" for a client's own, which has no person
+	Client  string
+	Kind    string // "access" or "refresh"
+	Scope   string
+	Created time.Time
+	Expires time.Time
+	Bound   string // thumbprint of the key or certificate that must come with it; "" for a bearer
+}
+
+// An SSO is a browser's session at the provider: which login it may use again.
+type SSO struct {
+	ID      string // sid of tokens
+	Hash    [32]byte
+	Account string
+	Session string // of the broker, which holds the identity
+	EID     eid.EID
+	Auth    time.Time // when the person was authenticated
+	Used    time.Time
+	Expires time.Time // absolute
+}
+
+// A SigningKey is one of the provider's keys as it is stored; Private is PKCS#8,
+// sealed.
+type SigningKey struct {
+	ID      string // kid
+	Use     string // "sig" or "enc"
+	Alg     string
+	Private []byte
+	From    time.Time // when it becomes the active one
+	Until   time.Time // when it stops being the active one; zero while nobody knows
+	Gone    time.Time // when it leaves the set; zero while nobody knows
+}
+
+// A Store keeps what the provider must remember. Every method is safe for
+// concurrent use by any number of nodes; what is used once is used in one
+// statement.
+type Store interface {
+	// Client finds a client; relying.ErrUnknown. Answers are at most 10 s old.
+	Client(ctx context.Context, id string) (*relying.Client, error)
+
+	// PutPushed keeps a pushed request under the hash of its handle.
+	PutPushed(ctx context.Context, handle [32]byte, p *Pushed) error
+	// Pushed reads one; ErrUnknown when it is used or expired.
+	Pushed(ctx context.Context, handle [32]byte, now time.Time) (*Pushed, error)
+
+	// PutGrant writes a grant unless one of its id is there already, and marks
+	// the pushed request that it was made of, if any, as used: ErrUsed when
+	// that was used before, by another grant.
+	PutGrant(ctx context.Context, g *Grant, pushed *[32]byte) error
+	// Redeem takes the grant of a code for a client, once, and writes the
+	// tokens that it leads to. ErrUnknown: no such code, or another client's, or
+	// expired. ErrUsed: it was redeemed before; the grant is revoked by that.
+	Redeem(ctx context.Context, code [32]byte, client string, now time.Time, tokens []Token) (*Grant, error)
+	// PutTokens writes further tokens of a grant, or a client's own.
+	PutTokens(ctx context.Context, tokens []Token) error
+	// ByToken reads a token and its grant, which is nil for a client's own;
+	// ErrUnknown when either is over, or the session is erased.
+	ByToken(ctx context.Context, hash [32]byte, kind string, now time.Time) (*Token, *Grant, error)
+	// Rotate replaces a refresh token by another, once; ErrUsed when it was
+	// replaced before, and then next is what it was replaced by.
+	Rotate(ctx context.Context, old [32]byte, next Token, now time.Time) error
+	// Revoke ends a token; with grant, everything of its grant.
+	Revoke(ctx context.Context, hash [32]byte, client string, grant bool, now time.Time) error
+	// RevokeSSO ends every grant of a browser's session and lists the clients
+	// that had one.
+	RevokeSSO(ctx context.Context, sso string, now time.Time) (clients []string, err error)
+
+	// Once is true the first time that a value is seen for a purpose ("jti
+	// CLIENT"), until it expires.
+	Once(ctx context.Context, purpose, value string, expires time.Time) (bool, error)
+
+	// PutSSO writes a browser's session; SSO reads it by its cookie's hash:
+	// ErrUnknown. TouchSSO says that it was used. EndSSO ends it.
+	PutSSO(ctx context.Context, s *SSO) error
+	SSO(ctx context.Context, hash [32]byte, now time.Time) (*SSO, error)
+	TouchSSO(ctx context.Context, id string, now time.Time) error
+	EndSSO(ctx context.Context, id string) error
+
+	// Keys lists the provider's keys. AddKey writes one unless another node has
+	// just written one for the same use, algorithm and time.
+	Keys(ctx context.Context) ([]SigningKey, error)
+	AddKey(ctx context.Context, k SigningKey) error
+
+	// Subject is an imported sub for a person whom an account knew before;
+	// "" for none.
+	Subject(ctx context.Context, account, idp, subject string) (string, error)
+}
