@@ -377,7 +377,7 @@ func (c *Connector) ask(ctx context.Context, cl *client, s *state, otherwise con
 		}
 		return connector.Result{Step: otherwise, State: s.bytes()}, nil
 	}
-	s.Phase, s.Answer = answered, raw
+	s.Phase, s.Answer, s.Got = answered, raw, c.now()
 	return connector.Result{Step: connector.Again{}, State: s.bytes()}, nil
 }
 

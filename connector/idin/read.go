@@ -18,8 +18,7 @@ const EvidenceName = "idin.response"
 
 // read verifies the stored answer, opens it, and says what it comes to.
 func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, s *state) (connector.Result, error) {
-	at := c.now()
-	raw := s.Answer
+	at, raw := s.Got, s.Answer
 	s.Answer = nil
 	st, err := cl.merchant.ReadStatus(raw, s.expected(), at)
 	if err != nil {

@@ -26,6 +26,7 @@ type state struct {
 	Tries     int            `json:"tries,omitzero"`   // status requests after the return, beyond the first
 	Third     bool           `json:"third,omitzero"`   // the one at three minutes is done
 	Answer    []byte         `json:"answer,omitempty"` // of the status request, not yet read
+	Got       time.Time      `json:"got,omitzero"`     // when it came: what it says counts from then, whenever it is read
 	Code      *code          `json:"code,omitempty"`   // of a point of service
 }
 
