@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -206,7 +207,7 @@ func (c *Connector) start(ctx context.Context, cl *client, r *connector.Request,
 		return connector.Result{Step: fail, Stale: e != nil && e.Retry() == idin.RetryDirectory}, nil
 	}
 	s.Phase, s.ID, s.URL, s.Began, s.Until = atBank, started.TransactionID, started.URL, now, now.Add(life)
-	res := connector.Result{Step: connector.Redirect{URL: s.URL}, State: s.bytes(), Refs: []connector.Ref{connector.Ref(s.ID)}, Due: s.due(cl, now)}
+	res := connector.Result{Step: connector.Redirect{URL: s.URL}, State: s.bytes(), Refs: []connector.Ref{connector.Ref(s.ID)}, Due: s.due(cl)}
 	if s.Code != nil {
 		res.Step = s.step(now)
 	}
@@ -251,16 +252,19 @@ func code4(e *idin.Error) string {
 
 // distrusted is an answer that must not be believed.
 func distrusted(e *idin.RefusedError) connector.Fail {
-	switch e.Reason {
-	case idin.ReasonRoot, idin.ReasonVersion, idin.ReasonShape, idin.ReasonTime, idin.ReasonStatus, idin.ReasonAttribute, idin.ReasonDuplicate,
-		idin.ReasonDelivered, idin.ReasonURL:
-		return connector.Fail{Reason: eid.BadAnswer, Code: string(e.Reason)}
+	f := connector.Fail{Reason: eid.BadProof, Code: string(e.Reason)}
+	if slices.Contains(unreadable, e.Reason) {
+		f.Reason = eid.BadAnswer
 	}
-	return connector.Fail{Reason: eid.BadProof, Code: string(e.Reason)}
+	return f
 }
 
+// unreadable are the reasons that speak of a mistake, not of a lie.
+var unreadable = []idin.Reason{idin.ReasonRoot, idin.ReasonVersion, idin.ReasonShape, idin.ReasonTime, idin.ReasonStatus, idin.ReasonAttribute,
+	idin.ReasonDuplicate, idin.ReasonDelivered, idin.ReasonURL}
+
 // due is when the order wants to be looked at without anybody's doing.
-func (s *state) due(cl *client, now time.Time) time.Time {
+func (s *state) due(cl *client) time.Time {
 	switch {
 	case s.Phase == counter:
 		return s.Code.Expires
@@ -294,14 +298,14 @@ func (s *state) step(now time.Time) connector.Step {
 		return s.Code.wait(now, s.Phase == rests)
 	case answered:
 		return connector.Again{}
+	case lists: // Resume asks with what it knows of banks
 	}
 	return connector.Wait{Hint: "wait.working"}
 }
 
 // stay leaves everything as it is.
 func (c *Connector) stay(cl *client, r *connector.Request, s *state) connector.Result {
-	now := c.now()
-	res := connector.Result{Step: s.step(now), State: s.bytes(), Due: s.due(cl, now)}
+	res := connector.Result{Step: s.step(c.now()), State: s.bytes(), Due: s.due(cl)}
 	if s.Phase == lists {
 		ask := c.Front(r)
 		ask.Auto = false // the person has left the code for this
@@ -358,6 +362,7 @@ func (c *Connector) returned(ctx context.Context, cl *client, r *connector.Reque
 	case atBank:
 		s.Came, s.Foreign = now, e.Foreign
 		return c.ask(ctx, cl, s, lost)
+	default: // it has been dealt with
 	}
 	return c.stay(cl, r, s), nil
 }
@@ -404,10 +409,11 @@ func (c *Connector) tick(ctx context.Context, cl *client, r *connector.Request, 
 			return c.ask(ctx, cl, s, connector.Fail{Reason: eid.Expired, Code: "no_answer"})
 		}
 	case open:
-		if !now.Before(s.due(cl, now)) {
+		if !now.Before(s.due(cl)) {
 			s.Tries++
 			return c.ask(ctx, cl, s, lost)
 		}
+	default: // nothing is due
 	}
 	return c.stay(cl, r, s), nil
 }

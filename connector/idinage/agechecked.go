@@ -113,7 +113,7 @@ func result(err error) string {
 	return "error"
 }
 
-func (c *Connector) resume(ctx context.Context, r *connector.Request, cl *ageClient, raw []byte, e connector.Event) (connector.Result, error) {
+func (c *Connector) resume(ctx context.Context, cl *ageClient, raw []byte, e connector.Event) (connector.Result, error) {
 	var s state
 	if err := json.Unmarshal(raw, &s); err != nil || s.Check == 0 {
 		return connector.Result{}, errors.New("idinage: stored state is not readable")
@@ -186,6 +186,7 @@ func (c *Connector) check(ctx context.Context, cl *ageClient, s *state) (connect
 		return connector.Result{Step: connector.Fail{Reason: eid.Cancelled, Code: got.Status.Text()}}, nil
 	case agechecked.Failed:
 		return connector.Result{Step: connector.Fail{Reason: eid.Declined, Code: got.Status.Text()}}, nil
+	default: // the check has come to a result
 	}
 	yes := got.Status.Approved()
 	proof, err := json.Marshal(map[string]any{"agecheckid": got.ID, "status": got.Status, "ageverifiedid": got.Verified})

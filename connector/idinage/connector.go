@@ -188,7 +188,7 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, state []by
 		return connector.Result{}, err
 	}
 	if p.idin == nil {
-		return c.resume(ctx, r, p.age, state, e)
+		return c.resume(ctx, p.age, state, e)
 	}
 	res, err := c.idin.Resume(ctx, c.alone(r, p), state, e)
 	return c.proven(r, res), err
