@@ -57,6 +57,8 @@ type Token struct {
 	Created time.Time
 	Expires time.Time
 	Bound   string // thumbprint of the key or certificate that must come with it; "" for a bearer
+
+	Replaced time.Time // when Rotate replaced it; zero while it counts
 }
 
 // An SSO is a browser's session at the provider: which login it may use again.
@@ -95,41 +97,52 @@ type Store interface {
 	// Pushed reads one; ErrUnknown when it is used or expired.
 	Pushed(ctx context.Context, handle [32]byte, now time.Time) (*Pushed, error)
 
-	// PutGrant writes a grant unless one of its id is there already, and marks
-	// the pushed request that it was made of, if any, as used: ErrUsed when
-	// that was used before, by another grant.
+	// PutGrant writes a grant, and marks the pushed request that it was made of,
+	// if any, as used. To write the same grant again changes nothing. ErrUsed:
+	// one of its id is there with another code, or the pushed request was used
+	// by another grant. ErrUnknown: the session is erased.
 	PutGrant(ctx context.Context, g *Grant, pushed *[32]byte) error
-	// Redeem takes the grant of a code for a client, once, and writes the
-	// tokens that it leads to. ErrUnknown: no such code, or another client's, or
-	// expired. ErrUsed: it was redeemed before; the grant is revoked by that.
-	Redeem(ctx context.Context, code [32]byte, client string, now time.Time, tokens []Token) (*Grant, error)
-	// PutTokens writes further tokens of a grant, or a client's own.
+	// Redeem takes the grant of a code for a client, once. tokens says from the
+	// grant what it leads to, and is called at most once; they are written in
+	// the same transaction, as tokens of this grant and client. If it gives an
+	// error, the code is used up all the same and that error comes back.
+	// ErrUnknown: no such code, or another client's, or expired. ErrUsed: it was
+	// redeemed before; the grant is revoked by that.
+	Redeem(ctx context.Context, code [32]byte, client string, now time.Time, tokens func(*Grant) ([]Token, error)) (*Grant, error)
+	// PutTokens writes further tokens of grants, or a client's own, all or none;
+	// ErrUnknown when a grant is over.
 	PutTokens(ctx context.Context, tokens []Token) error
 	// ByToken reads a token and its grant, which is nil for a client's own;
-	// ErrUnknown when either is over, or the session is erased.
+	// ErrUnknown when either is over, or the session is erased. ErrUsed, with
+	// both, for a token that was replaced.
 	ByToken(ctx context.Context, hash [32]byte, kind string, now time.Time) (*Token, *Grant, error)
-	// Rotate replaces a refresh token by another, once; ErrUsed when it was
-	// replaced before, and then next is what it was replaced by.
-	Rotate(ctx context.Context, old [32]byte, next Token, now time.Time) error
-	// Revoke ends a token; with grant, everything of its grant.
+	// Rotate replaces a refresh token by another of its grant, once, and writes
+	// further tokens with it. ErrUsed, with what it was replaced by, when it was
+	// replaced before: whoever makes the text of next from that of the old one
+	// can tell whether it is the same. ErrUnknown: it is over.
+	Rotate(ctx context.Context, old [32]byte, next Token, now time.Time, also ...Token) (*Token, error)
+	// Revoke ends a token of a client; with grant, everything of its grant. A
+	// token that is not there needs no end.
 	Revoke(ctx context.Context, hash [32]byte, client string, grant bool, now time.Time) error
 	// RevokeSSO ends every grant of a browser's session and lists the clients
-	// that had one.
+	// that had one, also those that it had ended before.
 	RevokeSSO(ctx context.Context, sso string, now time.Time) (clients []string, err error)
 
 	// Once is true the first time that a value is seen for a purpose ("jti
 	// CLIENT"), until it expires.
 	Once(ctx context.Context, purpose, value string, expires time.Time) (bool, error)
 
-	// PutSSO writes a browser's session; SSO reads it by its cookie's hash:
-	// ErrUnknown. TouchSSO says that it was used. EndSSO ends it.
+	// PutSSO writes a browser's session, or writes it anew: ErrUnknown when the
+	// broker's session is erased, which ends it. SSO reads it by its cookie's
+	// hash: ErrUnknown. TouchSSO says that it was used. EndSSO ends it.
 	PutSSO(ctx context.Context, s *SSO) error
 	SSO(ctx context.Context, hash [32]byte, now time.Time) (*SSO, error)
 	TouchSSO(ctx context.Context, id string, now time.Time) error
 	EndSSO(ctx context.Context, id string) error
 
-	// Keys lists the provider's keys. AddKey writes one unless another node has
-	// just written one for the same use, algorithm and time.
+	// Keys lists the provider's keys, oldest first. AddKey writes one unless
+	// there is one for the same use, algorithm and From, which another node has
+	// written; that is no error.
 	Keys(ctx context.Context) ([]SigningKey, error)
 	AddKey(ctx context.Context, k SigningKey) error
 
