@@ -128,7 +128,7 @@ type Decisions struct {
 	claimed  map[string]bool     // sessions that somebody is deciding right now
 	queue    []Queued
 	last     int
-	asked    map[string]int  // logins that had their look at the queue, and its newest id then
+	asked    map[string]bool // logins that had their look at the queue
 	told     map[string]kept // by ref
 	order    []string
 	// Lookup says where an upstream's order comes from, which the simulators
@@ -149,7 +149,7 @@ type kept struct {
 // NewDecisions makes a ladder whose last tier is auto (Approve or Ignore).
 func NewDecisions(people *People, auto Outcome) *Decisions {
 	return &Decisions{people: people, auto: auto, sessions: map[string]Decision{}, claimed: map[string]bool{},
-		asked: map[string]int{}, told: map[string]kept{}}
+		asked: map[string]bool{}, told: map[string]kept{}}
 }
 
 const maxKept = 10_000
@@ -180,8 +180,8 @@ func (d *Decisions) Decide(s Subject) Decision {
 	}
 	ask(10, "this session", own)
 	var queued *Decision
-	if newest := d.newest(s.Ref, from.Session); out == nil && newest > 0 {
-		queued = d.dequeue(cmp.Or(from.EID, s.EID), from, newest)
+	if out == nil && d.isNew(s.Ref, from.Session) {
+		queued = d.dequeue(cmp.Or(from.EID, s.EID), from)
 	}
 	ask(20, "queue", queued)
 	ask(30, "marker in the request", cmp.Or(marker(from.Marker), standing(s.Marker)))
@@ -222,36 +222,26 @@ func (d *Decisions) session(keys ...string) *Decision {
 	return nil
 }
 
-// newest is the id up to which a login may take something from the queue; 0
-// where it has had its look. An order whose session is not known at first looks
-// once more when it is, at what was there before. A code that is renewed is an
-// order of its own, and no new login.
-func (d *Decisions) newest(ref, session string) int {
+// isNew says whether a login has not looked at the queue yet. A code that is
+// renewed is an order of its own, and no new login.
+func (d *Decisions) isNew(ref, session string) bool {
+	if session != "" {
+		ref = session
+	}
+	if d.asked[ref] {
+		return false
+	}
 	if len(d.asked) >= maxKept {
 		clear(d.asked)
 	}
-	upTo, early := d.asked[ref]
-	if !early {
-		upTo = d.last
-		d.asked[ref] = upTo
-	}
-	if session == "" {
-		if early {
-			return 0
-		}
-		return upTo
-	}
-	if _, had := d.asked[session]; had {
-		return 0
-	}
-	d.asked[session] = upTo
-	return upTo
+	d.asked[ref] = true
+	return true
 }
 
-func (d *Decisions) dequeue(eid string, from Origin, newest int) *Decision {
+func (d *Decisions) dequeue(eid string, from Origin) *Decision {
 	for i, q := range d.queue {
 		m := q.Match
-		if q.ID > newest || m.Account != "" && m.Account != from.Account || m.EID != "" && m.EID != eid || m.Session != "" && m.Session != from.Session {
+		if m.Account != "" && m.Account != from.Account || m.EID != "" && m.EID != eid || m.Session != "" && m.Session != from.Session {
 			continue
 		}
 		if d.queue[i].Times--; d.queue[i].Times <= 0 {
@@ -404,6 +394,20 @@ func (d *Decisions) Clear() {
 	clear(d.asked)
 	clear(d.told)
 	d.order = nil
+}
+
+// Orders lists the orders of a session that the ladder was asked about, oldest
+// first: also those that the broker has no name for, since their start was
+// refused.
+func (d *Decisions) Orders(session string) (refs []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, ref := range d.order {
+		if k := d.told[ref]; k.known && k.origin.Session == session {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
 }
 
 // Explain shows the ladder as it was asked for an order.

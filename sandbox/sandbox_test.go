@@ -488,6 +488,25 @@ func TestMarkersAndReturns(t *testing.T) {
 	}
 }
 
+// A login may reach its upstream through another eID's: it is its own that the
+// queue is asked for, and its orders are known by the session.
+func TestLoginThroughAnotherEID(t *testing.T) {
+	t.Parallel()
+	d, _ := ladder(t, sandbox.Origin{Session: "s", EID: "idinage"})
+	d.Enqueue(sandbox.Queued{Outcome: "cancel", Match: sandbox.Match{EID: "idin"}})
+	d.Enqueue(sandbox.Queued{Outcome: "decline", Match: sandbox.Match{EID: "idinage"}})
+	if got := d.Decide(sandbox.Subject{EID: "idin", Ref: "r1"}); got.Tier != 20 || got.Outcome != sandbox.Decline {
+		t.Errorf("an age check at a bank: %+v", got)
+	}
+	if got := d.Decide(sandbox.Subject{EID: "idin", Ref: "x1"}); got.Tier != 20 || got.Outcome != sandbox.Cancel {
+		t.Errorf("an order of nobody knows whom: %+v", got)
+	}
+	d.Decide(sandbox.Subject{EID: "idin", Ref: "r2"})
+	if got := d.Orders("s"); !cmp.Equal(got, []string{"r1", "r2"}) || d.Orders("") != nil {
+		t.Errorf("orders of the session: %v, of none: %v", got, d.Orders(""))
+	}
+}
+
 // A handler says which order it answers about, and calls that a simulator
 // makes itself are recorded on either way.
 func TestConcerns(t *testing.T) {

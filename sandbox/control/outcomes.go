@@ -1,15 +1,20 @@
 package control
 
+import "slices"
+
 // A Receipt is what a relying party is told of a login.
 type Receipt struct {
 	State string `json:"state"`
 	Code  string `json:"code,omitempty"`
+	Age   int    `json:"age_status,omitempty"` // of an age check: 6 and 7 are 18 or older, the others not
 }
 
 // An Outcome is one thing that a login can be made to do.
 type Outcome struct {
 	EID      string             `json:"eid"`
+	Config   string             `json:"configid,omitempty"` // of the sandbox's account; "" for the usual one
 	Outcome  string             `json:"outcome"`
+	Person   string             `json:"person,omitempty"` // who makes the difference
 	About    string             `json:"about"`
 	Receives map[string]Receipt `json:"receives"` // by API
 }
@@ -24,7 +29,10 @@ const (
 // A test runs each of them on a server. With pages, a person who may try again
 // does not, and presses cancel.
 func Outcomes() []Outcome {
-	var out []Outcome
+	return slices.Concat(swedish(), atBanks("idin", ""), atCounter(), atBanks("idinage", ""), ages())
+}
+
+func swedish() (out []Outcome) {
 	for _, o := range []struct{ outcome, v2, headless, about string }{
 		{"approve", "", "", "The person approves."},
 		{"cancel", "USER_CANCEL", "USER_CANCEL", "The person cancels in the app."},
@@ -59,5 +67,97 @@ func receipt(code string) Receipt {
 	if code == "" {
 		return Receipt{State: "FINISHED"}
 	}
-	return Receipt{"ERROR", code}
+	return Receipt{State: "ERROR", Code: code}
+}
+
+// The statuses of a check that has no outcome of its own.
+const (
+	approved, notApproved  = 6, 17
+	aborted, withoutResult = 3, 4
+)
+
+// atBanks is what banks of iDIN do, for an identification or an age check.
+func atBanks(eid, config string) (out []Outcome) {
+	for _, o := range []struct{ outcome, person, code, about string }{
+		{"approve", "", "", "The person approves at the bank."},
+		{"approve", "jong", "", "The same, by somebody of 17."},
+		{"cancel", "", "USER_CANCEL", "The person cancels at the bank."},
+		{"cancel:page", "", "USER_CANCEL", "The person does not go there, and presses cancel on our page."},
+		{"decline", "", "INVALID_REQUEST", "The bank declines: status Failure."},
+		{"expire", "", "EXPIRED_TRANSACTION", "Nobody acts at the bank until the time is over. A decide moves the clock."},
+		{"fail:failure", "", "INVALID_REQUEST", "Status Failure; so is any other word."},
+		{"fail:cancelled", "", "USER_CANCEL", "Status Cancelled."},
+		{"fail:expired", "", "EXPIRED_TRANSACTION", "Status Expired, without waiting."},
+		{"fail:open", "", "EXPIRED_TRANSACTION", "The person comes back, and the bank has no result until the time is over. A decide moves the clock."},
+		{"fail:pending", "", "EXPIRED_TRANSACTION", "Somebody else would have to agree, and nobody does. A decide moves the clock."},
+		{"fail:no_return", "", "EXPIRED_TRANSACTION", "The person approves, and the browser never comes back. A decide moves the clock."},
+		{"fail:incomplete", "", "", "The bank knows half of what was asked for."},
+		{"fail:RequestDenied", "", "INVALID_REQUEST", "Success, with this SAML status and without data."},
+		{"fail:RequestUnsupported", "", "INVALID_REQUEST", "The same with this status."},
+		{"fail:InvalidAttrNameOrValue", "", "INVALID_REQUEST", "The same with this status."},
+		{"fail:MismatchWithIDx", "", "INVALID_REQUEST", "The same with this status."},
+		{"fail:AuthnFailed", "", "INVALID_REQUEST", "The same with this status."},
+		{"fail:SO1100", "", "USER_CANCEL", "The bank is down: the start is refused. May be tried again, at another bank."},
+		{"fail:AP1500", "", "INVALID_REQUEST", "The merchant is not active: the start is refused, as with most codes."},
+		{"fail:AP3000", "", "INVALID_REQUEST", "The start is refused, with a SAML status."},
+	} {
+		r := receipt(o.code)
+		switch {
+		case eid != "idinage":
+		case o.code == "" && o.person == "" && o.outcome == "approve":
+			r.Age = approved
+		case o.code == "":
+			r.Age = notApproved // so is who is not known to be of age
+		default:
+			r.Age = withoutResult
+			if o.code == "USER_CANCEL" {
+				r.Age = aborted
+			}
+		}
+		out = append(out, Outcome{EID: eid, Config: config, Outcome: o.outcome, Person: o.person, About: o.about, Receives: map[string]Receipt{apiV2: r}})
+	}
+	return out
+}
+
+// atCounter is the same at a point of service, where the code stays on the
+// screen when a start is refused, and the person there gives up.
+func atCounter() []Outcome {
+	out := atBanks("idin", "counter")
+	for i, o := range out {
+		if o.Outcome == "fail:AP1500" || o.Outcome == "fail:AP3000" {
+			out[i].Receives[apiV2] = receipt("USER_CANCEL")
+		}
+	}
+	return out
+}
+
+// ages is what AgeChecked does.
+func ages() (out []Outcome) {
+	for _, o := range []struct {
+		outcome, person, code string
+		status                int
+		about                 string
+	}{
+		{"approve", "", "", approved, "AgeChecked says that the person is of age."},
+		{"approve", "jong", "", notApproved, "The same with somebody of 17: it says that they are not."},
+		{"cancel", "", "USER_CANCEL", aborted, "The person gives up at AgeChecked."},
+		{"cancel:page", "", "USER_CANCEL", aborted, "The person does not go there, and presses cancel on our page."},
+		{"decline", "", "", notApproved, "AgeChecked says that the person is not of age."},
+		{"expire", "", "EXPIRED_TRANSACTION", withoutResult, "The check stays pending, and so does the browser. A decide moves the clock."},
+		{"fail:3", "", "USER_CANCEL", aborted, "Status 3; a number is always that status."},
+		{"fail:4", "", "INVALID_REQUEST", withoutResult, "Status 4, an error."},
+		{"fail:5", "", "", 5, "Status 5, declined."},
+		{"fail:7", "", "", 7, "Status 7, approved."},
+		{"fail:8", "", "", 8, "Status 8, the address's country is not known."},
+		{"fail:9", "", "", 9, "Status 9, the address's country is not allowed."},
+		{"fail:10", "", "", 10, "Status 10, the address is a proxy's."},
+		{"fail:12", "", "", 12, "Status 12, no check was required."},
+		{"fail:17", "", "", notApproved, "Status 17, not approved."},
+		{"fail:InvalidMerchantKey", "", "INVALID_REQUEST", 0, "The start is refused, with any word that is no number."},
+	} {
+		r := receipt(o.code)
+		r.Age = o.status
+		out = append(out, Outcome{EID: "idinage", Config: "agechecked", Outcome: o.outcome, Person: o.person, About: o.about, Receives: map[string]Receipt{apiV2: r}})
+	}
+	return out
 }

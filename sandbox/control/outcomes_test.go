@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"net/url"
+	"slices"
 	"testing"
 
 	"eidgate/sandbox/control"
@@ -13,40 +14,56 @@ import (
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	w := rig.StartDev(t, "memory")
+	eids := map[string]int{}
 	for _, o := range control.Outcomes() {
+		eids[o.EID+" "+o.Config]++
 		for api, want := range o.Receives {
-			got := outcomeOf(t, w, api, o.Outcome)
-			if got != want {
-				t.Errorf("%s %s: %v, want %v", o.Outcome, api, got, want)
+			if got := outcomeOf(t, w, api, o); got != want {
+				t.Errorf("%s %s %s %s: %v, want %v", o.EID, o.Config, o.Outcome, o.Person, got, want)
 			}
+		}
+	}
+	for _, e := range []string{"bankidse ", "idin ", "idin counter", "idinage ", "idinage agechecked"} {
+		if eids[e] < 10 {
+			t.Errorf("%d outcomes of %s", eids[e], e)
 		}
 	}
 }
 
-func outcomeOf(t *testing.T, w *rig.Dev, api, outcome string) control.Receipt {
+func outcomeOf(t *testing.T, w *rig.Dev, api string, o control.Outcome) control.Receipt {
 	t.Helper()
-	var errs any
-	var state string
+	got, state := map[string]any{}, ""
 	switch api {
 	case "zignsec-v2":
-		id := w.Setup("sbid-another", url.Values{"target": {"http://localhost/ok"}})
-		w.Decide(id, outcome, "ada")
-		got := w.Result(id)
-		errs, state = got["errors"], rig.State(got)
+		form := url.Values{"target": {"http://localhost/ok"}}
+		if o.Config != "" {
+			form.Set("configid", o.Config)
+		}
+		id := w.Setup(map[string]string{"bankidse": "sbid-another", "idin": "idin", "idinage": "idin_age"}[o.EID], form)
+		w.Decide(id, o.Outcome, o.Person)
+		got = w.Result(id)
+		state = rig.State(got)
 	case "zignsec-headless":
 		_, out := w.Call("POST", w.URLs["public"]+"/BankIDSE/Authenticate", "application/json", `{"endUserIp":"127.0.0.1"}`)
 		id, _ := out["id"].(string)
-		w.Decide(id, outcome, "ada")
-		_, got := w.Call("GET", w.URLs["public"]+"/BankIDSE/Collect?orderRef="+out["orderRef"].(string), "application/json", "")
-		if errs, state = got["errors"], "ERROR"; got["progressStatus"] == "COMPLETE" {
+		w.Decide(id, o.Outcome, o.Person)
+		_, got = w.Call("GET", w.URLs["public"]+"/BankIDSE/Collect?orderRef="+out["orderRef"].(string), "application/json", "")
+		if state = "ERROR"; got["progressStatus"] == "COMPLETE" {
 			state = "FINISHED"
 		}
 	default:
 		t.Fatalf("nobody knows how to use %s", api)
 	}
-	if all, _ := errs.([]any); len(all) > 0 {
-		code, _ := all[0].(map[string]any)["code"].(string)
-		return control.Receipt{State: state, Code: code}
+	r := control.Receipt{State: state}
+	if all, _ := got["errors"].([]any); len(all) > 0 {
+		r.Code, _ = all[0].(map[string]any)["code"].(string)
 	}
-	return control.Receipt{State: state}
+	if check, _ := got["IdinAgeChecked"].(map[string]any); check != nil {
+		status, _ := check["Status"].(float64)
+		r.Age = int(status)
+	}
+	if who, _ := got["identity"].(map[string]any); o.EID == "idinage" && state == "FINISHED" && who["AgeApproved"] != slices.Contains([]int{6, 7}, r.Age) {
+		t.Errorf("%s %s: AgeApproved is %v with status %d", o.Config, o.Outcome, who["AgeApproved"], r.Age)
+	}
+	return r
 }

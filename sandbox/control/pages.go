@@ -3,7 +3,9 @@ package control
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"eidgate/sandbox"
 )
@@ -14,8 +16,31 @@ type listView struct {
 	Faults                []sandbox.Fault
 	People                []sandbox.Person
 	Queue                 []sandbox.Queued
-	Outcomes              []Outcome
+	Groups                []outcomeGroup
 	Fidelity              []sandbox.Fidelity
+}
+
+// An outcomeGroup is what can be chosen of one eID.
+type outcomeGroup struct {
+	Label    string
+	Outcomes []Outcome
+}
+
+// outcomeGroups are the outcomes by eID, and each word once: whose login it is
+// the queue does not know, and who acts is chosen beside it.
+func outcomeGroups() (out []outcomeGroup) {
+	for _, o := range Outcomes() {
+		label := strings.TrimSpace(o.EID + " " + o.Config)
+		switch {
+		case o.Person != "" || o.Config == "counter":
+			continue
+		case len(out) == 0 || out[len(out)-1].Label != label:
+			out = append(out, outcomeGroup{Label: label})
+		}
+		g := &out[len(out)-1]
+		g.Outcomes = append(g.Outcomes, o)
+	}
+	return out
 }
 
 // show writes a page of a name; what was wrong stands in the address.
@@ -23,7 +48,7 @@ func (x *control) show(name, title string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		pageHeaders(w.Header(), "'self'")
 		_ = x.phone.ExecuteTemplate(w, name, &listView{Title: title, Error: r.URL.Query().Get("error"), Control: "http://" + r.Host, Faults: x.Faults.List(),
-			People: x.People.List(), Queue: x.Decisions.Queue(), Outcomes: Outcomes(), Fidelity: allFidelity()}) // the browser has gone
+			People: x.People.List(), Queue: x.Decisions.Queue(), Groups: outcomeGroups(), Fidelity: allFidelity()}) // the browser has gone
 	}
 }
 
@@ -86,9 +111,14 @@ func (x *control) actQueue(f url.Values) error {
 		x.Decisions.Unqueue()
 		return nil
 	}
-	o, err := x.outcome(f.Get("outcome"), f.Get("person"))
-	if err == nil {
-		x.Decisions.Enqueue(sandbox.Queued{Outcome: o, Person: f.Get("person")})
+	e, word, _ := strings.Cut(f.Get("outcome"), "/")
+	o, err := x.outcome(word, f.Get("person"))
+	if err != nil {
+		return err
 	}
-	return err
+	if !slices.Contains(eids, e) {
+		return noEID(e)
+	}
+	x.Decisions.Enqueue(sandbox.Queued{Outcome: o, Person: f.Get("person"), Match: sandbox.Match{EID: e}})
+	return nil
 }

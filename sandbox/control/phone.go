@@ -13,6 +13,7 @@ import (
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/bankidse"
+	"eidgate/sandbox/idin"
 )
 
 // phoneView is what the page shows.
@@ -28,11 +29,43 @@ type phoneView struct {
 	Faults        []sandbox.Fault
 	Codes         []bankidse.View // on a screen right now
 	Waiting       []bankidse.View // that the person's app has
+	Visits        []bankVisit     // that wait at a bank's page, or AgeChecked's
+	Screens       []sandbox.Order // codes of iDIN QR
 	Open          *bankidse.View
 	Text          string // of the open order, as people read it
 	Ends          []ending
 	Hints         []ending
 	Control, Keep string // address of this listener; what links and forms keep
+}
+
+// A bankVisit is an order that waits for somebody on a page of its own, which is
+// the app.
+type bankVisit struct {
+	sandbox.Order
+	Name  string // of the eID
+	At    string // whose page it is
+	Wants []string
+}
+
+// visits are those of every person: a bank learns who it is when they log in.
+func (x *control) visits() (out []bankVisit) {
+	for _, o := range x.IDIN.Orders(false) {
+		d, ok := o.Details.(idin.Details)
+		if o.Page == "" || !ok {
+			continue
+		}
+		v := bankVisit{Order: o, Name: "iDIN", At: d.Bank, Wants: d.Wants}
+		for _, b := range idin.Banks() {
+			if b.ID == d.Bank {
+				v.At = b.Name
+			}
+		}
+		out = append(out, v)
+	}
+	for _, o := range x.AgeChecked.Orders(false) {
+		out = append(out, bankVisit{Order: o, Name: "Age check", At: "AgeChecked"})
+	}
+	return out
 }
 
 // Title is the page's heading.
@@ -133,6 +166,7 @@ func (x *control) fill(v *phoneView, key, ref string) error {
 			v.Waiting = append(v.Waiting, o)
 		}
 	}
+	v.Visits, v.Screens = x.visits(), x.IDIN.Codes()
 	if ref == "" && len(v.Waiting) == 1 {
 		ref = v.Waiting[0].Ref
 	}
@@ -178,6 +212,10 @@ func (x *control) actPhone(w http.ResponseWriter, r *http.Request) {
 			back.Set("said", "Saved.")
 		}
 	case f.Has("code"):
+		if c, found := x.shown(f.Get("code")); found { // a camera opens the link, which is the scan
+			http.Redirect(w, r, c.QR, http.StatusSeeOther)
+			return
+		}
 		o, err = x.BankIDSE.Read(f.Get("code"), e)
 	case e.Event == "scan": // one click reads the code that is on the screen now
 		if o, err = x.BankIDSE.Order(o.Ref); err == nil {
@@ -233,7 +271,7 @@ func (x *control) listen(w http.ResponseWriter, r *http.Request) {
 	tick := time.NewTicker(time.Second)  // time by itself ends orders
 	defer tick.Stop()
 	for last := uint64(0); ; {
-		changed, jumped := x.BankIDSE.Changed(), x.Clock.Jumped()
+		changed, jumped := x.changed(), x.Clock.Jumped()
 		if now := x.fingerprint(); now != last {
 			last = now
 			_, err := fmt.Fprintf(w, "data: %x\n\n", now)
@@ -242,7 +280,9 @@ func (x *control) listen(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		select {
-		case <-changed:
+		case <-changed[0]:
+		case <-changed[1]:
+		case <-changed[2]:
 		case <-jumped:
 		case <-tick.C:
 		case <-x.Stop:
@@ -256,7 +296,7 @@ func (x *control) listen(w http.ResponseWriter, r *http.Request) {
 // fingerprint changes when something that the page shows does.
 func (x *control) fingerprint() uint64 {
 	h := fnv.New64a()
-	for _, o := range x.BankIDSE.Orders(true) {
+	for _, o := range x.all(true) {
 		fmt.Fprint(h, o.Ref, o.State, o.Hint, o.Person, o.Next, o.Until)
 	}
 	fmt.Fprint(h, x.Faults.List(), x.People.List())

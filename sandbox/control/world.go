@@ -52,11 +52,21 @@ func (x *control) outcome(text, person string) (sandbox.Outcome, error) {
 	return o, nil
 }
 
+// refs are the upstreams' names for a session's orders.
 func (x *control) refs(ctx context.Context, session string) ([]string, error) {
 	if x.Sessions == nil {
 		return nil, ErrNoSession
 	}
-	return x.Sessions.Refs(ctx, session)
+	refs, err := x.Sessions.Refs(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range x.Decisions.Orders(session) {
+		if !slices.Contains(refs, ref) {
+			refs = append(refs, ref)
+		}
+	}
+	return refs, nil
 }
 
 func (x *control) explain(r *http.Request) (any, error) {
