@@ -61,7 +61,7 @@ func (b *Broker) alter(ctx context.Context, id string, h Handle, f func(*Session
 		if s.State.Ended() {
 			return ErrMove
 		}
-		if err := b.claim(s, h); err != nil {
+		if err := b.claim(s, spec, h); err != nil {
 			return err
 		}
 		if err := f(s, spec); err != nil {
@@ -88,8 +88,8 @@ func (b *Broker) open(ctx context.Context, id string) (*Session, *Spec, error) {
 
 // claim binds a session, or binds it anew where a browser has lost its cookie
 // before anything was asked of an upstream.
-func (b *Broker) claim(s *Session, h Handle) error {
-	if !b.holds(s, h) && mayRebind(s) {
+func (b *Broker) claim(s *Session, spec *Spec, h Handle) error {
+	if !b.holds(s, h) && mayRebind(s, spec) {
 		s.Handle, s.Level = nil, eid.None
 	}
 	if err := b.bind(s, h); err != nil {
@@ -118,7 +118,7 @@ func (b *Broker) Open(ctx context.Context, id string, h Handle, br connector.Bro
 	if s.State.Ended() || s.State == Confirmed {
 		return b.Look(ctx, id, h, br)
 	}
-	if err := b.claim(s, h); err != nil {
+	if err := b.claim(s, spec, h); err != nil {
 		return b.after(ctx, id, h, br, err)
 	}
 	if s.Method == "" {
@@ -226,7 +226,7 @@ func (b *Broker) stop(ctx context.Context, id string, h *Handle, f connector.Fai
 		if s.State.Ended() {
 			return ErrMove
 		}
-		if h != nil && !b.holds(s, *h) && !mayRebind(s) {
+		if h != nil && !b.holds(s, *h) && !mayRebind(s, spec) {
 			b.observe(Observation{Kind: "binding_mismatch", Session: s})
 			return ErrElsewhere
 		}

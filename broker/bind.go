@@ -50,5 +50,6 @@ func (b *Broker) bind(s *Session, h Handle) error {
 }
 
 // mayRebind says whether a browser that lost its cookie may take the session
-// over: only while nothing has been asked of an upstream.
-func mayRebind(s *Session) bool { return s.State == Created && s.Order == "" }
+// over: only while nothing has been asked of an upstream, and not where the
+// session was a browser's from the start.
+func mayRebind(s *Session, spec *Spec) bool { return s.State == Created && s.Order == "" && !spec.Held }

@@ -93,6 +93,7 @@ type NewSession struct {
 	Spec     Spec
 	Texts    *connector.Texts // what is to be signed
 	Notes    []string         // what the relying party may want to know; no values of parameters
+	Handle   Handle           // of the browser that asks, where it is known: the session is that browser's from the start
 }
 
 // A Handle is what a browser shows to prove that it is the one: the secret of

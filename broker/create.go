@@ -25,11 +25,14 @@ func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 	if s.ID == "" {
 		s.ID = b.c.NewID()
 	}
+	if err := b.bind(s, n.Handle); err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
+	}
 	if len(n.Spec.Methods) == 1 {
 		s.Method, s.EID = n.Spec.Methods[0].Name, n.Spec.Methods[0].EID
 	}
 	n.Spec.Keep = max(n.Caller.Account.Keep, 0)
-	n.Spec.Texts = n.Texts != nil
+	n.Spec.Texts, n.Spec.Held = n.Texts != nil, n.Handle != Handle{}
 	spec, err := json.Marshal(n.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w", err)

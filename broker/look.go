@@ -19,7 +19,7 @@ func (b *Broker) Look(ctx context.Context, id string, h Handle, br connector.Bro
 		v.CanLonger = b.deadline(s, maxTime(s.Due, b.now()), b.limits.Extend).After(s.Due)
 	}
 	switch {
-	case !b.holds(s, h) && !mayRebind(s):
+	case !b.holds(s, h) && !mayRebind(s, spec):
 		v.Place = AtElsewhere
 		return v, nil
 	case s.State.Ended():

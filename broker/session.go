@@ -104,6 +104,7 @@ type Spec struct {
 	Texts    bool              `json:"texts,omitempty"`   // there is something to sign
 	Format   string            `json:"format,omitempty"`
 	Headless bool              `json:"headless,omitempty"`
+	Held     bool              `json:"held,omitempty"` // by the browser of NewSession.Handle
 }
 
 // A Method is what an API calls a way to identify.

@@ -182,7 +182,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	}
 	secure := strings.HasPrefix(p.public, "https://")
 	pages, err := hosted.New(hosted.Config{Broker: c.broker, Static: static, Words: words, Client: p.proxies.client, Secure: secure,
-		Phone: p.phone, Now: p.now, Log: p.log, Leave: func(s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+		Phone: p.phone, Now: p.now, Log: p.log, Leave: func(_ context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
 			r, err := zignsec.Leave(s, spec)
 			return hosted.Return{URL: r.URL, Message: r.Message, AsText: r.AsText, Origins: r.Origins}, err
 		}})

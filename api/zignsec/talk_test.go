@@ -190,7 +190,7 @@ func (w *world) serve(log *slog.Logger) {
 			return safehttp.CheckURL(raw, safehttp.Policy{AnyPort: browser})
 		}})
 	pages, err := hosted.New(hosted.Config{Broker: w.broker, Static: static, Words: words, Client: client, Secure: true, Now: w.now, Log: log,
-		Leave: func(s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+		Leave: func(_ context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
 			r, err := Leave(s, spec)
 			return hosted.Return{URL: r.URL, Message: r.Message, AsText: r.AsText, Origins: r.Origins}, err
 		}})

@@ -127,7 +127,7 @@ func gallery(t *testing.T) (base string) {
 	}
 	p, err := hosted.New(hosted.Config{Broker: pages, Static: static, Words: words, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler),
 		Client: func(*http.Request) netip.Addr { return netip.Addr{} },
-		Leave: func(_ *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+		Leave: func(_ context.Context, _ *broker.Session, spec *broker.Spec) (hosted.Return, error) {
 			if spec.Host == "" {
 				return hosted.Return{Message: []byte("{}")}, nil
 			}

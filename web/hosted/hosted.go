@@ -39,8 +39,10 @@ type Broker interface {
 
 // A Return is how a session's API sends the browser away at the end.
 type Return struct {
-	URL     string // "" stays on the page
-	Message []byte // JSON for a framing page
+	URL     string       // "" stays on the page
+	Post    url.Values   // what a form posts to URL; nil for a redirect
+	Cookie  *http.Cookie // to set with that; nil for none
+	Message []byte       // JSON for a framing page
 	AsText  bool
 	Origins []string
 }
@@ -48,7 +50,7 @@ type Return struct {
 // Config is what the pages need; all fields but Phone are required.
 type Config struct {
 	Broker Broker
-	Leave  func(*broker.Session, *broker.Spec) (Return, error)
+	Leave  func(context.Context, *broker.Session, *broker.Spec) (Return, error)
 	Static *web.Static
 	Words  *web.Words
 	Client func(*http.Request) netip.Addr

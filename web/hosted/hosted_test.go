@@ -82,7 +82,7 @@ func pages(t *testing.T, v *broker.View, secure bool, leave hosted.Return) *host
 	}
 	p, err := hosted.New(hosted.Config{Broker: one{v}, Static: static, Words: words, Secure: secure, Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return now }, Client: func(*http.Request) netip.Addr { return netip.Addr{} },
-		Leave: func(*broker.Session, *broker.Spec) (hosted.Return, error) { return leave, nil }})
+		Leave: func(context.Context, *broker.Session, *broker.Spec) (hosted.Return, error) { return leave, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"html/template"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +56,7 @@ type option struct {
 
 type field struct {
 	Name, Kind, Label, Hint, Error, Described string
+	Default                                   string
 	Numeric                                   bool
 	Max                                       int
 	Options                                   []option
@@ -411,9 +414,15 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 		}
 		return false, nil
 	}
-	leave, err := p.c.Leave(&v.Session, &v.Spec)
+	leave, err := p.c.Leave(r.Context(), &v.Session, &v.Spec)
 	if err != nil {
 		return false, err
+	}
+	if leave.Cookie != nil {
+		http.SetCookie(w, leave.Cookie)
+	}
+	if leave.Post != nil && !r.URL.Query().Has("tab") {
+		return true, p.Post(w, r, leave.URL, leave.Post, v.Spec.Frames)
 	}
 	if r.URL.Query().Has("tab") { // another tab of this browser has gone back already
 		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("tab.title"), say("tab.lead"), "good", "✓", leave.URL, say("back")
@@ -437,6 +446,38 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 		d.Title = say("end." + info.Outcome + ".title")
 	}
 	return false, nil
+}
+
+// Post shows a page that posts fields to a relying party, by itself or by its
+// button. Nothing of them is in an address.
+func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields url.Values, frames []string) error {
+	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
+	d := &view{words: p.c.Words, Lang: lang, View: "post", CSS: p.c.Static.Path("page.css"), Script: p.c.Static.Path("page.js"),
+		Title: p.c.Words.Say(lang, "post.title"), Lead: p.c.Words.Say(lang, "post.lead"), Action: to}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		d.Fields = append(d.Fields, field{Name: name, Default: fields.Get(name)})
+	}
+	u, err := url.Parse(to)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	web.Headers(w.Header(), web.Policy{Frames: frames, Forms: []string{u.Scheme + "://" + u.Host}})
+	return p.tmpl.ExecuteTemplate(w, "page", d)
+}
+
+// Problem shows a page that belongs to no session: code is the word of a
+// protocol for what is wrong, and text says it to a developer.
+func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code, text string) {
+	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
+	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: p.c.Words.Say(lang, "request.title"),
+		Lead: p.c.Words.Say(lang, "request.lead"), Mood: "bad", Mark: "!", Error: code, Count: text}
+	w.Header().Set("Cache-Control", "no-store")
+	web.Headers(w.Header(), web.Policy{})
+	w.WriteHeader(status)
+	if err := p.tmpl.ExecuteTemplate(w, "page", d); err != nil {
+		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
+	}
 }
 
 // problem shows a page that belongs to no session, or not to one that could be
