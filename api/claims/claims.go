@@ -1,0 +1,136 @@
+// Package claims says what relying parties are told about a person, and in
+// which words: one table from the broker's eid.Identity to the names, scopes
+// and formats that programs written for Signicat, or for OpenID Connect, expect.
+// It also reads acr_values, by which they say how a person should log in.
+//
+// Everything here is pure: no clock, no network, no store. What a token says of
+// itself (iss, aud, exp …) is the affair of the API that makes it.
+// docs/apis/signicat.md describes it; § in comments refers to that file.
+package claims
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"eidgate/eid"
+	"eidgate/relying"
+)
+
+// A Claim is one fact about a person. Value is a string, bool, int or Object;
+// what is not known is no claim at all, rather than null or "".
+type Claim struct {
+	Name  string
+	Value any
+}
+
+// An Object is a JSON object whose members keep their order.
+type Object []Claim
+
+// MarshalJSON implements json.Marshaler.
+func (o Object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, c := range o {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(c.Name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(c.Value)
+		if err != nil {
+			return nil, fmt.Errorf("claim %s: %w", c.Name, err)
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// A Format says how values are written (§3.4).
+type Format struct {
+	Standard bool // as OpenID Connect writes them, not as Signicat does
+	Strings  bool // true and 42 as "true" and "42"
+}
+
+// FormatFor is the format of a client.
+func FormatFor(c *relying.Client) Format {
+	return Format{Standard: c.Profile != relying.Signicat, Strings: c.StringsOnly}
+}
+
+// For is what scopes release of a person, in the order of the table whatever
+// the order of the scopes is (§3). Scopes that are not in it release nothing.
+// Evidence is that of the session; only scopes that show proofs look at it.
+func For(scopes []string, id *eid.Identity, f Format, evidence ...eid.Evidence) []Claim {
+	p := &person{Identity: id, format: f, evidence: evidence}
+	var out []Claim
+	for i := range table {
+		r := &table[i]
+		if !slices.Contains(scopes, r.scope) || slices.Contains(r.except, id.EID) ||
+			slices.ContainsFunc(out, func(c Claim) bool { return c.Name == r.claim }) {
+			continue
+		}
+		if v := f.value(r.value(p)); v != nil {
+			out = append(out, Claim{r.claim, v})
+		}
+	}
+	return out
+}
+
+// value writes a value as the format has it; nil when there is none.
+func (f Format) value(v any) any {
+	switch v := v.(type) {
+	case string:
+		if v == "" {
+			return nil
+		}
+	case Object:
+		if len(v) == 0 {
+			return nil
+		}
+	case bool:
+		if f.Strings {
+			return strconv.FormatBool(v)
+		}
+	case int:
+		if f.Strings {
+			return strconv.Itoa(v)
+		}
+	}
+	return v
+}
+
+// IDToken is those of the scopes whose claims stand in an ID token, too (§3.3).
+func IDToken(scopes []string, d relying.UserData) []string {
+	switch d {
+	case relying.All:
+		return scopes
+	case relying.StandardScopes:
+		var out []string
+		for _, s := range scopes {
+			if known(s).standard {
+				out = append(out, s)
+			}
+		}
+		return out
+	case relying.Minimal:
+	}
+	return nil
+}
+
+// Names is every claim that For can give, in the order of the table.
+func Names() []string {
+	var out []string
+	for _, r := range table {
+		if !slices.Contains(out, r.claim) {
+			out = append(out, r.claim)
+		}
+	}
+	return out
+}

@@ -1,0 +1,116 @@
+package claims
+
+import (
+	"errors"
+	"slices"
+
+	"eidgate/eid"
+)
+
+// A scope is what a party asks for in one word.
+type scope struct {
+	name     string
+	standard bool     // OpenID Connect Core has it
+	want     []string // what it needs of an eID that releases only what is asked
+	use      Use
+}
+
+// A Use is what a login is for, which its scopes tell (§3.2).
+type Use int
+
+const (
+	Login          Use = iota // the same person as last time?
+	AgeCheck                  // 18 or older, and nothing else
+	Identification            // who is it?
+)
+
+// scopes is the list of those that are served, in the order in which they are
+// published.
+var scopes = []scope{
+	{"openid", true, nil, Login},
+	{"profile", true, []string{eid.WantName}, Identification},
+	{"email", true, []string{eid.WantEmail}, Identification},
+	{"address", true, []string{eid.WantAddress}, Identification},
+	{"phone", true, []string{eid.WantPhone}, Identification},
+	{"gender", false, []string{eid.WantGender}, Identification},
+	{dateOfBirth, false, []string{eid.WantBirth}, Identification},
+	{"age", false, []string{eid.WantBirth}, Identification},
+	{adult, false, []string{eid.WantAdult}, AgeCheck},
+	{"age-verification", false, []string{eid.WantBirth}, Identification},
+	{"nin", false, nil, Identification},
+	{"idin-name", false, []string{eid.WantName}, Identification},
+	{"idp-id", false, []string{eid.WantID}, Login},
+	{"name", false, []string{eid.WantName}, Identification},
+	{"sbid-extra", false, nil, Identification},
+	{"sbid-evidence", false, nil, Identification},
+	{"offline_access", true, nil, Login},
+}
+
+const (
+	dateOfBirth = "date-of-birth"
+	adult       = "eighteen-or-older"
+)
+
+// Scopes is what is served, in the order in which it is published.
+func Scopes() []string {
+	out := make([]string, len(scopes))
+	for i, s := range scopes {
+		out[i] = s.name
+	}
+	return out
+}
+
+// known finds a scope; the zero value if it is not served.
+func known(name string) scope {
+	i := slices.IndexFunc(scopes, func(s scope) bool { return s.name == name })
+	if i < 0 {
+		return scope{}
+	}
+	return scopes[i]
+}
+
+// UseOf is what a login with these scopes is for.
+func UseOf(names []string) Use {
+	use := Login
+	for _, n := range names {
+		use = max(use, known(n).use)
+	}
+	return use
+}
+
+// Purpose is that of the session.
+func (u Use) Purpose() eid.Purpose {
+	if u == AgeCheck {
+		return eid.Age
+	}
+	return eid.Identify
+}
+
+// ErrExclusive means that scopes ask both for the date of birth and for
+// whether the person is 18, which the eID refuses to tell at once (§3.2).
+var ErrExclusive = errors.New("date-of-birth and eighteen-or-older exclude each other")
+
+// Wanted is what must be asked of an eID that releases only what is asked:
+// values of eid.Want…, in their order (§3.2). An age check does not ask who the
+// person is, unless a scope does.
+func Wanted(names []string) ([]string, error) {
+	if slices.Contains(names, dateOfBirth) && slices.Contains(names, adult) {
+		return nil, ErrExclusive
+	}
+	asked := map[string]bool{eid.WantID: UseOf(names) != AgeCheck}
+	for _, n := range names {
+		for _, w := range known(n).want {
+			asked[w] = true
+		}
+	}
+	if asked[eid.WantBirth] { // tells who is 18 by the way
+		asked[eid.WantAdult] = false
+	}
+	var out []string
+	for _, w := range []string{eid.WantID, eid.WantName, eid.WantAddress, eid.WantBirth, eid.WantAdult, eid.WantGender, eid.WantPhone, eid.WantEmail} {
+		if asked[w] {
+			out = append(out, w)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,222 @@
+package claims
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"eidgate/eid"
+)
+
+// A row is one claim that one scope releases.
+type row struct {
+	scope  string
+	claim  string
+	except []eid.EID // which do not release it by this scope
+	value  func(*person) any
+}
+
+// A person is what the rows read.
+type person struct {
+	*eid.Identity
+	format   Format
+	evidence []eid.Evidence
+	bankID   *certificate // once it has been looked for
+}
+
+// dutch are the eIDs that give nothing but what a scope of its own asks for.
+var dutch = []eid.EID{eid.IDIN, eid.IDINAge}
+
+// table is what parties are told, in the order in which they are told it
+// (§3.1): the eID's own name first, then in the order of the published scopes.
+var table = []row{
+	{scope: "idp-id", claim: "idp_id", value: func(p *person) any { return lasting(p.Identity) }},
+
+	{scope: "profile", claim: "name", value: func(p *person) any { return p.Name }},
+	{scope: "profile", claim: "family_name", value: func(p *person) any { return p.Family }},
+	{scope: "profile", claim: "given_name", value: func(p *person) any { return p.Given }},
+	{scope: "profile", claim: "gender", except: dutch, value: gender},
+	{scope: "profile", claim: "birthdate", except: dutch, value: birthdate},
+
+	{scope: "email", claim: "email", value: func(p *person) any { return p.Email }},
+	{scope: "email", claim: "email_verified", value: func(p *person) any { return unverified(p, p.Email) }},
+
+	{scope: "address", claim: "address", value: address},
+	{scope: "address", claim: "street", except: dutch, value: func(p *person) any { return part(p.Address).Street }},
+	{scope: "address", claim: "house_number", except: dutch, value: func(p *person) any { return part(p.Address).Number }},
+	{scope: "address", claim: "house_number_suffix", except: dutch, value: func(p *person) any { return part(p.Address).Suffix }},
+
+	{scope: "phone", claim: "phone_number", value: func(p *person) any { return p.Phone }},
+	{scope: "phone", claim: "phone_number_verified", value: func(p *person) any { return unverified(p, p.Phone) }},
+
+	{scope: "gender", claim: "gender", value: gender},
+	{scope: dateOfBirth, claim: "birthdate", value: birthdate},
+	{scope: "age", claim: "age", value: func(p *person) any {
+		if p.Age == nil {
+			return nil
+		}
+		return *p.Age
+	}},
+	{scope: adult, claim: "eighteen_or_older", value: func(p *person) any {
+		if p.Approved != nil {
+			return *p.Approved
+		}
+		return older(18)(p)
+	}},
+	{scope: "age-verification", claim: "twelve_or_older", value: older(12)},
+	{scope: "age-verification", claim: "fourteen_or_older", value: older(14)},
+	{scope: "age-verification", claim: "sixteen_or_older", value: older(16)},
+	{scope: "age-verification", claim: "twenty_one_or_older", value: older(21)},
+	{scope: "age-verification", claim: "sixty_five_or_older", value: older(65)},
+
+	{scope: "nin", claim: "nin", value: func(p *person) any { return string(p.Number) }},
+	{scope: "nin", claim: "nin_type", value: func(p *person) any { return ofNumber(p, schemeOf(p.EID).nin) }},
+	{scope: "nin", claim: "nin_issuing_country", value: func(p *person) any { return ofNumber(p, p.Country) }},
+
+	{scope: "idin-name", claim: "idin_legal_last_name", value: func(p *person) any { return p.Legal.Name }},
+	{scope: "idin-name", claim: "idin_legal_last_name_prefix", value: func(p *person) any { return p.Legal.Prefix }},
+	{scope: "idin-name", claim: "idin_preferred_last_name", value: func(p *person) any { return p.Preferred.Name }},
+	{scope: "idin-name", claim: "idin_preferred_last_name_prefix", value: func(p *person) any { return p.Preferred.Prefix }},
+	{scope: "idin-name", claim: "idin_partner_last_name", value: func(p *person) any { return p.Partner.Name }},
+	{scope: "idin-name", claim: "idin_partner_last_name_prefix", value: func(p *person) any { return p.Partner.Prefix }},
+	{scope: "idin-name", claim: "initials", value: func(p *person) any { return p.Initials }},
+
+	{scope: "name", claim: "name", value: func(p *person) any { return p.Name }},
+	{scope: "name", claim: "family_name", value: func(p *person) any { return p.Family }},
+	{scope: "name", claim: "given_name", value: func(p *person) any { return p.Given }},
+	{scope: "name", claim: "first_name", value: func(p *person) any { return p.Given }},
+	{scope: "name", claim: "last_name", value: func(p *person) any { return p.Family }},
+
+	{scope: "sbid-extra", claim: "sbid_ocsp_responder_id", value: responder},
+	{scope: "sbid-extra", claim: "sbid_certificate_not_after", value: func(p *person) any { return millis(p.certificate().NotAfter) }},
+	{scope: "sbid-extra", claim: "sbid_subject_dn", value: func(p *person) any { return p.certificate().subject }},
+	{scope: "sbid-extra", claim: "sbid_uhi", value: func(p *person) any { return p.device().UHI }},
+	{scope: "sbid-extra", claim: "sbid_issuer_dn", value: func(p *person) any { return p.certificate().issuer }},
+	{scope: "sbid-extra", claim: "sbid_device_ip", value: func(p *person) any { return p.device().IPAddress }},
+	{scope: "sbid-extra", claim: "sbid_mrtd", value: func(p *person) any { return p.signal(eid.BankIDSE, "mrtd") }},
+	{scope: "sbid-extra", claim: "sbid_certificate_not_before", value: func(p *person) any { return millis(p.certificate().NotBefore) }},
+
+	{scope: "sbid-evidence", claim: "sbid_ocsp_response", value: func(p *person) any { return string(p.proof(ocspEvidence)) }},
+	{scope: "sbid-evidence", claim: "sbid_xml_signature", value: func(p *person) any { return string(p.proof(signatureEvidence)) }},
+}
+
+// gender is iDIN's digit as delivered, or a word (§3.4).
+func gender(p *person) any {
+	if p.Sex != "" && !p.format.Standard {
+		return p.Sex
+	}
+	return p.Gender
+}
+
+// birthdate is YYYYMMDD from iDIN, with zeros for what is not known, and
+// YYYY-MM-DD from every other eID. The standard has YYYY-MM-DD, or the year
+// alone (§3.4).
+func birthdate(p *person) any {
+	if slices.Contains(dutch, p.EID) && !p.format.Standard {
+		return cmp.Or(p.BirthText, strings.ReplaceAll(p.Birth, "-", ""))
+	}
+	if y := yearOnly.FindStringSubmatch(p.BirthText); p.Birth == "" && y != nil {
+		return y[1]
+	}
+	return p.Birth
+}
+
+// yearOnly is a date of iDIN whose day is not known.
+var yearOnly = regexp.MustCompile(`^((?:18|19|20)\d\d)\d{4}$`)
+
+// unverified says that nobody has checked an address that is there: no eID
+// says so, and we do not write to it. Only the standard demands a word.
+func unverified(p *person, what string) any {
+	if what == "" || !p.format.Standard {
+		return nil
+	}
+	return false
+}
+
+// older says whether somebody has reached an age; nothing when it is unknown.
+func older(years int) func(*person) any {
+	return func(p *person) any {
+		if p.Age == nil {
+			return nil
+		}
+		return *p.Age >= years
+	}
+}
+
+func ofNumber(p *person, what string) any {
+	if p.Number == "" {
+		return nil
+	}
+	return what
+}
+
+func part(a *eid.Address) eid.Address {
+	if a == nil {
+		return eid.Address{}
+	}
+	return *a
+}
+
+// address is an object of five members, as many as there are (§3.4).
+func address(p *person) any {
+	a := part(p.Address)
+	street := a.Street
+	if a.Number != "" {
+		street += " " + a.Number
+	}
+	if s := a.Suffix; s != "" && s[0] >= '0' && s[0] <= '9' {
+		street += " " + s // 19 2 is not 192
+	} else {
+		street += s
+	}
+	if a.Extra != "" {
+		street += " " + a.Extra
+	}
+	if street = strings.TrimSpace(street); street == "" {
+		street = strings.Join(filled(a.Lines), ", ")
+	}
+	formatted := strings.Join(filled([]string{street, a.PostalCode, a.City, a.Country}), ", ")
+	var out Object
+	for _, m := range []struct{ name, value string }{{"formatted", formatted}, {"street_address", street}, {"locality", a.City},
+		{"postal_code", a.PostalCode}, {"country", a.Country}} {
+		if m.value != "" {
+			out = append(out, Claim{m.name, m.value})
+		}
+	}
+	return out
+}
+
+func filled(list []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == "" })
+}
+
+// lasting is the eID's own name for a person, "" for one that is new each
+// time: what iDIN calls transient, or the number of an age check.
+func lasting(id *eid.Identity) string {
+	switch s := raw(id); {
+	case !slices.Contains(dutch, id.EID):
+		return s
+	case len(s) >= 5 && strings.EqualFold(s[:5], "TRANS"), id.Check != nil && s == strconv.FormatInt(id.Check.ID, 10):
+		return ""
+	default:
+		return s
+	}
+}
+
+// raw is what a subject is made of: the eID's name for the person, else the
+// person's number (§3.5).
+func raw(id *eid.Identity) string {
+	if id.Subject != "" {
+		return id.Subject
+	}
+	return string(id.Number)
+}
+
+func (p *person) signal(e eid.EID, name string) any {
+	if p.EID != e {
+		return nil
+	}
+	return p.Signals[name]
+}
