@@ -137,7 +137,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	var c *core
 	p.mailer, p.log, p.seen = box, log, term.refusal
-	p.start = sims.startPage(at.urls, o.Version, func() *store.Store { return c.store })
+	p.start = sims.startPage(at.urls, o.Version, o.plays, func() *store.Store { return c.store })
 	p.observe = func(ob broker.Observation) { term.login(ob, "Demo shop", sims.person(ctx, c, ob)) }
 	if c, err = newCore(ctx, p); err != nil {
 		return err

@@ -2,9 +2,12 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"eidgate/broker"
+	"eidgate/eid"
 	"eidgate/sandbox"
 	"eidgate/store"
 	"eidgate/web/site"
@@ -13,26 +16,76 @@ import (
 // startPage is what the start page shows of the sandbox and does to it: the
 // same that the control API does. opened answers with the store, once there is
 // one.
-func (s *simulators) startPage(urls map[string]string, version string, opened func() *store.Store) *site.Sandbox {
+func (s *simulators) startPage(urls map[string]string, version string, plays func(eid.EID) bool, opened func() *store.Store) *site.Sandbox {
 	return &site.Sandbox{Public: urls["public"], Demo: urls["demo"], Phone: urls["control"] + "/phone", Control: urls["control"],
-		Key: sandboxKey, Secret: sandboxSecret, Version: version,
+		Key: sandboxKey, Secret: sandboxSecret, Version: version, Tries: tries(urls["demo"], plays),
 		Recent: func() []site.Login { return recentLogins(opened()) },
 		Queued: func() (out []string) {
 			for _, q := range s.decisions.Queue() {
 				for range q.Times {
-					out = append(out, string(q.Outcome))
+					out = append(out, queuedText(q))
 				}
 			}
 			return out
 		},
-		Enqueue: func(outcome string) error {
-			o, err := sandbox.ParseOutcome(outcome)
+		Enqueue: func(text string) error {
+			q, err := readQueued(text)
 			if err == nil {
-				s.decisions.Enqueue(sandbox.Queued{Outcome: o})
+				s.decisions.Enqueue(q)
 			}
 			return err
 		},
 		Forget: s.decisions.Unqueue}
+}
+
+// tries are the logins of the demo shop whose eIDs are played.
+func tries(demo string, plays func(eid.EID) bool) (out []site.Try) {
+	for _, t := range []struct {
+		eid          eid.EID
+		label, query string
+	}{
+		{eid.BankIDSE, "Swedish BankID", "method=sbid-another"}, {eid.BankIDSE, "BankID on this device", "method=sbid"},
+		{eid.BankIDSE, "Sign a text", "method=sbid-another#form-title"},
+		{eid.IDIN, "iDIN", "method=idin"}, {eid.IDINAge, "iDIN: 18 or older", "method=idin_age"},
+		{eid.IDINAge, "Age check by AgeChecked", "method=idin_age&configid=" + ageConfig},
+		{eid.IDIN, "iDIN at a counter", "method=idin&configid=" + counterConfig}, {eid.BankIDSE, "Let me choose", "method=se"},
+	} {
+		if plays(t.eid) {
+			out = append(out, site.Try{Label: t.label, URL: demo + "/?" + t.query})
+		}
+	}
+	return out
+}
+
+// queuedText is what waits in the queue as the start page has it.
+func queuedText(q sandbox.Queued) string {
+	text := string(q.Outcome)
+	if q.Match.EID != "" {
+		text += ";eid=" + q.Match.EID
+	}
+	if q.Person != "" {
+		text += ";person=" + q.Person
+	}
+	return text
+}
+
+// readQueued is the opposite.
+func readQueued(text string) (q sandbox.Queued, err error) {
+	word, rest, _ := strings.Cut(text, ";")
+	if q.Outcome, err = sandbox.ParseOutcome(word); err != nil || rest == "" {
+		return q, err
+	}
+	for part := range strings.SplitSeq(rest, ";") {
+		switch name, value, _ := strings.Cut(part, "="); name {
+		case "eid":
+			q.Match.EID = value
+		case "person":
+			q.Person = value
+		default:
+			return q, fmt.Errorf("%.20q is nothing of an outcome", name)
+		}
+	}
+	return q, nil
 }
 
 // recentLogins are the latest sessions, without anything personal. Where they

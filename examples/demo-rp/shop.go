@@ -56,6 +56,7 @@ type visit struct {
 	URL     string // where the browser was sent
 	Frame   bool   // in an iframe of ours
 	number  string // personal number that was asked for
+	age     bool   // it was asked whether the person is 18 or older
 
 	Calls    []exchange
 	Returned bool // the browser came back with our state
@@ -68,9 +69,25 @@ type result struct {
 	ID       string
 	Errors   []struct{ Code, Description string }
 	URL      string `json:"redirect_url"` // of a setup
-	Identity *struct{ FullName, PersonalNumber, DateOfBirth string }
+	Identity *identity
 	Binding  string
 	Result   struct{ Identity struct{ State string } } // PENDING, FINISHED or ERROR
+}
+
+type identity struct {
+	FullName, PersonalNumber, DateOfBirth string
+	AgeApproved                           *bool // of an age check, which tells nothing else
+}
+
+// Adult is "yes" or "no" after an age check, else "".
+func (i *identity) Adult() string {
+	switch {
+	case i == nil || i.AgeApproved == nil:
+		return ""
+	case *i.AgeApproved:
+		return "yes"
+	}
+	return "no"
 }
 
 // An exchange is a request and its answer, for the page.
@@ -131,7 +148,7 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	method := r.FormValue("method")
 	v := &visit{state: rand.Text(), browser: cmp.Or(browser(r), rand.Text()), Frame: r.FormValue("open") == "frame",
-		number: strings.ReplaceAll(r.FormValue("personalnumber"), "-", "")}
+		number: strings.ReplaceAll(r.FormValue("personalnumber"), "-", ""), age: method == "idin_age"}
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: v.browser, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, //nolint:gosec // plain http is for a developer's machine
 		Secure: strings.HasPrefix(s.Self, "https:")})
 	form := url.Values{"target": {s.Self + "/done"}, "webhook": {s.Self + "/hook"}, "relaystate": {v.state}}
@@ -140,7 +157,7 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 		form.Set("userVisibleData", base64.StdEncoding.EncodeToString([]byte("I buy one lamp from Demo shop for 100 kr.")))
 		v.number = cmp.Or(v.number, "199001012385") // a signature names who signs: ada, a person of the sandbox
 	}
-	for name, value := range map[string]string{"personalnumber": v.number, "language": r.FormValue("language")} {
+	for name, value := range map[string]string{"personalnumber": v.number, "language": r.FormValue("language"), "configid": r.FormValue("configid")} {
 		if value != "" {
 			form.Set(name, value)
 		}
@@ -230,6 +247,10 @@ func (v *visit) checks() []check {
 		verdict(ended, ended && r.Result.Identity.State == "FINISHED" && len(r.Errors) == 0, "The result says FINISHED and has no errors."),
 		verdict(v.Hooked, v.Hooked, "A webhook came: its signatures are valid, it is fresh, and we had not seen it before."),
 	}
+	if v.age {
+		out = append(out, verdict(ended, ended && r.Identity.Adult() == "yes",
+			"AgeApproved is true. FINISHED alone says that an answer came, which may be no."))
+	}
 	if v.number != "" {
 		out = append(out, verdict(ended, ended && r.Identity != nil && strings.HasSuffix(r.Identity.PersonalNumber, v.number),
 			"The person is the one whose number we sent."))
@@ -242,6 +263,7 @@ type view struct {
 	Shop     *Shop
 	Origin   string // eidgate's, for messages of its pages
 	Method   string
+	Config   string
 	Visit    *visit
 	Checks   []check
 	Refused  []refusal
@@ -257,7 +279,7 @@ func (s *Shop) home(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, s.Self+r.URL.RequestURI(), http.StatusSeeOther)
 		return
 	}
-	s.show(w, http.StatusOK, &view{Method: r.FormValue("method"), Framed: r.Header.Get("Sec-Fetch-Dest") == "iframe",
+	s.show(w, http.StatusOK, &view{Method: r.FormValue("method"), Config: r.FormValue("configid"), Framed: r.Header.Get("Sec-Fetch-Dest") == "iframe",
 		Visit: s.find(r, func(*visit) bool { return true })})
 }
 

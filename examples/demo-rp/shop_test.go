@@ -223,6 +223,38 @@ func TestChecksThatFail(t *testing.T) {
 	s.shows(s.browser, "did not start", "INVALID_APPID", "!Checks that")
 }
 
+// An answer that came is not a yes.
+func TestAge(t *testing.T) {
+	t.Parallel()
+	const not = "<strong>no</strong><span>AgeApproved"
+	for answer, want := range map[string][]string{
+		`{"AgeApproved":true}`:  {"An answer about your age", "18 or older</dt><dd>yes", "!" + not, "!Personal number</dt>"},
+		`{"AgeApproved":false}`: {"An answer about your age", "18 or older</dt><dd>no", not},
+		`{}`:                    {"!18 or older</dt>", not},
+		`null`:                  {not},
+	} {
+		t.Run(answer, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.answer = `{"id":"` + id + `","errors":[],"result":{"identity":{"state":"FINISHED"}},"binding":"strong","identity":` + answer + `}`
+			s.login(url.Values{"method": {"idin_age"}, "configid": {"agechecked"}})
+			if got := s.setup.Get("method") + " " + s.setup.Get("configid"); got != "/v2/eid/idin_age agechecked" {
+				t.Errorf("setup = %s", got)
+			}
+			s.get(s.browser, "/done?relaystate="+s.setup.Get("relaystate"))
+			s.shows(s.browser, want...)
+		})
+	}
+	s := newStage(t)
+	s.login(url.Values{"method": {"idin"}})
+	if s.setup.Has("configid") {
+		t.Errorf("a configuration that nobody chose: %v", s.setup)
+	}
+	if _, _, text := s.get(s.browser, "/?method=idin&configid=counter"); !strings.Contains(text, `value="idin" selected`) || !strings.Contains(text, `value="counter" selected`) {
+		t.Errorf("what a link asks for is not chosen:\n%s", text)
+	}
+}
+
 func TestSign(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -29,11 +29,15 @@ type Sandbox struct {
 	Public, Demo, Phone, Control string // addresses, no slash at the end
 	Key, Secret                  string // the sandbox's own, known to all
 	Version                      string
+	Tries                        []Try           // of the demo shop
 	Recent                       func() []Login  // newest first
 	Queued                       func() []string // outcomes of the next logins, as Outcomes has them
 	Enqueue                      func(outcome string) error
 	Forget                       func() // empties the queue
 }
+
+// A Try is a login of the demo shop, with the address of its page.
+type Try struct{ Label, URL string }
 
 // A Login is what may be shown of one: nothing personal.
 type Login struct {
@@ -43,7 +47,9 @@ type Login struct {
 	Outcome string // "started", "finished" or the reason of its failure
 }
 
-// An Outcome is a way in which a login can end.
+// An Outcome is a way in which a login can end. Its value is an outcome of the
+// control API, perhaps with the eID and the person that it is about:
+// "approve;eid=idinage;person=jong".
 type Outcome struct{ Value, Label string }
 
 // Outcomes are what the start page can make of the next login.
@@ -54,6 +60,9 @@ var Outcomes = []Outcome{
 	{"fail:notSupportedByUserApp", "App too old"},
 	{"fail:transactionRiskBlocked", "Stopped for its risk"},
 	{"fail:userDeclinedCall", "\"I am not in a call\""},
+	{"fail:SO1100;eid=idin", "iDIN bank down"},
+	{"fail:no_return;eid=idin", "iDIN bank's page closed"},
+	{"approve;eid=idinage;person=jong", "Under 18"},
 	{"approve", "Succeed by itself"},
 }
 

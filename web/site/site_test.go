@@ -31,7 +31,7 @@ func start(t *testing.T, b *sandbox, contact string) *http.ServeMux {
 	}
 	c := site.Config{Static: static, Docs: docs.Files, Contact: contact}
 	if b != nil {
-		c.Sandbox = &site.Sandbox{Public: "http://localhost:9100", Demo: "http://localhost:9104", Phone: "http://localhost:9103/phone",
+		c.Sandbox = &site.Sandbox{Public: "http://localhost:9100", Demo: "http://localhost:9104", Tries: []site.Try{{Label: "Swedish BankID", URL: "http://localhost:9104/?method=sbid-another"}, {Label: "iDIN at a counter", URL: "http://localhost:9104/?method=idin&configid=counter"}}, Phone: "http://localhost:9103/phone",
 			Control: "http://localhost:9103", Key: "the-key", Secret: "whsec_secret", Version: "1.2.3",
 			Recent: func() []site.Login { return b.logins },
 			Queued: func() []string { return b.queue },
@@ -83,7 +83,7 @@ func TestStartPage(t *testing.T) {
 	if status != http.StatusOK {
 		t.Errorf("= %d", status)
 	}
-	want(t, text, "http://localhost:9104/?method=sbid-another", "the-key", "whsec_secret", "1.2.3", "12:01:07", "BankID SE", "cancelled",
+	want(t, text, `class="button" href="http://localhost:9104/?method=sbid-another"`, `class="button quiet" href="http://localhost:9104/?method=idin&amp;configid=counter"`, "the-key", "whsec_secret", "1.2.3", "12:01:07", "BankID SE", "cancelled",
 		"/sandbox/v1/sessions/11111111-1111-4111-8111-111111111111/explain", "The next 2 logins: <strong>Cancel</strong>, <strong>Wrong code, three times</strong>",
 		"!localhost:8700", "!localhost:8704", "http://localhost:9100/v2/eid/sbid-another")
 	for _, lang := range []string{"curl", "Go", "JavaScript", "Python", "C#", "PHP"} {
