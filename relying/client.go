@@ -18,7 +18,7 @@ import (
 
 // A Client is one program of an account that logs people in over OpenID
 // Connect. Members are named as in client registration where that has a name.
-// docs/apis/signicat.md §5 says what each means.
+// docs/apis says under Clients what each means.
 type Client struct {
 	ID          string          `json:"client_id"`
 	Account     string          `json:"account"`

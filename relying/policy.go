@@ -33,7 +33,7 @@ var (
 	jwtModes   = []string{"jwt", "query.jwt", "form_post.jwt"}
 )
 
-// policies is the table of profiles (docs/apis/signicat.md §5).
+// policies is the table of profiles, as docs/apis shows it.
 var policies = map[Profile]Policy{
 	Signicat: {ResponseTypes: []string{"code"}, ResponseModes: plainModes, Auth: anyAuth, Algs: allAlgs, Signs: []string{"RS256", "PS256", "ES256"},
 		JWTAccess: true, AlwaysBad: true, Schemes: true, Code: 10 * time.Minute, Pushed: 5 * time.Minute},

@@ -12,7 +12,7 @@ import (
 
 // Redirect says whether a login may end at an address: one that is registered,
 // byte for byte. Apps may choose the port of a loopback address anew each time
-// (RFC 8252 §7.3).
+// (RFC 8252).
 func (c *Client) Redirect(uri string) bool {
 	if slices.Contains(c.Redirects, uri) || c.anyLoopback(uri) {
 		return true

@@ -2,6 +2,9 @@ package claims
 
 import (
 	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,52 +20,50 @@ type Choice struct {
 	// of the active ones. Of several the person chooses; none means that the
 	// client may use none of those that are active.
 	EIDs []eid.EID
-	// Params are inputs for the connectors of these eIDs, under the names of
-	// the request. Texts that came in base64 are decoded; several values of
-	// one name have commas between.
+	// Mode is how Swedish BankID begins: "same" device, "other", or "" for the
+	// person's choice.
+	Mode string
+	// Params are inputs for connectors, under the connectors' names.
 	Params map[string]string
+	// Text is what the person reads in the eID's app, Format its mark-up.
+	Text   eid.Text
+	Format string
 	// Ignored are the keys that had no effect: unknown ones, those of other
 	// eIDs, and those whose value cannot be used. At most 16, and "?" for what
 	// does not look like a key. It is never an error.
 	Ignored []string
 }
 
-// A param is an input for a connector that parties may give.
+// LogValue shows no value that came with the request.
+func (c Choice) LogValue() slog.Value {
+	return slog.GroupValue(slog.Any("eids", c.EIDs), slog.Int("params", len(c.Params)), slog.Any("ignored", c.Ignored))
+}
+
+func (c Choice) String() string { return fmt.Sprintf("choice among %v", c.EIDs) }
+
+// A param is an input that parties may give beside idp.
 type param struct {
-	eid  eid.EID
-	form form
+	eid    eid.EID
+	sealed bool                                  // only of requests that the browser cannot have altered
+	set    func(c *Choice, values []string) bool // of one token; false when they cannot be used
 }
 
-// A form is how a parameter's values are written.
-type form int
+const banks = "idin_idp"
 
-const (
-	one  form = iota // the first value counts; commas are part of it
-	list             // of words
-	text             // base64 of UTF-8, with or without padding, of both alphabets
-	flow             // QR, APP_LAUNCH or PHONE
-	flag             // true or false
-)
-
-const banks = "idin_idp" // BICs of iDIN
-
-// params is the table of what may stand in acr_values beside idp (§4.2).
+// params is the table of what may stand in acr_values beside idp (§4.2). What
+// people read and where they are must not be for their browser, or whoever
+// sent them a link, to say.
 var params = map[string]param{
-	banks:                        {eid.IDIN, list},
-	"nbid_idp":                   {eid.BankIDNO, one},
-	"sbid_flow":                  {eid.BankIDSE, flow},
-	"sbid_initial_flow":          {eid.BankIDSE, flow},
-	"sbid_end_user_ip":           {eid.BankIDSE, one},
-	"sbid_app_redirect":          {eid.BankIDSE, one},
-	"sbid_intention_text":        {eid.BankIDSE, text},
-	"sbid_intention_text_format": {eid.BankIDSE, one},
-	"sbid_mrtd":                  {eid.BankIDSE, flag},
-	"sbid_call_initiator":        {eid.BankIDSE, one},
-	"mitid_reference_text":       {eid.MitID, text},
+	banks:                        {eid.IDIN, false, setBanks},
+	"sbid_flow":                  {eid.BankIDSE, false, setMode},
+	"sbid_initial_flow":          {eid.BankIDSE, false, setMode},
+	"sbid_end_user_ip":           {eid.BankIDSE, true, setAddress},
+	"sbid_intention_text":        {eid.BankIDSE, true, setText},
+	"sbid_intention_text_format": {eid.BankIDSE, true, setFormat},
 }
 
 const (
-	maxValues  = 50 // of one list
+	maxBanks   = 50
 	maxIgnored = 16
 )
 
@@ -70,21 +71,51 @@ const (
 // and what it says to them. The client's own values stand in for a request
 // that has none, or for every request (§4.3). Codes that are not known, not
 // active or not allowed to the client count for nothing, and if none is left
-// the person chooses among all that are.
-func Choose(values string, c *relying.Client, active []eid.EID) Choice {
+// the person chooses among all that are. Sealed says that the request was
+// pushed or signed.
+func Choose(values string, sealed bool, c *relying.Client, active []eid.EID) Choice {
 	if c.ForceACR || strings.TrimSpace(values) == "" {
-		values = c.ACRValues
+		values, sealed = c.ACRValues, true
 	}
 	var out Choice
-	var allowed []eid.EID
-	for _, e := range active {
-		if (len(c.EIDs) == 0 || slices.Contains(c.EIDs, e)) && find(allowed, IDP(e)) == "" {
-			allowed = append(allowed, e)
+	allowed := allowed(c, active)
+	said := parse(values)
+	out.choose(said, allowed)
+	if len(out.EIDs) == 0 {
+		out.EIDs = allowed
+	}
+	for _, t := range said {
+		if t.key == "idp" {
+			continue
+		}
+		p, known := params[t.key]
+		if !known || p.sealed && !sealed || find(out.EIDs, IDP(p.eid)) == "" || !p.set(&out, t.values) {
+			out.ignore(t.key)
 		}
 	}
-	said := parse(values)
-	named := false
+	if len(out.Text) == 0 && out.Format != "" {
+		out.Format = ""
+		out.ignore("sbid_intention_text_format")
+	}
+	return out
+}
+
+// allowed is what a client may use, each code once.
+func allowed(c *relying.Client, active []eid.EID) []eid.EID {
+	var out []eid.EID
+	for _, e := range active {
+		if (len(c.EIDs) == 0 || slices.Contains(c.EIDs, e)) && IDP(e) != "" && find(out, IDP(e)) == "" {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// choose takes the eIDs that are named; banks alone name iDIN.
+func (c *Choice) choose(said []token, allowed []eid.EID) {
+	named, toBank := false, false
 	for _, t := range said {
+		toBank = toBank || t.key == banks
 		if t.key != "idp" {
 			continue
 		}
@@ -92,25 +123,15 @@ func Choose(values string, c *relying.Client, active []eid.EID) Choice {
 		for _, code := range t.values {
 			switch e := find(allowed, code); {
 			case e == "":
-				out.ignore("idp")
-			case !slices.Contains(out.EIDs, e):
-				out.EIDs = append(out.EIDs, e)
+				c.ignore("idp")
+			case !slices.Contains(c.EIDs, e):
+				c.EIDs = append(c.EIDs, e)
 			}
 		}
 	}
-	hasBanks := slices.ContainsFunc(said, func(t token) bool { return t.key == banks })
-	if e := find(allowed, IDP(eid.IDIN)); !named && hasBanks && e != "" {
-		out.EIDs = []eid.EID{e}
+	if e := find(allowed, IDP(eid.IDIN)); toBank && !named && e != "" {
+		c.EIDs = []eid.EID{e}
 	}
-	if len(out.EIDs) == 0 {
-		out.EIDs = allowed
-	}
-	for _, t := range said {
-		if t.key != "idp" {
-			out.param(t)
-		}
-	}
-	return out
 }
 
 // find is the eID of a list that parties call by a code; "" if there is none.
@@ -122,56 +143,73 @@ func find(list []eid.EID, code string) eid.EID {
 	return list[i]
 }
 
-func (c *Choice) param(t token) {
-	p, ok := params[t.key]
-	if !ok || find(c.EIDs, IDP(p.eid)) == "" {
-		c.ignore(t.key)
+var bic = regexp.MustCompile(`^[A-Z]{6}[A-Z2-9][A-NP-Z0-9]([A-Z0-9]{3})?$`)
+
+// setBanks adds to the banks that are named already; a BIC may be written in
+// any case.
+func setBanks(c *Choice, values []string) bool {
+	had := strings.FieldsFunc(c.Params[banks], func(r rune) bool { return r == ',' })
+	before := len(had)
+	for _, v := range values {
+		if v = strings.ToUpper(v); bic.MatchString(v) && len(had) < maxBanks && !slices.Contains(had, v) {
+			had = append(had, v)
+		}
+	}
+	c.input(banks, strings.Join(had, ","))
+	return len(had) > before
+}
+
+func setMode(c *Choice, values []string) bool {
+	mode := map[string]string{"QR": "other", "APP_LAUNCH": "same"}[strings.Join(values, ",")]
+	if mode == "" || c.Mode != "" {
+		return false
+	}
+	c.Mode = mode
+	return true
+}
+
+func setAddress(c *Choice, values []string) bool {
+	a, err := netip.ParseAddr(strings.Join(values, ","))
+	if err != nil || a.Zone() != "" || c.Params["end_user_ip"] != "" {
+		return false
+	}
+	c.input("end_user_ip", a.String())
+	return true
+}
+
+// setText takes base64 of either alphabet, with or without padding.
+func setText(c *Choice, values []string) bool {
+	raw := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(strings.Join(values, ","), "="))
+	b, err := base64.RawStdEncoding.Strict().DecodeString(raw)
+	if err != nil || len(b) == 0 || !utf8.Valid(b) || len(c.Text) > 0 {
+		return false
+	}
+	c.Text = b
+	return true
+}
+
+func setFormat(c *Choice, values []string) bool {
+	if len(values) != 1 || values[0] != "simpleMarkdownV1" || c.Format != "" {
+		return false
+	}
+	c.Format = values[0]
+	return true
+}
+
+func (c *Choice) input(name, value string) {
+	if value == "" {
 		return
 	}
-	value, ok := p.form.read(t.values)
-	had, again := c.Params[t.key]
-	switch {
-	case !ok, again && p.form != list:
-		c.ignore(t.key)
-		return
-	case again:
-		value, _ = p.form.read(append(strings.Split(had, ","), t.values...))
-	case c.Params == nil:
+	if c.Params == nil {
 		c.Params = map[string]string{}
 	}
-	c.Params[t.key] = value
+	c.Params[name] = value
 }
 
-// read makes one text of the values of a token; not ok when it cannot be used.
-func (f form) read(values []string) (string, bool) {
-	whole := strings.Join(values, ",")
-	switch f {
-	case one:
-		return whole, whole != ""
-	case list:
-		var out []string
-		for _, v := range values {
-			if v != "" && !slices.Contains(out, v) && len(out) < maxValues {
-				out = append(out, v)
-			}
-		}
-		return strings.Join(out, ","), len(out) > 0
-	case text:
-		std := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(whole, "="))
-		b, err := base64.RawStdEncoding.Strict().DecodeString(std)
-		return string(b), err == nil && len(b) > 0 && utf8.Valid(b)
-	case flow:
-		return whole, whole == "QR" || whole == "APP_LAUNCH" || whole == "PHONE"
-	case flag:
-		return whole, whole == "true" || whole == "false"
-	}
-	return "", false
-}
-
-var key = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$`)
+var keyShape = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$`)
 
 func (c *Choice) ignore(name string) {
-	if !key.MatchString(name) {
+	if !keyShape.MatchString(name) {
 		name = "?"
 	}
 	if len(c.Ignored) < maxIgnored && !slices.Contains(c.Ignored, name) {
@@ -190,13 +228,12 @@ type token struct {
 // value of the key before.
 func parse(s string) []token {
 	var out []token
-	comma := false
 	for s != "" {
 		end := strings.IndexFunc(s, func(r rune) bool { return r != ',' && !blank(r) })
 		if end < 0 {
 			break
 		}
-		comma = strings.ContainsRune(s[:end], ',')
+		comma := strings.ContainsRune(s[:end], ',')
 		s = s[end:]
 		if end = strings.IndexFunc(s, func(r rune) bool { return r == ',' || blank(r) }); end < 0 {
 			end = len(s)

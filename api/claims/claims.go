@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 
@@ -28,6 +29,16 @@ type Claim struct {
 
 // An Object is a JSON object whose members keep their order.
 type Object []Claim
+
+// LogValue shows how many members there are, never what they say.
+func (o Object) LogValue() slog.Value { return slog.IntValue(len(o)) }
+
+func (o Object) String() string { return fmt.Sprintf("object of %d claims", len(o)) }
+
+// LogValue shows the name only.
+func (c Claim) LogValue() slog.Value { return slog.StringValue(c.Name) }
+
+func (c Claim) String() string { return "claim " + c.Name }
 
 // MarshalJSON implements json.Marshaler.
 func (o Object) MarshalJSON() ([]byte, error) {
@@ -67,9 +78,9 @@ func FormatFor(c *relying.Client) Format {
 // For is what scopes release of a person, in the order of the table whatever
 // the order of the scopes is (§3). Scopes that are not in it release nothing.
 // Evidence is that of the session; only scopes that show proofs look at it.
-func For(scopes []string, id *eid.Identity, f Format, evidence ...eid.Evidence) []Claim {
+func For(scopes []string, id *eid.Identity, f Format, evidence ...eid.Evidence) Object {
 	p := &person{Identity: id, format: f, evidence: evidence}
-	var out []Claim
+	var out Object
 	for i := range table {
 		r := &table[i]
 		if !slices.Contains(scopes, r.scope) || slices.Contains(r.except, id.EID) ||
