@@ -10,7 +10,9 @@ package store
 
 import (
 	"context"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
 	"embed"
 	"encoding/hex"
@@ -69,19 +71,22 @@ type Store struct {
 	lock   *os.File
 
 	accounts accounts
+	clients  clients
+	persons  []byte // key of the hashes that persons with an imported sub are found by
 }
 
 // dialect is what must differ between the two databases.
 type dialect struct {
 	name  string
 	skip  string // takes rows that nobody else has taken
+	share string // holds a row that is read, against deletion
 	table string // stands after a table's columns where its rows are small and found by their key alone
 	goose goose.Dialect
 }
 
 var (
-	sqlite   = dialect{"sqlite", "", " WITHOUT ROWID", goose.DialectSQLite3}
-	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", "", goose.DialectPostgres}
+	sqlite   = dialect{"sqlite", "", "", " WITHOUT ROWID", goose.DialectSQLite3}
+	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", " FOR SHARE", "", goose.DialectPostgres}
 )
 
 // Open connects; it changes nothing. See Migrate.
@@ -94,6 +99,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		keys: cache.New[string, *seal.Key](8192), outer: cache.New[string, *seal.Key](4096), hints: make(chan string, maxHints)}
 	s.seq.init()
 	s.accounts.init()
+	s.clients.init()
+	if s.persons, err = hkdf.Key(sha256.New, c.Master, nil, "eidgate imported subjects", sha256.Size); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	switch {
 	case c.URL == "memory":
 		err = s.openSQLite("file:/"+random()+"?vfs=memdb", "&_pragma=journal_mode(MEMORY)&_pragma=synchronous(OFF)")

@@ -52,11 +52,17 @@ func (s *Store) Outbox(ctx context.Context, session string) ([]Sent, error) {
 // the audit trail stays. Nothing of it may be running any more.
 func (s *Store) Remove(ctx context.Context, account, key string) error {
 	defer s.accounts.clear()
-	err := s.batch(ctx, []statement{{q: `DELETE FROM api_key WHERE id = $1`, args: []any{key}}, {q: `DELETE FROM account WHERE id = $1`, args: []any{account}}})
+	defer s.clients.clear()
+	err := s.batch(ctx, []statement{
+		{q: `DELETE FROM api_key WHERE id = $1`, args: []any{key}},
+		{q: `DELETE FROM oidc_client WHERE account = $1`, args: []any{account}},
+		{q: `DELETE FROM account WHERE id = $1`, args: []any{account}},
+	})
 	if err != nil {
 		return err
 	}
 	s.accounts.clear() // nobody may start anything any more
+	s.clients.clear()
 	for {
 		some, err := s.List(ctx, account, "", 100)
 		if err != nil {
@@ -74,6 +80,9 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 				`DELETE FROM order_ref WHERE session = $1`,
 				`DELETE FROM eid_order WHERE session = $1`,
 				`DELETE FROM event WHERE session = $1`,
+				`DELETE FROM oidc_grant WHERE session = $1`,
+				`DELETE FROM oidc_token WHERE session = $1 AND session <> ''`,
+				`DELETE FROM oidc_sso WHERE session = $1`,
 				`DELETE FROM session_data WHERE session = $1`,
 				`DELETE FROM session_key WHERE session = $1`,
 				`DELETE FROM session WHERE id = $1`,
@@ -85,5 +94,8 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 			return err
 		}
 	}
-	return s.batch(ctx, []statement{{q: `DELETE FROM account_key WHERE account = $1`, args: []any{account}}})
+	return s.batch(ctx, []statement{
+		{q: `DELETE FROM oidc_subject WHERE account = $1`, args: []any{account}},
+		{q: `DELETE FROM account_key WHERE account = $1`, args: []any{account}},
+	})
 }

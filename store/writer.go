@@ -17,14 +17,19 @@ type statement struct {
 	q    string
 	args []any
 	one  string // what it does, where exactly one row must change; "" where any number may
+
+	without error // what it means that none did; nil for broker.ErrConflict
 }
 
-// check turns "no row was as it was read" into broker.ErrConflict.
+// check turns "no row was as it was read" into an error.
 func (st *statement) check(rows int64) error {
-	if st.one != "" && rows != 1 {
-		return fmt.Errorf("%s: %w", st.one, broker.ErrConflict)
+	switch {
+	case st.one == "" || rows == 1:
+		return nil
+	case st.without != nil:
+		return fmt.Errorf("%s: %w", st.one, st.without)
 	}
-	return nil
+	return fmt.Errorf("%s: %w", st.one, broker.ErrConflict)
 }
 
 // A scanner is a row of either driver.

@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"eidgate/api/oidc"
+	"eidgate/broker"
+	"eidgate/internal/seal"
+	"eidgate/relying"
+)
+
+// clients caches clients by their id.
+type clients struct {
+	mu   sync.Mutex
+	byID map[string]cachedClient
+}
+
+type cachedClient struct {
+	client *relying.Client
+	at     time.Time // real time, as with accounts
+}
+
+func (c *clients) init() { c.byID = map[string]cachedClient{} }
+
+func (c *clients) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.byID)
+}
+
+// Client implements oidc.Store. Who reads one must not change it.
+func (s *Store) Client(ctx context.Context, id string) (*relying.Client, error) {
+	s.clients.mu.Lock()
+	got, ok := s.clients.byID[id]
+	s.clients.mu.Unlock()
+	if ok && time.Since(got.at) < stale {
+		return got.client, nil
+	}
+	at := time.Now()
+	var doc string
+	err := s.get(ctx, []any{&doc}, `SELECT doc FROM oidc_client WHERE id = $1`, id)
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil, relying.ErrUnknown
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read client: %w", err)
+	}
+	c := &relying.Client{}
+	if err := json.Unmarshal([]byte(doc), c); err != nil {
+		return nil, fmt.Errorf("read client: %w", err)
+	}
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	if len(s.clients.byID) > 10_000 {
+		clear(s.clients.byID)
+	}
+	s.clients.byID[id] = cachedClient{c, at}
+	return c, nil
+}
+
+// PutClient writes a client, or writes it anew; broker.ErrConflict when the id
+// is that of another account's client.
+func (s *Store) PutClient(ctx context.Context, c *relying.Client) error {
+	doc, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	defer s.clients.clear()
+	return s.batch(ctx, []statement{{one: "write client", q: `INSERT INTO oidc_client (id, account, doc, updated) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, updated = excluded.updated WHERE oidc_client.account = excluded.account`,
+		args: []any{c.ID, c.Account, string(doc), s.now().UnixMicro()}}})
+}
+
+// KeepClients takes away the clients of an account but those of these ids.
+// What a client's own tokens were for must ask for the client each time.
+func (s *Store) KeepClients(ctx context.Context, account string, ids []string) error {
+	var gone []statement
+	err := s.query(ctx, func(r scanner) error {
+		var id string
+		err := r.Scan(&id)
+		if !slices.Contains(ids, id) {
+			gone = append(gone, statement{q: `DELETE FROM oidc_client WHERE id = $1 AND account = $2`, args: []any{id, account}})
+		}
+		return err
+	}, `SELECT id FROM oidc_client WHERE account = $1`, account)
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	defer s.clients.clear()
+	return s.batch(ctx, gone)
+}
+
+// Keys implements oidc.Store.
+func (s *Store) Keys(ctx context.Context) ([]oidc.SigningKey, error) {
+	var out []oidc.SigningKey
+	err := s.query(ctx, func(r scanner) error {
+		var k oidc.SigningKey
+		var starts, until, gone int64
+		err := r.Scan(&k.ID, &k.Use, &k.Alg, &k.Private, &starts, &until, &gone)
+		k.From, k.Until, k.Gone = moment(starts), moment(until), moment(gone)
+		out = append(out, k)
+		return err
+	}, `SELECT id, purpose, alg, private, starts, until, gone FROM oidc_key ORDER BY starts, purpose, alg`)
+	if err != nil {
+		return nil, fmt.Errorf("read provider's keys: %w", err)
+	}
+	for i := range out {
+		k := &out[i]
+		if k.Private, err = s.master.Open(seal.Place("oidc_key", k.ID, "private"), k.Private); err != nil {
+			return nil, fmt.Errorf("read provider's key %s: %w", k.ID, err)
+		}
+	}
+	return out, nil
+}
+
+// AddKey implements oidc.Store.
+func (s *Store) AddKey(ctx context.Context, k oidc.SigningKey) error {
+	return s.batch(ctx, []statement{{q: `INSERT INTO oidc_key (id, purpose, alg, private, starts, until, gone) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (purpose, alg, starts) DO NOTHING`,
+		args: []any{k.ID, k.Use, k.Alg, s.master.Seal(seal.Place("oidc_key", k.ID, "private"), k.Private), micros(k.From), micros(k.Until), micros(k.Gone)}}})
+}
+
+// person is the hash that a person is found by. A number of few digits could
+// be guessed from a hash without a key.
+func (s *Store) person(account, idp, subject string) []byte {
+	h := hmac.New(sha256.New, s.persons)
+	for _, part := range []string{account, idp, subject} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return h.Sum(nil)
+}
+
+func subjectPlace(account, idp string, person []byte) string {
+	return seal.Place("oidc_subject", fmt.Sprintf("%s/%s/%x", account, idp, person), "sub")
+}
+
+// PutSubject imports the sub that an account has known a person by.
+func (s *Store) PutSubject(ctx context.Context, account, idp, subject, sub string) error {
+	key, err := s.accountKey(ctx, account)
+	if err != nil {
+		return err
+	}
+	h := s.person(account, idp, subject)
+	return s.batch(ctx, []statement{{q: `INSERT INTO oidc_subject (account, idp, person, sub) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (account, idp, person) DO UPDATE SET sub = excluded.sub`,
+		args: []any{account, idp, h, key.Seal(subjectPlace(account, idp, h), []byte(sub))}}})
+}
+
+// Subject implements oidc.Store.
+func (s *Store) Subject(ctx context.Context, account, idp, subject string) (string, error) {
+	h := s.person(account, idp, subject)
+	var sealed []byte
+	err := s.get(ctx, []any{&sealed}, `SELECT sub FROM oidc_subject WHERE account = $1 AND idp = $2 AND person = $3`, account, idp, h)
+	if errors.Is(err, broker.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read subject: %w", err)
+	}
+	key, err := s.accountKey(ctx, account)
+	if err != nil {
+		return "", err
+	}
+	sub, err := key.Open(subjectPlace(account, idp, h), sealed)
+	if err != nil {
+		return "", fmt.Errorf("read subject: %w", err)
+	}
+	return string(sub), nil
+}

@@ -1,0 +1,737 @@
+package store_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"eidgate/api/oidc"
+	"eidgate/broker"
+	"eidgate/eid"
+	"eidgate/internal/pgtest"
+	"eidgate/relying"
+	"eidgate/store"
+)
+
+// instant is when everything here happens. It is near the real time, since
+// Once goes by the store's clock.
+func instant() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+func h(text string) [32]byte { return sha256.Sum256([]byte(text)) }
+
+// grant writes one of a session whose code is the grant's id.
+func grant(t *testing.T, s *store.Store, session string, now time.Time) *oidc.Grant {
+	t.Helper()
+	id := uuid.NewString()
+	g := &oidc.Grant{ID: id, Session: session, Client: "shop", Account: "acc", Environment: eid.Test, Created: now,
+		Code: h(id), CodeUntil: now.Add(time.Minute), Body: []byte("who")}
+	if err := s.PutGrant(t.Context(), g, nil); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func token(text, kind, grant string, now time.Time) oidc.Token {
+	return oidc.Token{Hash: h(text), Grant: grant, Client: "shop", Kind: kind, Scope: "openid nin", Created: now, Expires: now.Add(10 * time.Minute), Bound: "jkt"}
+}
+
+// gives is what a code leads to.
+func gives(tokens ...oidc.Token) func(*oidc.Grant) ([]oidc.Token, error) {
+	return func(*oidc.Grant) ([]oidc.Token, error) { return tokens, nil }
+}
+
+// erase ends a session as the broker does.
+func erase(t *testing.T, s *store.Store, n *broker.Session) {
+	t.Helper()
+	gone := *n
+	gone.State = broker.Erased
+	if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: &gone, Erase: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// race runs n at once and counts how they end.
+func race(n int, f func(i int) error) map[error]int {
+	var mu sync.Mutex
+	ends := map[error]int{}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			err := f(i)
+			for _, known := range []error{oidc.ErrUsed, oidc.ErrUnknown} {
+				if errors.Is(err, known) {
+					err = known
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ends[err]++
+		})
+	}
+	wg.Wait()
+	return ends
+}
+
+func TestGrantRoundTrip(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now := instant()
+		g := grant(t, s, create(t, s).ID, now)
+		got, err := s.Redeem(t.Context(), g.Code, "shop", now, func(g *oidc.Grant) ([]oidc.Token, error) {
+			return []oidc.Token{token("at "+string(g.Body), "access", "filled in", now), token("rt", "refresh", "", now)}, nil
+		})
+		want := *g
+		want.Redeemed = now
+		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
+			t.Fatalf("Redeem: %v\n%s", err, diff)
+		}
+		tok, got, err := s.ByToken(t.Context(), h("at who"), "access", now)
+		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
+			t.Fatalf("ByToken: %v\n%s", err, diff)
+		}
+		if diff := cmp.Diff(token("at who", "access", g.ID, now), *tok); diff != "" {
+			t.Errorf("token:\n%s", diff)
+		}
+		for what, read := range map[string]struct {
+			hash [32]byte
+			kind string
+		}{"a token as another kind": {h("at who"), "refresh"}, "the code": {g.Code, "access"}, "nothing": {[32]byte{}, "access"}} {
+			if _, _, err := s.ByToken(t.Context(), read.hash, read.kind, now); !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("%s: %v, want ErrUnknown", what, err)
+			}
+		}
+		own := token("own", "access", "", now)
+		if err := s.PutTokens(t.Context(), []oidc.Token{own}); err != nil {
+			t.Fatal(err)
+		}
+		if tok, g, err := s.ByToken(t.Context(), h("own"), "access", now); err != nil || g != nil || cmp.Diff(own, *tok) != "" {
+			t.Errorf("a client's own token: %v, %v, %v", tok, g, err)
+		}
+	})
+}
+
+// TestRedeemOnce has fifty redeem one code: one has its tokens, and because
+// others came too nobody has any in the end (RFC 6749, section 4.1.2).
+func TestRedeemOnce(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now := instant()
+		g := grant(t, s, create(t, s).ID, now)
+		ends := race(50, func(i int) error {
+			_, err := s.Redeem(context.Background(), g.Code, "shop", now, gives(token(fmt.Sprint("at", i), "access", "", now)))
+			return err
+		})
+		if want := map[error]int{nil: 1, oidc.ErrUsed: 49}; cmp.Diff(want, ends, cmp.Comparer(errors.Is)) != "" {
+			t.Errorf("ends = %v, want %v", ends, want)
+		}
+		for i := range 50 {
+			if _, _, err := s.ByToken(t.Context(), h(fmt.Sprint("at", i)), "access", now); !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("token %d after the code's reuse: %v", i, err)
+			}
+		}
+		late := token("late", "access", g.ID, now)
+		if err := s.PutTokens(t.Context(), []oidc.Token{late}); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("a token for a revoked grant: %v", err)
+		}
+	})
+}
+
+func TestRedeemRefuses(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now, n := instant(), create(t, s)
+		never := func(*oidc.Grant) ([]oidc.Token, error) {
+			t.Error("a code that is refused was asked for its tokens")
+			return nil, nil
+		}
+		g := grant(t, s, n.ID, now)
+		if _, err := s.Redeem(t.Context(), g.Code, "other", now, never); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("another client's code: %v", err)
+		}
+		if _, err := s.Redeem(t.Context(), h("guess"), "shop", now, never); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("no code: %v", err)
+		}
+		if _, err := s.Redeem(t.Context(), g.Code, "shop", g.CodeUntil, never); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("a code at the instant of its end: %v", err)
+		}
+		if _, err := s.Redeem(t.Context(), g.Code, "shop", g.CodeUntil.Add(-time.Microsecond), gives()); err != nil {
+			t.Errorf("a code in the last microsecond: %v", err)
+		}
+		if got, err := s.Redeem(t.Context(), g.Code, "shop", g.CodeUntil.Add(time.Hour), never); !errors.Is(err, oidc.ErrUsed) || got.Session != n.ID || got.Body != nil {
+			t.Errorf("a used code after its end: %v, %v; want ErrUsed and whose it was", got, err)
+		}
+		spoilt := grant(t, s, n.ID, now)
+		verifier := errors.New("wrong verifier")
+		if _, err := s.Redeem(t.Context(), spoilt.Code, "shop", now, func(*oidc.Grant) ([]oidc.Token, error) { return nil, verifier }); !errors.Is(err, verifier) {
+			t.Errorf("an error of tokens: %v", err)
+		}
+		if _, err := s.Redeem(t.Context(), spoilt.Code, "shop", now, never); !errors.Is(err, oidc.ErrUsed) {
+			t.Errorf("the code after that: %v, want ErrUsed", err)
+		}
+	})
+}
+
+// TestExpiresAtTheInstant: a thing is there a microsecond before its end, and
+// not at its end.
+func TestExpiresAtTheInstant(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now, n := instant(), create(t, s)
+		g := grant(t, s, n.ID, now)
+		if err := s.PutTokens(t.Context(), []oidc.Token{token("a", "access", g.ID, now), token("r", "refresh", g.ID, now), token("own", "access", "", now)}); err != nil {
+			t.Fatal(err)
+		}
+		end := now.Add(10 * time.Minute)
+		if err := s.PutPushed(t.Context(), h("push"), &oidc.Pushed{Client: "shop", Account: "acc", Request: []byte("{}"), Expires: end}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutSSO(t.Context(), &oidc.SSO{ID: "sso", Hash: h("cookie"), Account: "acc", Session: n.ID, EID: "story", Auth: now, Used: now, Expires: end}); err != nil {
+			t.Fatal(err)
+		}
+		for what, read := range map[string]func(at time.Time) error{
+			"an access token":      func(at time.Time) error { _, _, err := s.ByToken(t.Context(), h("a"), "access", at); return err },
+			"a refresh token":      func(at time.Time) error { _, _, err := s.ByToken(t.Context(), h("r"), "refresh", at); return err },
+			"a client's own token": func(at time.Time) error { _, _, err := s.ByToken(t.Context(), h("own"), "access", at); return err },
+			"a pushed request":     func(at time.Time) error { _, err := s.Pushed(t.Context(), h("push"), at); return err },
+			"a browser's session":  func(at time.Time) error { _, err := s.SSO(t.Context(), h("cookie"), at); return err },
+		} {
+			if err := read(end.Add(-time.Microsecond)); err != nil {
+				t.Errorf("%s just before its end: %v", what, err)
+			}
+			if err := read(end); !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("%s at its end: %v, want ErrUnknown", what, err)
+			}
+		}
+		next := token("r2", "refresh", g.ID, end)
+		if _, err := s.Rotate(t.Context(), h("r"), next, end); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("a refresh token that is replaced at its end: %v", err)
+		}
+		// The sweep goes by the same instant.
+		if err := s.SweepOIDC(t.Context(), end.Add(-time.Microsecond), 2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.SSO(t.Context(), h("cookie"), now); err != nil {
+			t.Errorf("swept too early: %v", err)
+		}
+		if err := s.SweepOIDC(t.Context(), end, 2); err != nil {
+			t.Fatal(err)
+		}
+		_, ssoErr := s.SSO(t.Context(), h("cookie"), now)
+		_, pushErr := s.Pushed(t.Context(), h("push"), now)
+		_, _, ownErr := s.ByToken(t.Context(), h("own"), "access", now)
+		_, _, tokErr := s.ByToken(t.Context(), h("r"), "refresh", now)
+		for _, err := range []error{ssoErr, pushErr, ownErr, tokErr} {
+			if !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("after the sweep: %v, want ErrUnknown", err)
+			}
+		}
+		if _, err := s.Redeem(t.Context(), g.Code, "shop", now, gives()); err != nil {
+			t.Errorf("a grant is not the sweep's: %v", err)
+		}
+	})
+}
+
+// TestPushedOnce: many logins may begin from one pushed request, and one ends
+// in a grant. The same one may be written again.
+func TestPushedOnce(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now := instant()
+		p := &oidc.Pushed{Client: "shop", Account: "acc", Request: []byte(`{"nonce":"n"}`), Expires: now.Add(5 * time.Minute)}
+		handle := h("push")
+		if err := s.PutPushed(t.Context(), handle, p); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // reading does not use it
+			if got, err := s.Pushed(t.Context(), handle, now); err != nil || cmp.Diff(p, got) != "" {
+				t.Fatalf("Pushed = %v, %v", got, err)
+			}
+		}
+		// The logins take longer than the request lives.
+		if err := s.SweepOIDC(t.Context(), now.Add(time.Hour), 10); err != nil {
+			t.Fatal(err)
+		}
+		grants := make([]*oidc.Grant, 50)
+		for i := range grants {
+			id := uuid.NewString()
+			grants[i] = &oidc.Grant{ID: id, Session: create(t, s).ID, Client: "shop", Account: "acc", Environment: eid.Test, Created: now.Add(time.Hour),
+				Code: h(id), CodeUntil: now.Add(61 * time.Minute)}
+		}
+		var winner atomic.Int64
+		ends := race(len(grants), func(i int) error {
+			err := s.PutGrant(context.Background(), grants[i], &handle)
+			if err == nil {
+				winner.Store(int64(i))
+			}
+			return err
+		})
+		if ends[nil] != 1 || ends[oidc.ErrUsed] != 49 {
+			t.Fatalf("ends = %v, want one grant", ends)
+		}
+		if err := s.PutGrant(t.Context(), grants[winner.Load()], &handle); err != nil {
+			t.Errorf("the same grant again: %v", err)
+		}
+		other := *grants[winner.Load()]
+		other.Code = h("other")
+		if err := s.PutGrant(t.Context(), &other, nil); !errors.Is(err, oidc.ErrUsed) {
+			t.Errorf("the same grant with another code: %v, want ErrUsed", err)
+		}
+		for i, g := range grants {
+			_, err := s.Redeem(t.Context(), g.Code, "shop", now, gives())
+			if (err == nil) != (int64(i) == winner.Load()) {
+				t.Errorf("code %d: %v", i, err)
+			}
+		}
+		if _, err := s.Pushed(t.Context(), handle, now); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("the request after that: %v, want ErrUnknown", err)
+		}
+	})
+}
+
+func TestRotate(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now := instant()
+		g := grant(t, s, create(t, s).ID, now)
+		if err := s.PutTokens(t.Context(), []oidc.Token{token("r0", "refresh", g.ID, now), token("a0", "access", g.ID, now)}); err != nil {
+			t.Fatal(err)
+		}
+		for what, next := range map[string]oidc.Token{
+			"another client":  {Hash: h("x"), Grant: g.ID, Client: "other", Kind: "refresh", Created: now, Expires: now.Add(time.Hour)},
+			"another grant":   token("x", "refresh", "no such", now),
+			"no grant at all": token("x", "refresh", "", now),
+		} {
+			if _, err := s.Rotate(t.Context(), h("r0"), next, now); !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("%s: %v, want ErrUnknown", what, err)
+			}
+		}
+		if _, err := s.Rotate(t.Context(), h("a0"), token("x", "refresh", g.ID, now), now); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("an access token: %v, want ErrUnknown", err)
+		}
+		next := token("r1", "refresh", g.ID, now)
+		ends := race(50, func(i int) error { // all make the same successor
+			got, err := s.Rotate(context.Background(), h("r0"), next, now, token(fmt.Sprint("a", i+1), "access", g.ID, now))
+			if err == nil || errors.Is(err, oidc.ErrUsed) {
+				if got == nil || got.Hash != next.Hash || !got.Created.Equal(now) {
+					t.Errorf("replaced by %v", got)
+				}
+			}
+			return err
+		})
+		if ends[nil] != 1 || ends[oidc.ErrUsed] != 49 {
+			t.Fatalf("ends = %v, want one successor", ends)
+		}
+		access := 0
+		for i := range 50 {
+			if _, _, err := s.ByToken(t.Context(), h(fmt.Sprint("a", i+1)), "access", now); err == nil {
+				access++
+			}
+		}
+		if access != 1 {
+			t.Errorf("%d access tokens came of it, want 1", access)
+		}
+		old, og, err := s.ByToken(t.Context(), h("r0"), "refresh", now)
+		if !errors.Is(err, oidc.ErrUsed) || !old.Replaced.Equal(now) || og.ID != g.ID {
+			t.Errorf("the old one: %v, %v, %v; want ErrUsed with both", old, og, err)
+		}
+		if tok, _, err := s.ByToken(t.Context(), h("r1"), "refresh", now); err != nil || !tok.Replaced.IsZero() {
+			t.Errorf("its successor: %v, %v", tok, err)
+		}
+		if err := s.Revoke(t.Context(), h("r1"), "shop", true, now); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Rotate(t.Context(), h("r0"), token("r2", "refresh", g.ID, now), now); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("after the family's end: %v, want ErrUnknown", err)
+		}
+	})
+}
+
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now := instant()
+		g := grant(t, s, create(t, s).ID, now)
+		if err := s.PutTokens(t.Context(), []oidc.Token{token("a", "access", g.ID, now), token("b", "access", g.ID, now),
+			token("r", "refresh", g.ID, now), token("own", "access", "", now)}); err != nil {
+			t.Fatal(err)
+		}
+		live := func() (out []string) {
+			for _, name := range []string{"a", "b", "r", "own"} {
+				kind := "access"
+				if name == "r" {
+					kind = "refresh"
+				}
+				if _, _, err := s.ByToken(t.Context(), h(name), kind, now); err == nil {
+					out = append(out, name)
+				} else if !errors.Is(err, oidc.ErrUnknown) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			return out
+		}
+		for _, step := range []struct {
+			token, client string
+			grant         bool
+			want          []string
+		}{
+			{"a", "other", true, []string{"a", "b", "r", "own"}},
+			{"none", "shop", true, []string{"a", "b", "r", "own"}},
+			{"a", "shop", false, []string{"b", "r", "own"}},
+			{"own", "shop", true, []string{"b", "r"}},
+			{"r", "shop", true, nil},
+		} {
+			if err := s.Revoke(t.Context(), h(step.token), step.client, step.grant, now); err != nil {
+				t.Fatal(err)
+			}
+			if got := live(); !slices.Equal(got, step.want) {
+				t.Errorf("after %+v: %v", step, got)
+			}
+		}
+		if _, err := s.Redeem(t.Context(), g.Code, "shop", now, gives()); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("the code of a revoked grant: %v", err)
+		}
+	})
+}
+
+func TestBrowserSession(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now, n := instant(), create(t, s)
+		b := &oidc.SSO{ID: "sid", Hash: h("cookie"), Account: "acc", Session: n.ID, EID: "story", Auth: now.Add(-time.Minute), Used: now, Expires: now.Add(time.Hour)}
+		if err := s.PutSSO(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		later := now.Add(time.Minute)
+		for _, at := range []time.Time{later, now} { // the second comes late
+			if err := s.TouchSSO(t.Context(), b.ID, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := *b
+		want.Used = later
+		if got, err := s.SSO(t.Context(), b.Hash, now); err != nil || cmp.Diff(&want, got) != "" {
+			t.Errorf("SSO = %v, %v", got, err)
+		}
+		for i, client := range []string{"b", "a", "b"} {
+			id := fmt.Sprint("grant", i)
+			if err := s.PutGrant(t.Context(), &oidc.Grant{ID: id, Session: n.ID, Client: client, Account: "acc", SSO: "sid", Created: now, Code: h(id), CodeUntil: later}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alone := grant(t, s, n.ID, now)
+		if got, err := s.RevokeSSO(t.Context(), "", now); err != nil || len(got) != 0 {
+			t.Errorf("RevokeSSO of none = %v, %v", got, err)
+		}
+		for range 2 {
+			if got, err := s.RevokeSSO(t.Context(), "sid", now); err != nil || !slices.Equal(got, []string{"a", "b"}) {
+				t.Errorf("RevokeSSO = %v, %v", got, err)
+			}
+		}
+		if _, err := s.Redeem(t.Context(), h("grant0"), "b", now, gives()); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("a code of the browser's session: %v", err)
+		}
+		if _, err := s.Redeem(t.Context(), alone.Code, "shop", now, gives()); err != nil {
+			t.Errorf("a code without one: %v", err)
+		}
+		b.Hash = h("new cookie")
+		if err := s.PutSSO(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.SSO(t.Context(), h("cookie"), now); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("the cookie before: %v", err)
+		}
+		if err := s.EndSSO(t.Context(), "sid"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.SSO(t.Context(), b.Hash, now); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("after its end: %v", err)
+		}
+	})
+}
+
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now := instant()
+		var first atomic.Int64
+		race(50, func(int) error {
+			ok, err := s.Once(context.Background(), "jti shop", "value", now.Add(time.Hour))
+			if err != nil {
+				t.Error(err)
+			}
+			if ok {
+				first.Add(1)
+			}
+			return nil
+		})
+		if first.Load() != 1 {
+			t.Errorf("%d were the first", first.Load())
+		}
+		for _, c := range []struct {
+			what, purpose, value string
+			expires              time.Time
+			want                 bool
+		}{
+			{"another purpose", "jti other", "value", now.Add(time.Hour), true},
+			{"another case", "jti shop", "Value", now.Add(time.Hour), true},
+			{"one that is over at once", "dpop", "value", now, true},
+			{"the same after its end", "dpop", "value", now.Add(time.Hour), true},
+			{"and again", "dpop", "value", now.Add(time.Hour), false},
+		} {
+			if got, err := s.Once(t.Context(), c.purpose, c.value, c.expires); err != nil || got != c.want {
+				t.Errorf("%s: %v, %v", c.what, got, err)
+			}
+		}
+		if err := s.SweepOIDC(t.Context(), now.Add(time.Hour), 1); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := s.Once(t.Context(), "jti shop", "value", now.Add(time.Hour)); err != nil || !ok {
+			t.Errorf("after the sweep: %v, %v", ok, err)
+		}
+	})
+}
+
+// TestErasureEndsGrants: nothing is left of a session for a client, on the
+// node that knows its key and on one that erased it.
+func TestErasureEndsGrants(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now, n := instant(), create(t, s)
+		used, unused := grant(t, s, n.ID, now), grant(t, s, n.ID, now)
+		other := grant(t, s, create(t, s).ID, now)
+		if _, err := s.Redeem(t.Context(), used.Code, "shop", now, gives(token("a", "access", "", now), token("r", "refresh", "", now))); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutSSO(t.Context(), &oidc.SSO{ID: "sid", Hash: h("cookie"), Session: n.ID, Expires: now.Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		erase(t, s, n)
+		_, _, access := s.ByToken(t.Context(), h("a"), "access", now)
+		_, _, refresh := s.ByToken(t.Context(), h("r"), "refresh", now)
+		_, redeem := s.Redeem(t.Context(), unused.Code, "shop", now, gives())
+		_, again := s.Redeem(t.Context(), used.Code, "shop", now, gives())
+		_, sso := s.SSO(t.Context(), h("cookie"), now)
+		_, rotate := s.Rotate(t.Context(), h("r"), token("r2", "refresh", used.ID, now), now)
+		for what, err := range map[string]error{"access token": access, "refresh token": refresh, "unused code": redeem, "used code": again,
+			"browser's session": sso, "rotation": rotate,
+			"further token":           s.PutTokens(t.Context(), []oidc.Token{token("b", "access", used.ID, now)}),
+			"further grant":           s.PutGrant(t.Context(), &oidc.Grant{ID: "late", Session: n.ID, Client: "shop", Created: now, Code: h("late")}, nil),
+			"further browser session": s.PutSSO(t.Context(), &oidc.SSO{ID: "late", Hash: h("late"), Session: n.ID, Expires: now.Add(time.Hour)})} {
+			if !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("%s: %v, want ErrUnknown", what, err)
+			}
+		}
+		if _, err := s.Redeem(t.Context(), other.Code, "shop", now, gives()); err != nil {
+			t.Errorf("another session's code: %v", err)
+		}
+	})
+}
+
+// TestErasureWhileGranting has both at once, on two nodes that know the key:
+// whichever comes last, no grant and no token is left.
+func TestErasureWhileGranting(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t, pgtest.Options{})
+	s := open(t, dsn)
+	now := instant()
+	for i := range 40 {
+		n := create(t, s)
+		g := grant(t, s, n.ID, now)
+		gone := *n
+		gone.State = broker.Erased
+		ends := race(4, func(k int) error {
+			text := fmt.Sprint(i, k)
+			switch k {
+			case 0:
+				return s.Apply(context.Background(), &broker.Change{ID: n.ID, Session: &gone, Erase: true})
+			case 1:
+				return s.PutGrant(context.Background(), &oidc.Grant{ID: text, Session: n.ID, Client: "shop", Created: now, Code: h(text), Body: []byte("who")}, nil)
+			case 2:
+				_, err := s.Redeem(context.Background(), g.Code, "shop", now, gives(token(text, "access", "", now)))
+				return err
+			}
+			return s.PutTokens(context.Background(), []oidc.Token{token(text, "access", g.ID, now)})
+		})
+		for err, count := range ends {
+			if err != nil && !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("%d ended with %v", count, err)
+			}
+		}
+	}
+	for _, table := range []string{"oidc_grant", "oidc_token"} {
+		if n := count(t, "pgx", dsn, table); n != 0 {
+			t.Errorf("%d rows were left in %s", n, table)
+		}
+	}
+}
+
+func TestClients(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		c := &relying.Client{ID: "shop", Account: "acc", Environment: eid.Live, Name: "Shop", Profile: relying.Standard, Redirects: []string{"https://shop.example/cb?a=b"},
+			Scopes: []string{"openid"}, Auth: relying.SecretBasic, Secrets: []relying.ClientSecret{{Name: "a", Hash: relying.HashSecret("x")}},
+			JWKS: []byte(`{"keys":[]}`), Lifetimes: relying.Lifetimes{Code: time.Minute}}
+		if err := s.PutClient(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Client(t.Context(), "shop"); err != nil || cmp.Diff(c, got) != "" {
+			t.Errorf("Client: %v\n%s", err, cmp.Diff(c, got))
+		}
+		if got, err := s.Client(t.Context(), "shop"); err != nil || cmp.Diff(c, got) != "" {
+			t.Errorf("Client, known: %v\n%s", err, cmp.Diff(c, got))
+		}
+		for _, id := range []string{"", "Shop", "shop "} {
+			if _, err := s.Client(t.Context(), id); !errors.Is(err, relying.ErrUnknown) {
+				t.Errorf("Client(%q) = %v, want ErrUnknown", id, err)
+			}
+		}
+		changed := *c
+		changed.Name = "Store"
+		if err := s.PutClient(t.Context(), &changed); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Client(t.Context(), "shop"); err != nil || got.Name != "Store" {
+			t.Errorf("Client, changed: %v, %v", got, err)
+		}
+		changed.Account = "other"
+		if err := s.PutClient(t.Context(), &changed); !errors.Is(err, broker.ErrConflict) {
+			t.Errorf("another account takes the id: %v, want ErrConflict", err)
+		}
+		second, foreign := *c, *c
+		second.ID, foreign.ID, foreign.Account = "second", "foreign", "other"
+		for _, c := range []*relying.Client{&second, &foreign} {
+			if err := s.PutClient(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.KeepClients(t.Context(), "acc", []string{"second"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Remove(t.Context(), "other", ""); err != nil {
+			t.Fatal(err)
+		}
+		for id, want := range map[string]error{"shop": relying.ErrUnknown, "second": nil, "foreign": relying.ErrUnknown} {
+			if _, err := s.Client(t.Context(), id); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", id, err, want)
+			}
+		}
+	})
+}
+
+func TestRemoveTakesGrants(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "eidgate.db")
+	s := open(t, "sqlite:"+path)
+	now, n := instant(), create(t, s)
+	g := grant(t, s, n.ID, now)
+	if err := s.PutTokens(t.Context(), []oidc.Token{token("a", "access", g.ID, now)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutSSO(t.Context(), &oidc.SSO{ID: "sid", Hash: h("cookie"), Session: n.ID, Expires: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutSubject(t.Context(), "acc", "sbid", "1", "sub"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), "acc", "key"); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"oidc_grant", "oidc_token", "oidc_sso", "oidc_subject"} {
+		if n := count(t, "sqlite", path, table); n != 0 {
+			t.Errorf("%d rows were left in %s", n, table)
+		}
+	}
+}
+
+func TestProviderKeys(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		key := func(id, use, alg string, from time.Time) oidc.SigningKey {
+			return oidc.SigningKey{ID: id, Use: use, Alg: alg, Private: []byte("private " + id), From: from, Until: from.Add(time.Hour), Gone: from.Add(2 * time.Hour)}
+		}
+		ends := race(20, func(i int) error {
+			return s.AddKey(context.Background(), key(fmt.Sprint("k", i), "sig", "RS256", from))
+		})
+		if ends[nil] != 20 {
+			t.Errorf("ends = %v", ends)
+		}
+		got, err := s.Keys(t.Context())
+		if err != nil || len(got) != 1 || cmp.Diff(key(got[0].ID, "sig", "RS256", from), got[0]) != "" {
+			t.Fatalf("Keys = %v, %v; want one", got, err)
+		}
+		first := got[0].ID
+		for _, k := range []oidc.SigningKey{key("next", "sig", "RS256", from.Add(time.Hour)), key("es", "sig", "ES256", from), key("enc", "enc", "RSA-OAEP", from)} {
+			if err := s.AddKey(t.Context(), k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var ids []string
+		if got, err = s.Keys(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range got {
+			ids = append(ids, k.ID)
+		}
+		if want := []string{"enc", "es", first, "next"}; !slices.Equal(ids, want) {
+			t.Errorf("Keys = %v, want %v", ids, want)
+		}
+		if err := s.SweepOIDC(t.Context(), from.Add(2*time.Hour), 1); err != nil {
+			t.Fatal(err)
+		}
+		if got, err = s.Keys(t.Context()); err != nil || len(got) != 1 || got[0].ID != "next" {
+			t.Errorf("after the sweep: %v, %v", got, err)
+		}
+	})
+}
+
+func TestImportedSubjects(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		for _, sub := range []string{"first", "old-sub="} {
+			if err := s.PutSubject(t.Context(), "acc", "sbid", "199001012385", sub); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct{ account, idp, subject, want string }{
+			{"acc", "sbid", "199001012385", "old-sub="}, {"other", "sbid", "199001012385", ""},
+			{"acc", "idin", "199001012385", ""}, {"acc", "sbid", "19900101238", ""}, {"acc", "sbi", "d199001012385", ""},
+		} {
+			if got, err := s.Subject(t.Context(), c.account, c.idp, c.subject); err != nil || got != c.want {
+				t.Errorf("Subject(%q, %q, …) = %q, %v; want %q", c.account, c.idp, got, err, c.want)
+			}
+		}
+	})
+}
+
+// seedOIDC writes a canary into everything of the provider that is sealed or
+// hashed.
+func seedOIDC(t *testing.T, s *store.Store, n *broker.Session) {
+	t.Helper()
+	now := instant()
+	p := &oidc.Pushed{Client: "shop", Account: "acc", Request: []byte(canary), Expires: now.Add(time.Hour)}
+	g := &oidc.Grant{ID: "g", Session: n.ID, Client: "shop", Created: now, Code: h(canary), CodeUntil: now.Add(time.Hour), Body: []byte(canary)}
+	_, once := s.Once(t.Context(), "jti shop", canary, now.Add(time.Hour))
+	for what, err := range map[string]error{
+		"pushed request": s.PutPushed(t.Context(), h(canary), p), "grant": s.PutGrant(t.Context(), g, nil), "once": once,
+		"key":     s.AddKey(t.Context(), oidc.SigningKey{ID: "kid", Use: "sig", Alg: "RS256", Private: []byte(canary), From: now}),
+		"subject": s.PutSubject(t.Context(), "acc", "sbid", canary, canary),
+	} {
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	if _, err := s.Redeem(t.Context(), g.Code, "shop", now, gives(token(canary, "access", "", now))); err != nil {
+		t.Fatal(err)
+	}
+}
