@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"net/url"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -49,6 +50,32 @@ func TestPhone(t *testing.T) {
 	inspect(ctx, t, "phone-order", axe)
 	do(ctx, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
 	until(ctx, t, `document.body.innerText.includes("Approved. You can go back")`)
+}
+
+// TestPhoneAtBanks looks at what waits at a counter and at AgeChecked, and
+// follows the phone's links to both.
+func TestPhoneAtBanks(t *testing.T) {
+	t.Parallel()
+	axe := needAxe(t)
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	do(ctx, t, chromedp.Navigate(w.URLs["control"]+"/phone"))
+	other := tab(t)
+	for _, c := range [][2]string{{"idin", "counter"}, {"idin_age", "agechecked"}} {
+		id := w.Setup(c[0], url.Values{"target": {w.HookAt}, "configid": {c[1]}})
+		do(other, t, chromedp.Navigate(w.URLs["public"]+"/v2/Hosted/"+id+"/"+c[0]+"/"))
+		until(other, t, `document.querySelector(".qr.counter, [data-testid=status-6]") !== null`)
+	}
+	until(ctx, t, `document.querySelector("[data-testid=scan-idin]") !== null && document.querySelector("[data-testid=open-bank]") !== null`)
+	if got := eval[string](ctx, t, `document.getElementById("count-banks").textContent`); got != "1 waiting" {
+		t.Errorf("the banks' app says %q", got)
+	}
+	eval[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true), true`)
+	inspect(ctx, t, "phone-banks", axe)
+	for id, want := range map[string]string{"scan-idin": "[data-testid=issuer-BANKNL2Y]", "open-bank": "[data-testid=status-6]"} {
+		do(other, t, chromedp.Navigate(eval[string](ctx, t, `document.querySelector("[data-testid=`+id+`]").href`)))
+		until(other, t, `document.querySelector("`+want+`") !== null`)
+	}
 }
 
 // TestSandboxPages looks at the pages about the sandbox itself.
