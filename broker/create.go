@@ -132,6 +132,15 @@ func (b *Broker) Result(ctx context.Context, s *Session, key string) (*eid.Ident
 	return &id, ev, nil
 }
 
+// Record writes a line of the audit trail: what an API has told of a session's
+// person from what it has kept itself.
+func (b *Broker) Record(ctx context.Context, session, actor, action, outcome string) error {
+	if err := b.c.Store.Apply(ctx, &Change{ID: session, Audit: []Audit{{b.now(), actor, action, outcome}}}); err != nil {
+		return fmt.Errorf("record %s: %w", action, err)
+	}
+	return nil
+}
+
 // Texts reads what is to be signed; ErrNotFound if there is nothing.
 func (b *Broker) Texts(ctx context.Context, id string) (*connector.Texts, error) {
 	raw, err := b.c.Store.Data(ctx, id, DataTexts)

@@ -1,0 +1,277 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"eidgate/api/claims"
+	"eidgate/broker"
+	"eidgate/connector"
+	"eidgate/eid"
+	"eidgate/relying"
+)
+
+// A refusal is a request that must not be answered to the address that it
+// names: its client or that address cannot be trusted. A person sees it.
+type refusal struct{ wireError }
+
+func (e *refusal) Unwrap() error { return &e.wireError }
+
+func refuse(code, text string) *refusal { return &refusal{wireError{code, text}} }
+
+// serveAuthorize is where a login begins (§4).
+func (p *Provider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
+	if !method(w, r, http.MethodGet, http.MethodPost) {
+		return
+	}
+	noStore(w.Header())
+	in, wrong := p.frontParams(w, r)
+	if wrong != nil {
+		p.c.Problem(w, r, http.StatusBadRequest, wrong.Code, wrong.Text)
+		return
+	}
+	c, q, err := p.accept(r.Context(), in)
+	var no *refusal
+	var bad *wireError
+	switch {
+	case errors.As(err, &no):
+		p.c.Problem(w, r, http.StatusBadRequest, no.Code, no.Text)
+	case errors.As(err, &bad):
+		if err := p.answer(w, r, c, q, failure(bad.Code, bad.Text)); err != nil {
+			p.trouble(w, r, err)
+		}
+	case err != nil:
+		p.trouble(w, r, err)
+	default:
+		if err := p.login(w, r, c, q); err != nil {
+			p.trouble(w, r, err)
+		}
+	}
+}
+
+// frontParams reads a browser's request: its address, or its form.
+func (p *Provider) frontParams(w http.ResponseWriter, r *http.Request) (params, *wireError) {
+	if r.Method == http.MethodPost {
+		return form(w, r, maxBody)
+	}
+	v, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, bad("invalid_request", "The parameters cannot be read.")
+	}
+	return single(v)
+}
+
+// accept finds the client and checks its request, in the order of §4. The
+// request is there whenever its answer may go to its address.
+func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *request, error) {
+	c, err := p.client(ctx, in["client_id"])
+	if err != nil {
+		return nil, nil, err
+	}
+	if c == nil {
+		return nil, nil, refuse("invalid_client", "client_id is not that of a client.")
+	}
+	if handle, ok := strings.CutPrefix(in["request_uri"], handlePrefix); ok {
+		q, err := p.pushed(ctx, c, handle)
+		return c, q, err
+	}
+	if in["request_uri"] != "" {
+		if c.Redirect(in["redirect_uri"]) {
+			q := &request{Client: c.ID, Redirect: in["redirect_uri"], State: in["state"], Mode: "query"}
+			return c, q, bad("request_uri_not_supported", "Push the request, or send it in the parameter request.")
+		}
+		return c, nil, refuse("request_uri_not_supported", "Push the request, or send it in the parameter request.")
+	}
+	inner, err := p.open(ctx, c, in)
+	if err != nil {
+		return c, nil, err
+	}
+	q, err := p.check(c, inner, in["request"] != "", false)
+	return c, q, err
+}
+
+// check holds a request to what its client may ask.
+func (p *Provider) check(c *relying.Client, in params, signed, pushed bool) (*request, error) {
+	if in["redirect_uri"] == "" || !c.Redirect(in["redirect_uri"]) {
+		return nil, refuse("invalid_request", "redirect_uri is missing, or not registered for the client exactly as it is sent.")
+	}
+	policy := c.Policy()
+	q, wrong := readRequest(in, p.c.Now())
+	q.Client, q.Sealed = c.ID, signed || pushed
+	if q.Mode = in["response_mode"]; q.Mode == "" {
+		q.Mode = "query"
+	}
+	if known := slices.Contains(policy.ResponseModes, q.Mode) && (q.Mode == "query" || q.Mode == "form_post"); !known {
+		q.Mode = "query"
+		return q, bad("invalid_request", "response_mode must be query or form_post.")
+	}
+	switch {
+	case policy.PAR && !pushed:
+		return q, bad("invalid_request", "The client must push its requests.")
+	case policy.RequestObject && !signed:
+		return q, bad("invalid_request", "Client must use request object, but no request or request_uri parameter present")
+	case wrong != nil:
+		return q, wrong
+	case policy.PKCE && q.Challenge == "":
+		return q, bad("invalid_request", "The client must send code_challenge.")
+	}
+	if err := q.keepScopes(c); err != nil {
+		return q, err
+	}
+	if _, err := claims.Wanted(q.Scopes); err != nil {
+		return q, bad("invalid_scope", "date-of-birth and eighteen-or-older exclude each other.")
+	}
+	return q, nil
+}
+
+// keepScopes leaves those that are served and that the client may ask for. A
+// strict client is told of others; Signicat's are used to silence.
+func (q *request) keepScopes(c *relying.Client) *wireError {
+	var kept []string
+	for _, s := range q.Scopes {
+		ok := s == "openid" || slices.Contains(claims.Scopes(), s) && (len(c.Scopes) == 0 || slices.Contains(c.Scopes, s))
+		switch {
+		case ok:
+			kept = append(kept, s)
+		case c.Profile != relying.Signicat:
+			return bad("invalid_scope", "A scope is not known, or not the client's.")
+		}
+	}
+	q.Scopes = kept
+	return nil
+}
+
+// login uses a login that this browser has, or begins one.
+func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request) error {
+	ctx := r.Context()
+	account, err := p.c.Accounts.Account(ctx, c.Account)
+	if err != nil {
+		return fmt.Errorf("account of client: %w", err)
+	}
+	choice := claims.Choose(q.ACR, q.Sealed, c, p.eids(account, c.Environment))
+	if done, err := p.reuse(w, r, c, q, choice.EIDs); done || err != nil {
+		return err
+	}
+	if q.prompts("none") {
+		return p.answer(w, r, c, q, failure("login_required", "Nobody is logged in in this browser in the way that is asked for."))
+	}
+	if len(choice.EIDs) == 0 {
+		return p.answer(w, r, c, q, failure("temporarily_unavailable", "No eID is configured that the client may use."))
+	}
+	s, err := p.begin(ctx, c, account, q, choice, p.c.Browser(w, r))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", page(s.ID))
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// page is the address of a session's page.
+func page(session string) string { return Root + "/login/" + session + "/" }
+
+// begin makes a session of the broker for the browser that asks.
+func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Account, q *request, choice claims.Choice, h broker.Handle) (*broker.Session, error) {
+	payload, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := claims.Wanted(q.Scopes)
+	if err != nil {
+		return nil, err // check has looked
+	}
+	back, err := url.Parse(q.Redirect)
+	if err != nil {
+		return nil, err // it is registered
+	}
+	id := p.c.NewID()
+	spec := broker.Spec{Wanted: wanted, Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
+		Next: []string{back.Scheme + "://" + back.Host}, Page: page(id), Payload: payload}
+	if marker, ok := strings.CutPrefix(q.Hint, "sandbox:"); ok && c.Environment == eid.Test {
+		spec.Marker = "sandbox:" + marker
+	}
+	for _, e := range choice.EIDs {
+		spec.Methods = append(spec.Methods, broker.Method{Name: claims.IDP(e), EID: e, Mode: mode(e, choice), Country: countries[e]})
+	}
+	n := broker.NewSession{ID: id, Handle: h, API: Name, Purpose: claims.UseOf(q.Scopes).Purpose(), Language: language(q.Locales, a.Language),
+		Caller: relying.Caller{Account: a, Key: relying.Key{ID: "client " + c.ID, Account: a.ID, Environment: c.Environment}}, Spec: spec}
+	if len(choice.Text) > 0 {
+		n.Texts, n.Spec.Format = &connector.Texts{Visible: choice.Text, Format: choice.Format}, choice.Format
+	}
+	for _, key := range choice.Ignored {
+		n.Notes = append(n.Notes, "acr_values: "+key+" has no effect")
+	}
+	return p.c.Broker.Create(ctx, n)
+}
+
+// countries are those whose chooser lists an eID.
+var countries = map[eid.EID]string{eid.BankIDSE: "se", eid.IDIN: "nl", eid.BankIDNO: "no", eid.MitID: "dk", eid.NemID: "dk", eid.Itsme: "be"}
+
+// mode is how an eID begins. BankID asks on which device, unless it is told.
+func mode(e eid.EID, c claims.Choice) string {
+	switch {
+	case e != eid.BankIDSE:
+		return ""
+	case c.Mode != "":
+		return c.Mode
+	}
+	return "other"
+}
+
+// language is the first of ui_locales that pages have, else the account's.
+func language(locales, account string) string {
+	for _, l := range words(locales) {
+		code, _, _ := strings.Cut(strings.ToLower(l), "-")
+		if code == "no" || code == "nn" {
+			code = "nb"
+		}
+		if slices.Contains([]string{"en", "da", "de", "fi", "fr", "nb", "nl", "sv"}, code) {
+			return code
+		}
+	}
+	return account
+}
+
+// failure is an answer that says what went wrong.
+func failure(code, text string) url.Values {
+	v := url.Values{"error": {code}}
+	if text = plain(text); text != "" {
+		v.Set("error_description", text)
+	}
+	return v
+}
+
+// addressed puts into an answer what every answer has (RFC 9207).
+func (p *Provider) addressed(q *request, fields url.Values) url.Values {
+	if q.State != "" {
+		fields.Set("state", q.State)
+	}
+	fields.Set("iss", p.issuer)
+	return fields
+}
+
+// answer sends the browser back with fields, in the way that was asked for.
+func (p *Provider) answer(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request, fields url.Values) error {
+	fields = p.addressed(q, fields)
+	if q.Mode == "form_post" {
+		return p.c.Post(w, r, q.Redirect, fields, c.FrameAncestor)
+	}
+	w.Header().Set("Location", withQuery(q.Redirect, fields))
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// withQuery adds to the query that an address has, and leaves that as it is.
+func withQuery(address string, fields url.Values) string {
+	join := "?"
+	if strings.Contains(address, "?") {
+		join = "&"
+	}
+	return address + join + fields.Encode()
+}

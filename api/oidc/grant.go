@@ -1,0 +1,180 @@
+package oidc
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"eidgate/api/claims"
+	"eidgate/broker"
+	"eidgate/eid"
+	"eidgate/relying"
+)
+
+// A snapshot is what a grant's tokens say, sealed: it outlives nothing, since
+// the session's key seals it.
+type snapshot struct {
+	Request  request        `json:"request"`
+	Identity eid.Identity   `json:"identity"`
+	Evidence []eid.Evidence `json:"evidence,omitempty"` // only where a scope shows it
+	Subject  string         `json:"sub"`
+	IDP      string         `json:"idp"`
+	ACR      string         `json:"acr,omitempty"`
+	Auth     time.Time      `json:"auth_time"`
+	SID      string         `json:"sid"`
+	Sandbox  bool           `json:"sandbox,omitempty"`
+	Session  string         `json:"session"` // transaction_id
+}
+
+// A Leaving is how a browser goes back to a relying party.
+type Leaving struct {
+	URL    string
+	Post   url.Values   // nil for a redirect
+	Cookie *http.Cookie // nil for none
+}
+
+// Leave says where a session of this API that has ended sends the browser.
+func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Spec) (Leaving, error) {
+	var q request
+	if err := json.Unmarshal(spec.Payload, &q); err != nil {
+		return Leaving{}, errors.New("stored request is not readable")
+	}
+	c, err := p.client(ctx, q.Client)
+	if err != nil {
+		return Leaving{}, err
+	}
+	if c == nil {
+		return Leaving{}, nil // it has been taken away meanwhile: the browser stays
+	}
+	if s.State == broker.Failed {
+		return p.leaving(&q, failure(ending(c, s.Reason))), nil
+	}
+	who, evidence, err := p.c.Broker.Result(ctx, s, "client "+c.ID)
+	if err != nil {
+		return Leaving{}, err
+	}
+	sso := &SSO{ID: p.sid(s.ID), Account: c.Account, Session: s.ID, EID: who.EID, Auth: who.At, Used: p.c.Now(), Expires: who.At.Add(c.Life().SSO)}
+	fields, err := p.issue(ctx, c, &q, s.ID, sso, who, evidence, s.Environment == eid.Test)
+	if err != nil {
+		return Leaving{}, err
+	}
+	out := p.leaving(&q, fields)
+	if fields.Get("code") != "" && c.Life().SSO > 0 && s.Level == eid.Strong {
+		out.Cookie, err = p.remember(ctx, sso)
+	}
+	return out, err
+}
+
+func (p *Provider) leaving(q *request, fields url.Values) Leaving {
+	fields = p.addressed(q, fields)
+	if q.Mode == "form_post" {
+		return Leaving{URL: q.Redirect, Post: fields}
+	}
+	return Leaving{URL: withQuery(q.Redirect, fields)}
+}
+
+// ending is what a client hears of a login that has failed (§4.4).
+func ending(c *relying.Client, why eid.Reason) (code, text string) {
+	info := eid.Reasons[why]
+	signicat := c.Errors == relying.SignicatErrors
+	switch {
+	case info.Outcome == "cancelled" && signicat:
+		return "IDP-3200", "The user cancelled at the identity provider."
+	case info.Outcome == "cancelled":
+		return "access_denied", "The person cancelled."
+	case info.Outcome == "expired" && signicat:
+		return "IDP-3400", "The identity provider timed out."
+	case why == eid.Unavailable && signicat:
+		return "IDP-3500", "The identity provider is not available."
+	case signicat:
+		return "IDP-3300", "The identity provider could not log the person in."
+	case info.Outcome == "expired":
+		return "access_denied", "The time ran out."
+	case info.Outcome == "declined", why == eid.WrongPerson:
+		return "access_denied", "The eID did not confirm the person."
+	case why == eid.Unavailable:
+		return "temporarily_unavailable", "The eID does not answer."
+	}
+	return "server_error", "The login did not succeed."
+}
+
+// keyed is a value that only this provider makes of another one.
+func (p *Provider) keyed(purpose, value string) []byte {
+	m := hmac.New(sha256.New, p.codeKey)
+	m.Write([]byte(purpose + "|" + value))
+	return m.Sum(nil)
+}
+
+// code is the one that a grant leads to, the same whenever it is asked for.
+func (p *Provider) code(grant string) string {
+	return base64.RawURLEncoding.EncodeToString(p.keyed("code", grant))
+}
+
+// sid names a login to clients: 32 capitals of hex.
+func (p *Provider) sid(session string) string {
+	return strings.ToUpper(hex.EncodeToString(p.keyed("sid", session)[:16]))
+}
+
+// issue writes the grant of a login and is the answer with its code, or with
+// what stands against it.
+func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, grant string, sso *SSO, who *eid.Identity, evidence []eid.Evidence, sandbox bool) (url.Values, error) {
+	idp := claims.IDP(who.EID)
+	snap := snapshot{Request: *q, Identity: *who, IDP: idp, ACR: claims.ACR(who), Auth: sso.Auth, SID: sso.ID, Sandbox: sandbox, Session: sso.Session}
+	if q.has("sbid-evidence") {
+		snap.Evidence = evidence
+	}
+	var failed error
+	snap.Subject = claims.Subject(p.subKey, c.Account, idp, who, func(account, idp, person string) (string, bool) {
+		sub, err := p.c.Store.Subject(ctx, account, idp, person)
+		failed = err
+		return sub, sub != ""
+	})
+	switch {
+	case failed != nil:
+		return nil, failed
+	case snap.Subject == "":
+		return failure("server_error", "The eID has named nobody."), nil
+	case len(q.Levels) > 0 && !slices.Contains(q.Levels, snap.ACR):
+		return failure("access_denied", "The level of assurance that is asked for was not reached."), nil
+	}
+	raw, err := json.Marshal(snap)
+	if err != nil {
+		return nil, err
+	}
+	now := p.c.Now()
+	code := p.code(grant)
+	g := &Grant{ID: grant, Session: sso.Session, Client: c.ID, Account: c.Account, Environment: c.Environment, SSO: sso.ID, Created: now,
+		Code: sha256.Sum256([]byte(code)), CodeUntil: now.Add(c.Life().Code), Body: raw}
+	var pushed *[32]byte
+	if len(q.Pushed) == 32 {
+		pushed = (*[32]byte)(q.Pushed)
+	}
+	switch err := p.c.Store.PutGrant(ctx, g, pushed); {
+	case errors.Is(err, ErrUsed):
+		return failure("invalid_request_uri", "The pushed request was used before."), nil
+	case errors.Is(err, ErrUnknown):
+		return failure("server_error", "The login is over."), nil
+	case err != nil:
+		return nil, fmt.Errorf("write grant: %w", err)
+	}
+	return url.Values{"code": {code}}, nil
+}
+
+// readSnapshot is the inverse of what issue has written.
+func readSnapshot(g *Grant) (*snapshot, error) {
+	var s snapshot
+	if err := json.Unmarshal(g.Body, &s); err != nil {
+		return nil, errors.New("stored grant is not readable")
+	}
+	return &s, nil
+}

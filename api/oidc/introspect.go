@@ -1,0 +1,124 @@
+package oidc
+
+import (
+	"crypto/sha256"
+	"errors"
+	"net/http"
+
+	"eidgate/api/claims"
+	"eidgate/relying"
+)
+
+// back reads a back-channel request with its client.
+func (p *Provider) back(w http.ResponseWriter, r *http.Request) (*relying.Client, params, bool) {
+	if !method(w, r, http.MethodPost) {
+		return nil, nil, false
+	}
+	noStore(w.Header())
+	in, wrong := form(w, r, maxBody)
+	if wrong != nil {
+		p.oauth(w, nil, wrong)
+		return nil, nil, false
+	}
+	c, err := p.authenticate(r, in)
+	if err != nil {
+		p.failed(w, r, c, err)
+		return nil, nil, false
+	}
+	return c, in, true
+}
+
+// serveIntrospect says whether a token counts (RFC 7662). Of a token of another
+// account nothing is said, as of one that does not exist (§10).
+func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) {
+	c, in, ok := p.back(w, r)
+	if !ok {
+		return
+	}
+	if c.Auth == relying.Public {
+		p.failed(w, r, c, errClient)
+		return
+	}
+	out := claims.Object{{Name: "active", Value: false}}
+	for _, kind := range []string{access, refresh} {
+		t, g, err := p.c.Store.ByToken(r.Context(), sha256.Sum256([]byte(in["token"])), kind, p.c.Now())
+		if errors.Is(err, ErrUnknown) || errors.Is(err, ErrUsed) {
+			continue
+		}
+		if err != nil {
+			p.trouble(w, r, err)
+			return
+		}
+		owner, err := p.client(r.Context(), t.Client)
+		if err != nil {
+			p.trouble(w, r, err)
+			return
+		}
+		if owner == nil || owner.Account != c.Account || owner.Environment != c.Environment {
+			break
+		}
+		if out, err = p.active(t, g); err != nil {
+			p.trouble(w, r, err)
+			return
+		}
+		break
+	}
+	if err := say(w, http.StatusOK, out); err != nil {
+		p.trouble(w, r, err)
+	}
+}
+
+func (p *Provider) active(t *Token, g *Grant) (claims.Object, error) {
+	kind := "Bearer"
+	if t.Bound != "" {
+		kind = "DPoP"
+	}
+	out := claims.Object{{Name: "active", Value: true}, {Name: "scope", Value: t.Scope}, {Name: "client_id", Value: t.Client}, {Name: "iss", Value: p.issuer},
+		{Name: "aud", Value: p.issuer + "/resources"}, {Name: "iat", Value: int(t.Created.Unix())}, {Name: "exp", Value: int(t.Expires.Unix())}, {Name: "token_type", Value: kind}}
+	if t.Bound != "" {
+		out = append(out, claims.Claim{Name: "cnf", Value: claims.Object{{Name: "jkt", Value: t.Bound}}})
+	}
+	if g == nil {
+		return append(out, claims.Claim{Name: "sub", Value: "client:" + t.Client}), nil
+	}
+	s, err := readSnapshot(g)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, claims.Claim{Name: "sub", Value: s.Subject}, claims.Claim{Name: "auth_time", Value: int(s.Auth.Unix())})
+	if s.ACR != "" {
+		out = append(out, claims.Claim{Name: "acr", Value: s.ACR})
+	}
+	return out, nil
+}
+
+// serveRevoke ends a token (RFC 7009). One that nobody knows has ended.
+func (p *Provider) serveRevoke(w http.ResponseWriter, r *http.Request) {
+	c, in, ok := p.back(w, r)
+	if !ok {
+		return
+	}
+	if in["token"] == "" {
+		p.oauth(w, c, bad("invalid_request", "The request is missing a required parameter."))
+		return
+	}
+	hash, now := sha256.Sum256([]byte(in["token"])), p.c.Now()
+	_, _, err := p.c.Store.ByToken(r.Context(), hash, refresh, now)
+	whole := err == nil || errors.Is(err, ErrUsed) // a refresh token takes its access tokens with it
+	if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrUsed) {
+		p.unavailable(w, r, err)
+		return
+	}
+	if err := p.c.Store.Revoke(r.Context(), hash, c.ID, whole, now); err != nil {
+		p.unavailable(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// unavailable never says that something has ended which may have not.
+func (p *Provider) unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	p.c.Log.ErrorContext(r.Context(), "provider failed", "error", err)
+	w.Header().Set("Retry-After", "5")
+	_ = say(w, http.StatusServiceUnavailable, map[string]string{"error": "temporarily_unavailable"}) // two strings
+}

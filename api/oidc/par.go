@@ -1,0 +1,103 @@
+package oidc
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"eidgate/relying"
+)
+
+// handlePrefix begins the name of a pushed request (RFC 9126).
+const handlePrefix = "urn:ietf:params:oauth:request_uri:"
+
+// random is a value that nobody guesses: 256 bits.
+func random() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// servePush keeps a request that a client sends itself (§5).
+func (p *Provider) servePush(w http.ResponseWriter, r *http.Request) {
+	if !method(w, r, http.MethodPost) {
+		return
+	}
+	noStore(w.Header())
+	in, wrong := form(w, r, maxPushed)
+	if wrong != nil {
+		p.oauth(w, nil, wrong)
+		return
+	}
+	c, err := p.authenticate(r, in)
+	if err != nil {
+		p.failed(w, r, c, err)
+		return
+	}
+	q, err := p.push(r, c, in)
+	if err != nil {
+		p.failed(w, r, c, err)
+		return
+	}
+	raw, err := json.Marshal(q)
+	if err != nil {
+		p.trouble(w, r, err)
+		return
+	}
+	handle, life := random(), c.Policy().Pushed
+	err = p.c.Store.PutPushed(r.Context(), sha256.Sum256([]byte(handle)), &Pushed{Client: c.ID, Account: c.Account, Request: raw, Expires: q.At.Add(life)})
+	if err == nil {
+		err = say(w, http.StatusCreated, struct {
+			URI     string `json:"request_uri"`
+			Expires int    `json:"expires_in"`
+		}{handlePrefix + handle, int(life.Seconds())})
+	}
+	if err != nil {
+		p.trouble(w, r, err)
+	}
+}
+
+func (p *Provider) push(r *http.Request, c *relying.Client, in params) (*request, error) {
+	if in["request_uri"] != "" {
+		return nil, bad("invalid_request", "request_uri cannot be pushed.")
+	}
+	key, err := p.proofKey(r, c, "par", in["dpop_jkt"])
+	if err != nil {
+		return nil, err
+	}
+	inner, err := p.open(r.Context(), c, in)
+	if err != nil {
+		return nil, err
+	}
+	q, err := p.check(c, inner, in["request"] != "", true)
+	if err != nil {
+		return nil, err
+	}
+	if q.Bound = inner["dpop_jkt"]; key != "" {
+		q.Bound = key
+	}
+	return q, nil
+}
+
+// pushed finds the request that a client has pushed. It can be opened until a
+// code is made of it.
+func (p *Provider) pushed(ctx context.Context, c *relying.Client, handle string) (*request, error) {
+	hash := sha256.Sum256([]byte(handle))
+	kept, err := p.c.Store.Pushed(ctx, hash, p.c.Now())
+	if errors.Is(err, ErrUnknown) || err == nil && kept.Client != c.ID {
+		return nil, refuse("invalid_request_uri", "request_uri is used, expired, or another client's.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var q request
+	if err := json.Unmarshal(kept.Request, &q); err != nil {
+		return nil, errors.New("stored request is not readable")
+	}
+	q.Pushed = hash[:]
+	return &q, nil
+}

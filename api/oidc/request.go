@@ -1,0 +1,168 @@
+package oidc
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A request is an authorization request that has been checked, as it is kept
+// until its answer (docs/protocols/oidc.md §4).
+type request struct {
+	Client    string    `json:"client"`
+	Redirect  string    `json:"redirect_uri"`
+	Mode      string    `json:"mode"` // query or form_post
+	Scopes    []string  `json:"scopes"`
+	State     string    `json:"state,omitempty"`
+	Nonce     string    `json:"nonce,omitempty"`
+	Challenge string    `json:"challenge,omitempty"` // of S256
+	Prompt    []string  `json:"prompt,omitempty"`
+	MaxAge    *int      `json:"max_age,omitempty"` // seconds
+	Locales   string    `json:"ui_locales,omitempty"`
+	Hint      string    `json:"login_hint,omitempty"`
+	TokenHint string    `json:"id_token_hint,omitempty"`
+	ACR       string    `json:"acr_values,omitempty"`
+	Levels    []string  `json:"levels,omitempty"` // one of these acr must come of it
+	Asked     asked     `json:"asked,omitzero"`   // the claims parameter
+	Bound     string    `json:"bound,omitempty"`  // thumbprint of the key that the tokens must come with
+	At        time.Time `json:"at"`
+	Pushed    []byte    `json:"pushed,omitempty"` // hash of the handle that it was pushed under
+	Sealed    bool      `json:"sealed,omitempty"` // pushed or signed: the browser cannot have altered it
+}
+
+// asked are claims that are wanted by name, apart from scopes.
+type asked struct {
+	UserInfo []string `json:"userinfo,omitempty"`
+	IDToken  []string `json:"id_token,omitempty"`
+}
+
+func (q *request) has(scope string) bool    { return slices.Contains(q.Scopes, scope) }
+func (q *request) prompts(word string) bool { return slices.Contains(q.Prompt, word) }
+
+// prompts are the words of prompt that mean something here.
+var promptWords = []string{"none", "login", "consent", "select_account"}
+
+// readRequest checks everything about a request that its client and its
+// redirect address do not decide. What it does not know it leaves alone.
+func readRequest(p params, now time.Time) (*request, *wireError) {
+	q := &request{Client: p["client_id"], Redirect: p["redirect_uri"], State: p["state"], Nonce: p["nonce"], Locales: p["ui_locales"],
+		Hint: p["login_hint"], TokenHint: p["id_token_hint"], ACR: p["acr_values"], At: now}
+	if len(q.State) > maxState || len(q.Nonce) > maxState {
+		return q, bad("invalid_request", "state and nonce have at most 4096 characters.")
+	}
+	switch p["response_type"] {
+	case "code":
+	case "":
+		return q, bad("invalid_request", "response_type is missing. Use code.")
+	default:
+		return q, bad("unsupported_response_type", "Only response_type code is served.")
+	}
+	for _, s := range words(p["scope"]) {
+		if !slices.Contains(q.Scopes, s) {
+			q.Scopes = append(q.Scopes, s)
+		}
+	}
+	if !q.has("openid") {
+		return q, bad("invalid_scope", "scope must hold openid.")
+	}
+	if err := q.readPKCE(p); err != nil {
+		return q, err
+	}
+	if err := q.readPrompt(p); err != nil {
+		return q, err
+	}
+	return q, q.readClaims(p["claims"])
+}
+
+// readPKCE takes S256 alone (RFC 7636). A method that is left out means plain.
+func (q *request) readPKCE(p params) *wireError {
+	challenge, method := p["code_challenge"], p["code_challenge_method"]
+	switch {
+	case challenge == "" && method == "":
+		return nil
+	case challenge == "":
+		return bad("invalid_request", "code_challenge is missing.")
+	case method != "S256":
+		return bad("invalid_request", "code_challenge_method must be S256.")
+	case !unreserved(challenge, 43, 128):
+		return bad("invalid_request", "code_challenge is not one of S256.")
+	}
+	q.Challenge = challenge
+	return nil
+}
+
+// unreserved says whether a text has only characters that a verifier may have.
+func unreserved(s string, least, most int) bool {
+	if len(s) < least || len(s) > most {
+		return false
+	}
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._~", c) {
+			return false
+		}
+	}
+	return true
+}
+
+func (q *request) readPrompt(p params) *wireError {
+	for _, w := range words(p["prompt"]) {
+		if !slices.Contains(promptWords, w) {
+			return bad("invalid_request", "prompt has a word that is not served.")
+		}
+		q.Prompt = append(q.Prompt, w)
+	}
+	if q.prompts("none") && len(q.Prompt) > 1 {
+		return bad("invalid_request", "prompt none stands alone.")
+	}
+	if text, ok := p["max_age"]; ok {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return bad("invalid_request", "max_age is a number of seconds.")
+		}
+		q.MaxAge = &n
+	}
+	return nil
+}
+
+// readClaims reads the claims parameter (OpenID Connect Core, section 5.5). Of
+// what it may say about a claim, only the values of acr count.
+func (q *request) readClaims(text string) *wireError {
+	if text == "" {
+		return nil
+	}
+	var in struct {
+		UserInfo map[string]json.RawMessage `json:"userinfo"`
+		IDToken  map[string]json.RawMessage `json:"id_token"`
+	}
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		return bad("invalid_request", "claims is not JSON of the form that OpenID Connect gives it.")
+	}
+	for name := range in.UserInfo {
+		q.Asked.UserInfo = append(q.Asked.UserInfo, name)
+	}
+	for name, raw := range in.IDToken {
+		if name != "acr" {
+			q.Asked.IDToken = append(q.Asked.IDToken, name)
+			continue
+		}
+		var rule struct {
+			Essential bool     `json:"essential"`
+			Value     string   `json:"value"`
+			Values    []string `json:"values"`
+		}
+		if err := json.Unmarshal(raw, &rule); err != nil {
+			return bad("invalid_request", "claims asks for acr in a form that is not known.")
+		}
+		if rule.Essential {
+			if rule.Value != "" {
+				rule.Values = append(rule.Values, rule.Value)
+			}
+			q.Levels = rule.Values
+		}
+	}
+	slices.Sort(q.Asked.UserInfo)
+	slices.Sort(q.Asked.IDToken)
+	return nil
+}

@@ -1,0 +1,146 @@
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"eidgate/api/claims"
+	"eidgate/broker"
+	"eidgate/eid"
+	"eidgate/internal/jose"
+	"eidgate/relying"
+)
+
+// ssoIdle is how long a browser's session may rest.
+const ssoIdle = 15 * time.Minute
+
+func (p *Provider) cookieName() string {
+	if p.c.Secure {
+		return "__Host-eidgate_o"
+	}
+	return "eidgate_o"
+}
+
+// remember gives the browser a session with a new secret: each authentication
+// has one of its own.
+func (p *Provider) remember(ctx context.Context, s *SSO) (*http.Cookie, error) {
+	secret := random()
+	s.Hash = sha256.Sum256([]byte(secret))
+	switch err := p.c.Store.PutSSO(ctx, s); {
+	case errors.Is(err, ErrUnknown):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &http.Cookie{Name: p.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode, //nolint:gosec // Secure wherever the public address is https
+		Expires: s.Expires}, nil
+}
+
+// sso is the session that a browser has at the provider; nil for none.
+func (p *Provider) sso(r *http.Request) (*SSO, error) {
+	c, err := r.Cookie(p.cookieName())
+	if err != nil || len(c.Value) != 43 {
+		return nil, nil
+	}
+	s, err := p.c.Store.SSO(r.Context(), sha256.Sum256([]byte(c.Value)), p.c.Now())
+	if errors.Is(err, ErrUnknown) {
+		return nil, nil
+	}
+	return s, err
+}
+
+// reuse answers from a login that this browser has had, where the client and
+// its request allow that (§4.2).
+func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request, allowed []eid.EID) (done bool, err error) {
+	if c.ForceLogin || q.prompts("login") || q.prompts("select_account") {
+		return false, nil
+	}
+	sso, err := p.sso(r)
+	if err != nil || sso == nil || sso.Account != c.Account || !slices.Contains(allowed, same(sso.EID)) {
+		return false, err
+	}
+	now := p.c.Now()
+	if now.After(sso.Used.Add(ssoIdle)) || q.MaxAge != nil && now.Sub(sso.Auth) > time.Duration(*q.MaxAge)*time.Second || q.MaxAge != nil && *q.MaxAge == 0 {
+		return false, nil
+	}
+	s, err := p.c.Broker.Session(r.Context(), c.Account, c.Environment, sso.Session)
+	if errors.Is(err, broker.ErrNotFound) || err == nil && s.State != broker.Finished {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	who, evidence, err := p.c.Broker.Result(r.Context(), s, "client "+c.ID)
+	if err != nil {
+		return false, err
+	}
+	if !covers(q.Scopes, who) || !p.hinted(r, c, q, who) {
+		return false, nil
+	}
+	fields, err := p.issue(r.Context(), c, q, p.c.NewID(), sso, who, evidence, s.Environment == eid.Test)
+	if err != nil {
+		return false, err
+	}
+	if err := p.c.Store.TouchSSO(r.Context(), sso.ID, now); err != nil {
+		return false, err
+	}
+	return true, p.answer(w, r, c, q, fields)
+}
+
+// same is the eID that a request for a login by another name means.
+func same(e eid.EID) eid.EID {
+	if e == eid.IDINAge {
+		return eid.IDIN
+	}
+	return e
+}
+
+// covers says whether an identity holds what scopes want of an eID that tells
+// only what it is asked.
+func covers(scopes []string, who *eid.Identity) bool {
+	if who.EID != eid.IDIN {
+		return true
+	}
+	wanted, err := claims.Wanted(scopes)
+	if err != nil {
+		return false
+	}
+	has := map[string]bool{eid.WantID: true, eid.WantName: who.Family != "", eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "",
+		eid.WantAdult: who.Approved != nil, eid.WantGender: who.Sex != "", eid.WantPhone: who.Phone != "", eid.WantEmail: who.Email != ""}
+	return !slices.ContainsFunc(wanted, func(w string) bool { return !has[w] })
+}
+
+// hinted says whether a person is the one of id_token_hint, if there is one.
+func (p *Provider) hinted(r *http.Request, c *relying.Client, q *request, who *eid.Identity) bool {
+	if q.TokenHint == "" {
+		return true
+	}
+	cl, err := p.ownToken(r.Context(), q.TokenHint)
+	if err != nil || !cl.For(c.ID) {
+		return false
+	}
+	return cl.Subject == claims.Subject(p.subKey, c.Account, claims.IDP(who.EID), who, func(account, idp, person string) (string, bool) {
+		sub, err := p.c.Store.Subject(r.Context(), account, idp, person)
+		return sub, err == nil && sub != ""
+	})
+}
+
+// ownToken reads an ID token of ours, whenever it has expired.
+func (p *Provider) ownToken(ctx context.Context, token string) (*jose.Claims, error) {
+	v, err := jose.Verify(ctx, token, jose.Rule{Algs: signs, Typ: []string{"JWT"}, TypRequired: true, Keys: p.c.Keys()})
+	if err != nil {
+		return nil, err
+	}
+	cl, err := v.Claims()
+	if err != nil {
+		return nil, err
+	}
+	if cl.Issuer != p.issuer {
+		return nil, errors.New("not a token of ours")
+	}
+	return cl, nil
+}
