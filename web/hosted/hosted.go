@@ -121,6 +121,17 @@ func (p *Pages) handle(r *http.Request) broker.Handle {
 	return h
 }
 
+// Browser is the handle of the browser that sends a request; one that has none
+// gets one. Sessions can be made for it before it has opened a page.
+func (p *Pages) Browser(w http.ResponseWriter, r *http.Request) broker.Handle {
+	h := p.handle(r)
+	h.Token = ""
+	if h.Cookie == "" {
+		h.Cookie = p.greet(w, r, h)
+	}
+	return h
+}
+
 func secret() string {
 	var b [24]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -129,9 +140,9 @@ func secret() string {
 
 // greet gives a browser that has no cookie one. A framed page gets one that is
 // kept apart for each framing site.
-func (p *Pages) greet(w http.ResponseWriter, r *http.Request, h broker.Handle) {
+func (p *Pages) greet(w http.ResponseWriter, r *http.Request, h broker.Handle) (value string) {
 	if h.Cookie != "" {
-		return
+		return h.Cookie
 	}
 	c := &http.Cookie{Name: p.cookie, Value: secret(), Path: "/", HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode, //nolint:gosec // Secure wherever the public address is https
 		MaxAge: int((365 * 24 * time.Hour).Seconds())}
@@ -139,6 +150,7 @@ func (p *Pages) greet(w http.ResponseWriter, r *http.Request, h broker.Handle) {
 		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
 	}
 	http.SetCookie(w, c)
+	return c.Value
 }
 
 func framed(r *http.Request) bool {

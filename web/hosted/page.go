@@ -466,6 +466,25 @@ func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields u
 	return p.tmpl.ExecuteTemplate(w, "page", d)
 }
 
+// Ended tells a person that they are logged out, or asks whether they want to
+// be: fields are posted back then.
+func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values) {
+	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
+	say := func(key string) string { return p.c.Words.Say(lang, key) }
+	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: say("logout.title"), Lead: say("logout.lead"), Mood: "good", Mark: "✓"}
+	if ask {
+		d.View, d.Title, d.Lead, d.Action = "logout", say("logout.ask.title"), say("logout.ask"), r.URL.Path
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			d.Fields = append(d.Fields, field{Name: name, Default: fields.Get(name)})
+		}
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	web.Headers(w.Header(), web.Policy{})
+	if err := p.tmpl.ExecuteTemplate(w, "page", d); err != nil {
+		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
+	}
+}
+
 // Problem shows a page that belongs to no session: code is the word of a
 // protocol for what is wrong, and text says it to a developer.
 func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code, text string) {
