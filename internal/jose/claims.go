@@ -103,8 +103,8 @@ type Window struct {
 	Span  time.Duration // how long after nbf, or iat if that is not claimed, exp may lie at most
 }
 
-// Times checks exp, nbf and iat, bounds included. Bounds that are not about
-// clocks have no tolerance but Ahead, which is measured on two.
+// Times checks exp, nbf and iat. Skew widens what is ahead and what has
+// passed, not Age and Span.
 func (c *Claims) Times(w Window) error {
 	for _, name := range w.Need {
 		if _, ok := c.Raw[name]; !ok {
@@ -112,7 +112,7 @@ func (c *Claims) Times(w Window) error {
 		}
 	}
 	if !c.Expires.IsZero() {
-		if w.Now.After(c.Expires.Add(w.Skew)) {
+		if !w.Now.Before(c.Expires.Add(w.Skew)) {
 			return refuse(Time, "exp has passed")
 		}
 		if w.Ahead > 0 && c.Expires.After(w.Now.Add(w.Ahead+w.Skew)) {

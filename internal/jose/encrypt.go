@@ -102,6 +102,9 @@ func sealedHeader(compact string) (Header, error) {
 			return Header{}, err
 		}
 	}
+	if h.Alg == ECDHES && p[1] != "" {
+		return Header{}, refuse(Shape, "a wrapped key where there is none")
+	}
 	return h, nil
 }
 

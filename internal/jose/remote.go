@@ -48,13 +48,13 @@ type party struct {
 	remote *Remote
 	url    string
 
-	mu      sync.Mutex
-	ring    *Ring     // nil until there was one
-	at      time.Time // when it was asked for
-	tried   time.Time // last attempt, whatever came of it
-	err     error     // of the last attempt
-	missed  time.Time // last attempt for the sake of an unknown name
-	waiting *attempt  // running, or nil
+	mu      sync.Mutex // guards the rest
+	ring    *Ring      // nil until there was one
+	at      time.Time  // when it was asked for
+	tried   time.Time  // last attempt, whatever came of it
+	err     error      // of the last attempt
+	missed  time.Time  // last attempt for the sake of an unknown name
+	waiting *attempt   // running, or nil
 }
 
 // attempt is one request, which all wait for who want its answer.
@@ -78,55 +78,71 @@ func (p *party) Find(ctx context.Context, q Query) ([]PublicKey, error) {
 	return ring.Find(ctx, q)
 }
 
-// current is a copy that is not too old.
+// current is a copy that is not too old. Nobody waits for a new one while the
+// old one can be used.
 func (p *party) current(ctx context.Context) (*Ring, error) {
 	p.mu.Lock()
-	now := p.remote.now()
-	age := now.Sub(p.at)
-	old := p.ring == nil || age >= renew
-	if old && (p.err == nil || now.Sub(p.tried) >= failed) {
-		p.join(ctx) // unlocks
-		p.mu.Lock()
-	}
 	defer p.mu.Unlock()
-	if p.ring != nil && p.remote.now().Sub(p.at) < fresh {
+	now := p.remote.now()
+	if p.ring != nil && now.Sub(p.at) < renew {
 		return p.ring, nil
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, &Error{Kind: Fetch, Err: err}
+	var a *attempt
+	if p.err == nil || p.waiting != nil || now.Sub(p.tried) >= failed {
+		a = p.attempt(ctx)
 	}
-	return nil, &Error{Kind: Fetch, Err: p.err}
+	if p.ring != nil && now.Sub(p.at) < fresh {
+		return p.ring, nil
+	}
+	if err := p.wait(ctx, a); err != nil {
+		return nil, err
+	}
+	if p.err != nil {
+		return nil, &Error{Kind: Fetch, Err: p.err}
+	}
+	return p.ring, nil
 }
 
 // again fetches once more, if that was not done just now, and returns what is
 // known then.
 func (p *party) again(ctx context.Context, seen *Ring) (*Ring, error) {
 	p.mu.Lock()
-	now := p.remote.now()
-	if p.ring == seen && (p.missed.IsZero() || now.Sub(p.missed) >= unknown) {
-		p.missed = now
-		p.join(ctx)
-		p.mu.Lock()
-	}
 	defer p.mu.Unlock()
+	now := p.remote.now()
+	if p.ring != seen || !p.missed.IsZero() && now.Sub(p.missed) < unknown {
+		return p.ring, nil
+	}
+	p.missed = now
+	if err := p.wait(ctx, p.attempt(ctx)); err != nil {
+		return nil, err
+	}
 	return p.ring, nil
 }
 
-// join starts an attempt unless one is running, and waits for its end or the
-// caller's. The attempt itself outlives the caller: others may wait for it. It
-// is called with the lock and returns without.
-func (p *party) join(ctx context.Context) {
-	a := p.waiting
-	if a == nil {
-		a = &attempt{done: make(chan struct{})}
-		p.waiting = a
+// attempt gives the running attempt, or starts one. It outlives the caller,
+// since others may wait for it, and ends after patience.
+func (p *party) attempt(ctx context.Context) *attempt {
+	if p.waiting == nil {
+		p.waiting = &attempt{done: make(chan struct{})}
 		p.tried = p.remote.now()
-		go p.run(context.WithoutCancel(ctx), a)
+		go p.run(context.WithoutCancel(ctx), p.waiting)
+	}
+	return p.waiting
+}
+
+// wait waits for the end of an attempt, if there is one, or the caller's. The
+// lock is given back meanwhile.
+func (p *party) wait(ctx context.Context, a *attempt) error {
+	if a == nil {
+		return nil
 	}
 	p.mu.Unlock()
+	defer p.mu.Lock()
 	select {
 	case <-a.done:
+		return nil
 	case <-ctx.Done():
+		return &Error{Kind: Fetch, Err: ctx.Err()}
 	}
 }
 

@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -17,7 +18,7 @@ import (
 // A Key is one of ours. Times say what it is at each instant, on every node
 // alike, without anybody changing a state.
 type Key struct {
-	ID      string            // kid: 1 to 128 letters, digits, "-", "_", "." and "~"
+	ID      string            // kid: 1 to 128 visible characters of ASCII, none of them a quote or backslash
 	Use     string            // Signing or Encrypting
 	Alg     string            // the one algorithm that it is for
 	Private crypto.PrivateKey // a crypto.Signer; to decrypt, an RSA crypto.Decrypter or *ecdsa.PrivateKey
@@ -88,8 +89,8 @@ func (s Schedule) Rotate(keys []Key, fresh Key, now time.Time) []Key {
 type Set struct {
 	schedule Schedule
 	now      func() time.Time
-	keys     []Key // in the order in which they are published
-	public   []PublicKey
+	keys     []Key       // the newest first
+	public   []PublicKey // of the same index
 	written  atomic.Pointer[written]
 }
 
@@ -104,14 +105,8 @@ type written struct {
 // name. It does not keep the slice.
 func NewSet(s Schedule, now func() time.Time, keys ...Key) (*Set, error) {
 	set := &Set{schedule: s, now: now, keys: slices.Clone(keys)}
-	slices.SortStableFunc(set.keys, func(a, b Key) int { // sig before enc, the newest first
-		if c := strings.Compare(b.Use, a.Use); c != 0 {
-			return c
-		}
-		if c := b.From.Compare(a.From); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
+	slices.SortFunc(set.keys, func(a, b Key) int {
+		return cmp.Or(b.From.Compare(a.From), strings.Compare(a.ID, b.ID))
 	})
 	seen := map[string]bool{}
 	for _, k := range set.keys {
@@ -129,10 +124,8 @@ func NewSet(s Schedule, now func() time.Time, keys ...Key) (*Set, error) {
 }
 
 func (k Key) public() (PublicKey, error) {
-	named := func(r rune) bool {
-		return r < 128 && (r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-_.~", r))
-	}
-	if k.ID == "" || len(k.ID) > 128 || strings.ContainsFunc(k.ID, func(r rune) bool { return !named(r) }) {
+	plain := func(r rune) bool { return r > ' ' && r < 127 && r != '"' && r != '\\' }
+	if k.ID == "" || len(k.ID) > 128 || strings.ContainsFunc(k.ID, func(r rune) bool { return !plain(r) }) {
 		return PublicKey{}, errors.New("unusable name")
 	}
 	if !k.Until.IsZero() && k.Until.Before(k.From) {
@@ -175,23 +168,40 @@ func (s *Set) JWKS() (body []byte, etag string) {
 	return w.body, w.etag
 }
 
-// write serialises what is not gone. Only the end of a key changes that.
+type group struct {
+	use   string
+	state State
+}
+
+// order is that of publication: who takes the first key of a set, which nobody
+// should, takes one that signs.
+var order = []group{{Signing, Active}, {Signing, Next}, {Signing, Retired}, {Encrypting, Active}, {Encrypting, Next}, {Encrypting, Retired}}
+
+// write serialises what is not gone.
 func (s *Set) write(now time.Time) *written {
 	w := &written{from: now}
-	var list []string
+	groups := map[group][]string{}
 	for i, k := range s.keys {
-		if s.schedule.State(k, now) == Gone {
-			continue
+		changes := []time.Time{k.From}
+		if !k.Until.IsZero() {
+			changes = append(changes, k.Until, s.schedule.gone(k))
 		}
-		if !k.Until.IsZero() && (w.until.IsZero() || s.schedule.gone(k).Before(w.until)) {
-			w.until = s.schedule.gone(k)
+		for _, at := range changes {
+			if at.After(now) && (w.until.IsZero() || at.Before(w.until)) {
+				w.until = at
+			}
 		}
 		kty, parameters, err := parameters(s.public[i].Key)
 		if err != nil {
 			continue // cannot happen: NewSet has seen that it fits
 		}
 		members := append([]member{{"kty", kty}, {"use", k.Use}, {"kid", k.ID}}, parameters...)
-		list = append(list, string(write(append(members, member{"alg", k.Alg}))))
+		g := group{k.Use, s.schedule.State(k, now)}
+		groups[g] = append(groups[g], string(write(append(members, member{"alg", k.Alg}))))
+	}
+	var list []string
+	for _, g := range order {
+		list = append(list, groups[g]...)
 	}
 	w.body = []byte(`{"keys":[` + strings.Join(list, ",") + `]}`)
 	sum := sha256.Sum256(w.body)
