@@ -32,7 +32,7 @@ type Client struct {
 	Logouts       []string `json:"post_logout_redirect_uris,omitempty"` // likewise
 	BackLogout    string   `json:"backchannel_logout_uri,omitempty"`    // told when a login ends; https
 	SandboxReturn bool     `json:"any_loopback,omitempty"`              // any loopback address will do; test only
-	Scopes        []string `json:"scopes,omitempty"`                    // that it may ask for
+	Scopes        []string `json:"scopes,omitempty"`                    // that it may ask for; empty allows all that are served
 
 	Auth        AuthMethod      `json:"token_endpoint_auth_method"`
 	AuthAlg     string          `json:"token_endpoint_auth_signing_alg,omitempty"` // "" any of the policy
