@@ -14,7 +14,7 @@ import (
 	"eidgate/relying"
 )
 
-// A Choice is what acr_values come to for one client (§4).
+// A Choice is what acr_values come to for one client (§3).
 type Choice struct {
 	// EIDs may be used, in the order in which they were named, or else in that
 	// of the active ones. Of several the person chooses; none means that the
@@ -50,7 +50,7 @@ type param struct {
 
 const banks = "idin_idp"
 
-// params is the table of what may stand in acr_values beside idp (§4.2). What
+// params is the table of what may stand in acr_values beside idp (§3.2). What
 // people read and where they are must not be for their browser, or whoever
 // sent them a link, to say.
 var params = map[string]param{
@@ -69,7 +69,7 @@ const (
 
 // Choose reads acr_values for a client: which of the active eIDs it asks for,
 // and what it says to them. The client's own values stand in for a request
-// that has none, or for every request (§4.3). Codes that are not known, not
+// that has none, or for every request (§3.3). Codes that are not known, not
 // active or not allowed to the client count for nothing, and if none is left
 // the person chooses among all that are. Sealed says that the request was
 // pushed or signed.
@@ -223,7 +223,7 @@ type token struct {
 	values []string
 }
 
-// parse takes acr_values apart (§4.1): tokens have blanks or commas between,
+// parse takes acr_values apart (§3.1): tokens have blanks or commas between,
 // and a colon after the key. What follows a comma and has no colon is one more
 // value of the key before.
 func parse(s string) []token {

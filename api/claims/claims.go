@@ -64,7 +64,7 @@ func (o Object) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// A Format says how values are written (§3.4).
+// A Format says how values are written (§2.4).
 type Format struct {
 	Standard bool // as OpenID Connect writes them, not as Signicat does
 	Strings  bool // true and 42 as "true" and "42"
@@ -76,7 +76,7 @@ func FormatFor(c *relying.Client) Format {
 }
 
 // For is what scopes release of a person, in the order of the table whatever
-// the order of the scopes is (§3). Scopes that are not in it release nothing.
+// the order of the scopes is (§2). Scopes that are not in it release nothing.
 // Evidence is that of the session; only scopes that show proofs look at it.
 func For(scopes []string, id *eid.Identity, f Format, evidence ...eid.Evidence) Object {
 	p := &person{Identity: id, format: f, evidence: evidence}
@@ -117,7 +117,7 @@ func (f Format) value(v any) any {
 	return v
 }
 
-// IDToken is those of the scopes whose claims stand in an ID token, too (§3.3).
+// IDToken is those of the scopes whose claims stand in an ID token, too (§2.3).
 func IDToken(scopes []string, d relying.UserData) []string {
 	switch d {
 	case relying.All:

@@ -467,3 +467,30 @@ func TestNothingPersonalIsLogged(t *testing.T) {
 		}
 	}
 }
+
+// TestDocumented holds the page against the code: every scope and claim stands
+// in the table, and the example is what comes out.
+func TestDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/apis/signicat.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "### §2.1")
+	section, _, _ := strings.Cut(rest, "### §2.2")
+	for _, s := range claims.Scopes() {
+		if !strings.Contains(section, "\n| `"+s+"` |") {
+			t.Errorf("scope %s has no row", s)
+		}
+	}
+	for _, n := range claims.Names() {
+		like := strings.NewReplacer("preferred", "legal", "partner", "legal").Replace(n)
+		if !strings.Contains(section, "`"+like+"`") {
+			t.Errorf("claim %s is not there", n)
+		}
+	}
+	got := append(claims.For(strings.Fields("openid profile idp-id gender date-of-birth idin-name"), dam(), signicat), claims.Claim{Name: "idp_issuer", Value: claims.Issuer(dam())})
+	if want := text(t, got); !strings.Contains(section, want) {
+		t.Errorf("the example is not %s", want)
+	}
+}

@@ -15,7 +15,7 @@ type scope struct {
 	use      Use
 }
 
-// A Use is what a login is for, which its scopes tell (§3.2).
+// A Use is what a login is for, which its scopes tell (§2.2).
 type Use int
 
 const (
@@ -87,11 +87,11 @@ func (u Use) Purpose() eid.Purpose {
 }
 
 // ErrExclusive means that scopes ask both for the date of birth and for
-// whether the person is 18, which the eID refuses to tell at once (§3.2).
+// whether the person is 18, which the eID refuses to tell at once (§2.2).
 var ErrExclusive = errors.New("date-of-birth and eighteen-or-older exclude each other")
 
 // Wanted is what must be asked of an eID that releases only what is asked:
-// values of eid.Want…, in their order (§3.2). An age check does not ask who the
+// values of eid.Want…, in their order (§2.2). An age check does not ask who the
 // person is, unless a scope does.
 func Wanted(names []string) ([]string, error) {
 	if slices.Contains(names, dateOfBirth) && slices.Contains(names, adult) {

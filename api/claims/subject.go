@@ -10,7 +10,7 @@ import (
 	"eidgate/eid"
 )
 
-// A scheme is what parties call an eID, and what is fixed about it (§3.5).
+// A scheme is what parties call an eID, and what is fixed about it (§2.5).
 type scheme struct {
 	eid    eid.EID
 	code   string  // of idp and acr_values
@@ -68,7 +68,7 @@ func EID(code string) (eid.EID, bool) {
 func Issuer(id *eid.Identity) string { return schemeOf(id.EID).issuer }
 
 // ACR is the assurance of an identity: low, substantial or high; "" for a level
-// that is not known, which is not raised to one that is (§3.5).
+// that is not known, which is not raised to one that is (§2.5).
 func ACR(id *eid.Identity) string {
 	s := schemeOf(id.EID)
 	if id.Level == "" {
@@ -90,7 +90,7 @@ const AMR = "external"
 type Imported func(account, idp, idpID string) (sub string, ok bool)
 
 // Subject is the lasting name of a person towards all programs of an account:
-// 44 characters that differ between accounts and between eIDs (§3.5). It is ""
+// 44 characters that differ between accounts and between eIDs (§2.5). It is ""
 // when the eID has named nobody, and then there must be no login. A nil
 // Imported finds nothing.
 func Subject(key []byte, account, idp string, id *eid.Identity, imported Imported) string {

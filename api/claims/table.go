@@ -30,7 +30,7 @@ type person struct {
 var dutch = []eid.EID{eid.IDIN, eid.IDINAge}
 
 // table is what parties are told, in the order in which they are told it
-// (§3.1): the eID's own name first, then in the order of the published scopes.
+// (§2.1): the eID's own name first, then in the order of the published scopes.
 var table = []row{
 	{scope: "idp-id", claim: "idp_id", value: func(p *person) any { return lasting(p.Identity) }},
 
@@ -102,7 +102,7 @@ var table = []row{
 	{scope: "sbid-evidence", claim: "sbid_xml_signature", value: func(p *person) any { return string(p.proof(signatureEvidence)) }},
 }
 
-// gender is iDIN's digit as delivered, or a word (§3.4).
+// gender is iDIN's digit as delivered, or a word (§2.4).
 func gender(p *person) any {
 	if p.Sex != "" && !p.format.Standard {
 		return p.Sex
@@ -112,7 +112,7 @@ func gender(p *person) any {
 
 // birthdate is YYYYMMDD from iDIN, with zeros for what is not known, and
 // YYYY-MM-DD from every other eID. The standard has YYYY-MM-DD, or the year
-// alone (§3.4).
+// alone (§2.4).
 func birthdate(p *person) any {
 	if slices.Contains(dutch, p.EID) && !p.format.Standard {
 		return cmp.Or(p.BirthText, strings.ReplaceAll(p.Birth, "-", ""))
@@ -159,7 +159,7 @@ func part(a *eid.Address) eid.Address {
 	return *a
 }
 
-// address is an object of five members, as many as there are (§3.4).
+// address is an object of five members, as many as there are (§2.4).
 func address(p *person) any {
 	a := part(p.Address)
 	street := a.Street
@@ -206,7 +206,7 @@ func lasting(id *eid.Identity) string {
 }
 
 // raw is what a subject is made of: the eID's name for the person, else the
-// person's number (§3.5).
+// person's number (§2.5).
 func raw(id *eid.Identity) string {
 	if id.Subject != "" {
 		return id.Subject
