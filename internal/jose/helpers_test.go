@@ -170,3 +170,12 @@ func (c *counted) Find(ctx context.Context, q jose.Query) ([]jose.PublicKey, err
 	c.asked++
 	return c.Keys.Find(ctx, q)
 }
+
+func unb64(t testing.TB, s string) []byte {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}

@@ -145,8 +145,10 @@ func ParseJWK(raw []byte) (PublicKey, error) {
 	if k.Use, err = use(k.Use, members["key_ops"]); err != nil {
 		return PublicKey{}, err
 	}
-	k.Chain, err = chain(members["x5c"], k.Key)
-	return k, err
+	if k.Chain, err = chain(members["x5c"], k.Key); err != nil {
+		return PublicKey{}, err
+	}
+	return k, nil
 }
 
 // use tells what a key is for, from both members that may say so.
