@@ -206,7 +206,8 @@ func (c *Choice) input(name, value string) {
 	c.Params[name] = value
 }
 
-var keyShape = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$`)
+// keyShape has no digits, so that no number of anybody gets into a note.
+var keyShape = regexp.MustCompile(`^[A-Za-z][A-Za-z_]{0,39}$`)
 
 func (c *Choice) ignore(name string) {
 	if !keyShape.MatchString(name) {

@@ -35,7 +35,7 @@ var idinLevels = []level{{":loa2", low}, {":loa3", substantial}, {":loa4", high}
 var schemes = []scheme{
 	{eid: eid.BankIDSE, code: "sbid", nin: "PERSON", acr: substantial},
 	{eid: eid.IDIN, code: "idin", issuer: "idin", acr: substantial, levels: idinLevels},
-	{eid: eid.IDINAge, code: "idin", issuer: "idin", levels: idinLevels}, // AgeChecked states no level, and none is made up
+	{eid: eid.IDINAge, code: "idin", issuer: "idin", levels: idinLevels}, // AgeChecked states no level
 	{eid: eid.Itsme, code: "itsme", nin: "PERSON", acr: high},
 	{eid: eid.BankIDNO, code: "nbid", nin: "BIRTH", acr: high, levels: []level{{":bid", high}, {":bis", substantial}, {"loa=3", substantial}, {"loa=4", high}}},
 	{eid: eid.MitID, code: "mitid", issuer: "MitID", nin: "PERSON", levels: []level{{low, low}, {substantial, substantial}, {high, high}}},
