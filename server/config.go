@@ -149,7 +149,7 @@ type AccountConfig struct {
 	ID                string         `yaml:"id"`                  // UUID, stays the same for ever. Required
 	Name              string         `yaml:"name"`                // what people read. Required
 	Language          string         `yaml:"language"`            // two letters; default en
-	Keys              []KeyConfig    `yaml:"keys"`                // 1 to 5 for each environment
+	Keys              []KeyConfig    `yaml:"keys"`                // up to 5 for each environment; an account needs one, or oidc_clients
 	Hosts             []string       `yaml:"hosts"`               // hosts that people may be sent back to. Required for live keys
 	Frames            []string       `yaml:"frames"`              // origins that may frame our pages
 	AllowedIPs        string         `yaml:"allowed_ips"`         // addresses, networks and ranges of the party's servers, separated by semicolons
@@ -162,6 +162,8 @@ type AccountConfig struct {
 	Limits            LimitsConfig   `yaml:"limits"`
 	Switches          SwitchesConfig `yaml:"switches"`
 	Configs           []ConfigConfig `yaml:"configs"` // what a request chooses by its configid
+
+	OIDCClients []OIDCClientConfig `yaml:"oidc_clients"` // the party's programs that log people in over OpenID Connect
 }
 
 // ConfigConfig is one of several configurations of an account.
@@ -178,6 +180,94 @@ type ConfigConfig struct {
 type KeyConfig struct {
 	Environment string `yaml:"environment"` // test or live. Required
 	File        string `yaml:"file"`        // a UUID in a file. Required
+}
+
+// OIDCClientConfig is a program of a relying party that logs people in over
+// OpenID Connect; docs/apis/signicat.md tells more of each setting. A client that
+// is taken away here is gone after the next start.
+type OIDCClientConfig struct {
+	ClientID      string   `yaml:"client_id"`                 // letters, digits, and . _ ~ -; no other client's on this server. Required
+	Environment   string   `yaml:"environment"`               // test or live. Required
+	ClientName    string   `yaml:"client_name"`               // what people read; default the account's name
+	Profile       string   `yaml:"profile"`                   // signicat, for programs written for Signicat; standard; fapi2; or fapi2-ms. default standard
+	Native        bool     `yaml:"native"`                    // an app: a port of this machine of any number, and schemes of its own; default false
+	Hybrid        bool     `yaml:"hybrid"`                    // response_type "code id_token" too; profile signicat only; default false
+	Redirects     []string `yaml:"redirect_uris"`             // where people are sent back to, compared letter by letter. Required
+	Logouts       []string `yaml:"post_logout_redirect_uris"` // the same after a logout; default none
+	BackLogout    string   `yaml:"backchannel_logout_uri"`    // https; told when a login ends; default nothing
+	AnyLoopback   bool     `yaml:"any_loopback"`              // any address of this machine will do too; test only; default false
+	Scopes        []string `yaml:"scopes"`                    // that it may ask for; default openid alone
+	EIDs          []string `yaml:"eids"`                      // that it may use; default the account's
+	ACRValues     string   `yaml:"acr_values"`                // of requests that have none; default nothing
+	ForceACR      bool     `yaml:"force_acr_values"`          // acr_values counts for every request; default false
+	FrameAncestor []string `yaml:"frame_ancestors"`           // origins that may frame the login; default none
+
+	Auth        string                   `yaml:"token_endpoint_auth_method"`      // client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, self_signed_tls_client_auth or none; default client_secret_basic, private_key_jwt with a fapi2 profile
+	AuthAlg     string                   `yaml:"token_endpoint_auth_signing_alg"` // of private_key_jwt; default any of the profile
+	Secrets     []OIDCSecretConfig       `yaml:"secrets"`
+	Certificate *OIDCCertificateConfig   `yaml:"certificate"`
+	JWKSFile    string                   `yaml:"jwks_file"` // JSON file with the client's public keys as a JWK set
+	JWKSURI     string                   `yaml:"jwks_uri"`  // https address of such a set, in place of jwks_file and keys
+	Keys        []OIDCKeyConfig          `yaml:"keys"`
+	RequirePKCE bool                     `yaml:"require_pkce"`                          // refuse requests without a code_challenge; default false, true for clients without a secret and in the fapi2 profiles
+	RequirePAR  bool                     `yaml:"require_pushed_authorization_requests"` // refuse requests that were not pushed; default false, true in the fapi2 profiles
+	RequireJAR  bool                     `yaml:"require_signed_request_object"`         // refuse requests that are not signed; default false, true for fapi2-ms
+	RequestAlg  string                   `yaml:"request_object_signing_alg"`            // of signed requests; default any of the profile
+	IDTokenAlg  string                   `yaml:"id_token_signed_response_alg"`          // default RS256, PS256 in the fapi2 profiles
+	IDTokenEnc  OIDCEncryptionConfig     `yaml:"id_token_encryption"`
+	EncryptID   bool                     `yaml:"require_encrypted_id_token"`   // never send an ID token that is not encrypted; default false
+	UserData    string                   `yaml:"id_token_user_data"`           // what an ID token tells: Minimal, StandardScopes or All; default StandardScopes for signicat, else Minimal
+	Userinfo    string                   `yaml:"userinfo_response"`            // Json, Signed, Encrypted or SignedAndEncrypted; default Json
+	UserinfoAlg string                   `yaml:"userinfo_signed_response_alg"` // of a signed one; default as ID tokens
+	UserinfoEnc OIDCEncryptionConfig     `yaml:"userinfo_encryption"`
+	StringsOnly bool                     `yaml:"claims_as_strings"`       // every claim about the person is text; default false
+	Errors      string                   `yaml:"errors"`                  // standard (access_denied) or signicat (IDP-3200), when a person cancels; default standard
+	ForceLogin  bool                     `yaml:"force_login"`             // never use an earlier login again; default false
+	Reference   bool                     `yaml:"reference_access_tokens"` // access tokens that say nothing, where the profile has JWTs; default false
+	Lifetimes   OIDCClientLifetimeConfig `yaml:"lifetimes"`
+}
+
+// OIDCSecretConfig is one secret of a client. While a new one is brought in,
+// the old one stands beside it.
+type OIDCSecretConfig struct {
+	Name    string `yaml:"name"`    // that you know it by. Required
+	File    string `yaml:"file"`    // at least 32 random letters and digits in a file: openssl rand -hex 32. Required
+	Expires string `yaml:"expires"` // first day (UTC) on which it counts no more, such as 2027-01-31; default never
+}
+
+// OIDCCertificateConfig is what the certificate of a client must say that
+// authenticates with tls_client_auth: one of these.
+type OIDCCertificateConfig struct {
+	Subject string `yaml:"tls_client_auth_subject_dn"` // its subject, as RFC 4514 writes it
+	DNS     string `yaml:"tls_client_auth_san_dns"`    // a DNS name
+	URI     string `yaml:"tls_client_auth_san_uri"`    // an address
+	IP      string `yaml:"tls_client_auth_san_ip"`     // an IP address
+	Email   string `yaml:"tls_client_auth_san_email"`  // an e-mail address
+}
+
+// OIDCKeyConfig is one public key of a client, for as long as it counts.
+type OIDCKeyConfig struct {
+	Name      string `yaml:"name"`       // that you know it by. Required
+	File      string `yaml:"file"`       // JSON file with the key as a JWK. Required
+	NotBefore string `yaml:"not_before"` // first day (UTC) on which it counts; default always
+	NotAfter  string `yaml:"not_after"`  // first day (UTC) on which it counts no more; default never
+}
+
+// OIDCEncryptionConfig is how something is encrypted for a client, whose keys
+// must have one for it.
+type OIDCEncryptionConfig struct {
+	Alg string `yaml:"alg"` // RSA-OAEP, RSA-OAEP-256, ECDH-ES or ECDH-ES+A256KW; default no encryption
+	Enc string `yaml:"enc"` // A128CBC-HS256, A192CBC-HS384, A256CBC-HS512 or A256GCM; default A256CBC-HS512 for signicat, else A256GCM
+}
+
+// OIDCClientLifetimeConfig is how long what a client gets counts.
+type OIDCClientLifetimeConfig struct {
+	Code           time.Duration `yaml:"code"`            // 15s to 10m, at most 60s in the fapi2 profiles; default 60s
+	IDToken        time.Duration `yaml:"id_token"`        // 1m to 24h; default 10m
+	AccessToken    time.Duration `yaml:"access_token"`    // 1m to 24h; default 10m
+	Refresh        time.Duration `yaml:"refresh"`         // a refresh token and those that follow it; 1m to 8784h, and never longer than personal data is kept; default 24h
+	RefreshSliding time.Duration `yaml:"refresh_sliding"` // since its last use; default as refresh
+	SSO            time.Duration `yaml:"sso"`             // how long a login may be used again; 1m to 24h; default 1h
 }
 
 // LimitsConfig is how often each key of an account may call, in a second and
@@ -269,7 +359,11 @@ func (c *Config) Summary() []string {
 		for _, k := range a.Keys {
 			keys[k.Environment]++
 		}
-		out = append(out, fmt.Sprintf("account   %s: %d test and %d live keys, %d configurations", a.Name, keys["test"], keys["live"], len(a.Configs)))
+		line := fmt.Sprintf("account   %s: %d test and %d live keys, %d configurations", a.Name, keys["test"], keys["live"], len(a.Configs))
+		if len(a.OIDCClients) > 0 {
+			line += fmt.Sprintf(", %d OpenID Connect clients", len(a.OIDCClients))
+		}
+		out = append(out, line)
 	}
 	for _, e := range []struct {
 		name string

@@ -29,8 +29,8 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	if a.Name == "" {
 		k.doc.Report(at+".name", "is required: people read it on every page")
 	}
-	if len(a.Keys) == 0 {
-		k.doc.Report(at+".keys", "needs at least one key")
+	if len(a.Keys) == 0 && len(a.OIDCClients) == 0 {
+		k.doc.Report(at+".keys", "needs at least one key, or oidc_clients beside it")
 	}
 	count := map[string]int{}
 	for i, key := range a.Keys {
@@ -42,7 +42,15 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	if count["live"] > 0 && len(a.Hosts) == 0 {
 		k.doc.Report(at+".hosts", "is required with live keys: the hosts that people may be sent back to")
 	}
-	k.configs(at, a, c, count)
+	callers := map[string]string{}
+	for i := range a.OIDCClients {
+		k.client(fmt.Sprintf("%s.oidc_clients.%d", at, i), &a.OIDCClients[i], a, seen)
+		callers[a.OIDCClients[i].Environment] = "oidc_clients"
+	}
+	for env := range count {
+		callers[env] = "keys"
+	}
+	k.configs(at, a, c, callers)
 	known := slices.Sorted(maps.Keys(constructors))
 	for i, e := range a.EIDs {
 		if !slices.Contains(known, eid.EID(e)) {
@@ -75,7 +83,8 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 
 // configs checks the account's configurations, and for each eID that every one
 // of them finds an agreement or none does: otherwise requests would fail late.
-func (k *checker) configs(at string, a *AccountConfig, c *Config, keys map[string]int) {
+// callers names the setting that lets somebody call, for each environment.
+func (k *checker) configs(at string, a *AccountConfig, c *Config, callers map[string]string) {
 	ids := map[string]bool{}
 	for i := range a.Configs {
 		f, here := &a.Configs[i], fmt.Sprintf("%s.configs.%d", at, i)
@@ -97,7 +106,7 @@ func (k *checker) configs(at string, a *AccountConfig, c *Config, keys map[strin
 		{"live", "eids", &c.EIDs, func(f *ConfigConfig) *EIDsConfig { return &f.EIDs }},
 		{"test", "test_eids", &c.TestEIDs, func(f *ConfigConfig) *EIDsConfig { return &f.TestEIDs }},
 	} {
-		if keys[env.name] == 0 {
+		if callers[env.name] == "" {
 			continue
 		}
 		found := false
@@ -115,7 +124,8 @@ func (k *checker) configs(at string, a *AccountConfig, c *Config, keys map[strin
 			}
 		}
 		if !found {
-			k.doc.Warn(at+".keys", "%s keys, but no eID is configured under %s", env.name, env.path)
+			what := callers[env.name]
+			k.doc.Warn(at+"."+what, "%s %s, but no eID is configured under %s", env.name, strings.TrimPrefix(what, "oidc_"), env.path)
 		}
 	}
 }

@@ -1,12 +1,17 @@
 package server
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"eidgate/eid"
+	"eidgate/relying"
 )
 
 // sound is a configuration without problems; the corpus below spoils it.
@@ -132,4 +137,162 @@ func problems(t *testing.T, s *house, text string) (out []string) {
 		out = append(out, strings.ReplaceAll(line, s.dir, "DIR"))
 	}
 	return out
+}
+
+// client is what an account's entry ends with that has a sound client.
+const client = `keys: [{environment: test, file: DIR/key}]
+    oidc_clients:
+      - client_id: shop
+        environment: test
+        redirect_uris: [https://shop.example/cb]
+        secrets: [{name: a, file: DIR/client-secret, expires: 2030-01-31}]
+`
+
+// TestClientConfiguration spoils a client in one place, as the corpus above
+// does with the rest.
+func TestClientConfiguration(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t, "house")
+	s.write(t, "client-secret", strings.Repeat("x1", 16)+"\n")
+	s.write(t, "short-secret", "short")
+	s.write(t, "sandbox-secret", sandboxClientSecret)
+	s.write(t, "jwks.json", `{"keys": [{"kty": "EC", "crv": "P-256", "x": "x", "y": "y"}]}`)
+	s.write(t, "jwk.json", `{"kty": "EC", "crv": "P-256", "x": "x", "y": "y"}`)
+	s.write(t, "private.json", `{"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "d"}`)
+	s.write(t, "text", "no JSON")
+	const at, secrets = "accounts.0.oidc_clients.0", "secrets: [{name: a, file: DIR/client-secret, expires: 2030-01-31}]"
+	for _, c := range []struct {
+		name, old, with string
+		want            []string
+	}{
+		{"sound", "", "", nil},
+		{"no API keys beside it", "keys: [{environment: test, file: DIR/key}]\n", "language: en\n", nil},
+		{"neither keys nor clients", client, "language: en\n", []string{"accounts.0.keys: needs at least one key, or oidc_clients beside it"}},
+		{"everything", secrets, `client_name: Shop
+        profile: signicat
+        native: true
+        hybrid: true
+        post_logout_redirect_uris: [https://shop.example/]
+        backchannel_logout_uri: https://shop.example/out
+        any_loopback: true
+        scopes: [openid, profile]
+        token_endpoint_auth_method: private_key_jwt
+        token_endpoint_auth_signing_alg: ES256
+        jwks_file: DIR/jwks.json
+        keys: [{name: k, file: DIR/jwk.json, not_before: 2026-01-01, not_after: 2027-01-01}]
+        require_pkce: true
+        require_pushed_authorization_requests: true
+        require_signed_request_object: true
+        request_object_signing_alg: ES256
+        id_token_signed_response_alg: RS256
+        id_token_encryption: {alg: ECDH-ES, enc: A256GCM}
+        require_encrypted_id_token: true
+        id_token_user_data: All
+        userinfo_response: SignedAndEncrypted
+        userinfo_signed_response_alg: ES256
+        userinfo_encryption: {alg: ECDH-ES}
+        claims_as_strings: true
+        errors: signicat
+        force_login: true
+        reference_access_tokens: true
+        lifetimes: {code: 30s, id_token: 5m, access_token: 5m, refresh: 1h, refresh_sliding: 30m, sso: 30m}
+        eids: [bankidse]
+        acr_values: idp:sbid
+        force_acr_values: true
+        frame_ancestors: [https://shop.example]`, nil},
+		{"a certificate's name", secrets, `profile: fapi2
+        token_endpoint_auth_method: tls_client_auth
+        certificate: {tls_client_auth_san_dns: shop.example}`, nil},
+		{"FAPI and no key", secrets, "profile: fapi2", []string{at + ".jwks_file: or jwks_uri or keys must be there for private_key_jwt"}},
+		{"FAPI with a secret", secrets, "profile: fapi2\n        jwks_uri: https://shop.example/jwks\n        " + secrets, []string{
+			at + ".secrets: must be empty: a client has one method"}},
+		{"several things at once", "[https://shop.example/cb]", "[http://shop.example/cb, https://shop.example/*#x]\n        scopes: [profile]\n        profile: best\n        lifetimes: {code: 1h}", []string{
+			at + ".redirect_uris.0: must be https; http is for localhost, 127.0.0.1 and [::1]", at + ".redirect_uris.1: must have no fragment",
+			at + ".scopes: must have openid, or nobody can log in",
+			at + ".profile: must be signicat, standard, fapi2 or fapi2-ms",
+			at + ".lifetimes.code: must be 15s to 10m0s"}},
+		{"no redirect", "        redirect_uris: [https://shop.example/cb]\n", "", []string{at + ".redirect_uris: must have at least one"}},
+		{"any loopback for live", "environment: test\n        redirect_uris", "environment: live\n        any_loopback: true\n        redirect_uris", []string{
+			"accounts.0.oidc_clients: live clients, but no eID is configured under eids  [warning]", at + ".any_loopback: is for the environment test only"}},
+		{"another environment", "environment: test\n        redirect_uris", "environment: prod\n        redirect_uris", []string{at + `.environment: must be "test" or "live"`}},
+		{"no secret", secrets, "secrets: []", []string{at + ".secrets: must have at least one for client_secret_basic"}},
+		{"a secret that is not there", "DIR/client-secret", "DIR/none", []string{at + ".secrets.0.file: DIR/none cannot be read: no such file or directory"}},
+		{"a secret without a file", "file: DIR/client-secret, ", "", []string{at + ".secrets.0.file: is required"}},
+		{"a short secret", "DIR/client-secret", "DIR/short-secret", []string{
+			at + ".secrets.0.file: must hold 32 to 200 random letters and digits: openssl rand -hex 32"}},
+		{"the sandbox's secret", "DIR/client-secret", "DIR/sandbox-secret", []string{at + ".secrets.0.file: holds the secret of the sandbox, which everybody knows"}},
+		{"one secret twice", "expires: 2030-01-31}", "expires: 2030-01-31}, {name: b, file: DIR/client-secret}", []string{
+			at + ".secrets.1.file: holds the same secret as " + at + ".secrets.0"}},
+		{"no day", "2030-01-31", "2030-02-30", []string{at + `.secrets.0.expires: "2030-02-30" is not a day such as 2027-01-31`}},
+		{"the sandbox's client", "client_id: shop", "client_id: " + sandboxClient, []string{at + ".client_id: is that of the sandbox, which everybody knows; choose another"}},
+		{"two of one id", secrets, secrets + "\n      - client_id: shop\n        environment: test\n        redirect_uris: [https://shop.example/cb]\n        token_endpoint_auth_method: none", []string{
+			"accounts.0.oidc_clients.1.client_id: is the id of " + at + " too"}},
+		{"keys that are none", secrets, "token_endpoint_auth_method: private_key_jwt\n        jwks_file: DIR/text\n        keys: [{name: k, file: DIR/private.json}, {name: l}]", []string{
+			at + ".jwks_file: does not hold JSON", at + ".keys.1.file: is required: the public key as a JWK"}},
+		{"a private key", secrets, "token_endpoint_auth_method: private_key_jwt\n        keys: [{name: k, file: DIR/private.json}]", []string{
+			at + ".keys.0.file: must be a public key: kty RSA, EC or OKP, and no private or secret member"}},
+		{"an eID that is not here", secrets, secrets + "\n        eids: [bankid]", []string{at + `.eids.0: "bankid" is not an eID that this server has`}},
+		{"an eID that the account may not use", client, "eids: [bankidse]\n    " + client + "        eids: [idin, bankidse]\n", []string{
+			at + `.eids.0: "idin" is not among the account's eids`}},
+	} {
+		text := strings.Replace(sound, "keys: [{environment: test, file: DIR/key}]\n", client, 1)
+		if c.old != "" {
+			if strings.Count(text, c.old) == 0 {
+				t.Errorf("%s: there is no %q", c.name, c.old)
+			}
+			text = strings.Replace(text, c.old, c.with, 1)
+		}
+		if got := problems(t, s, s.fill(text)); cmp.Diff(c.want, got) != "" {
+			t.Errorf("%s:\n%s", c.name, cmp.Diff(c.want, got))
+		}
+	}
+}
+
+// TestClientsAreWritten starts with clients, and again with one of them gone.
+func TestClientsAreWritten(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t, "house")
+	secret := strings.Repeat("x1", 16)
+	s.write(t, "client-secret", secret+"\n")
+	text := strings.Replace(sound, "keys: [{environment: test, file: DIR/key}]\n", client, 1)
+	second := "      - {client_id: second, environment: test, redirect_uris: [https://shop.example/cb], token_endpoint_auth_method: none}\n"
+	c := s.core(t, text+second)
+	got, err := c.store.Client(t.Context(), "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &relying.Client{ID: "shop", Account: testAccount, Environment: eid.Test, Name: "Shop", Profile: relying.Standard,
+		Redirects: []string{"https://shop.example/cb"}, Scopes: []string{"openid"}, Auth: relying.SecretBasic,
+		Secrets: []relying.ClientSecret{{Name: "a", Hash: relying.HashSecret(secret), Expires: time.Date(2030, 1, 31, 0, 0, 0, 0, time.UTC)}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := c.store.Client(t.Context(), "second"); err != nil {
+		t.Error(err)
+	}
+	if err := s.config(t, text).accounts(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.store.Client(t.Context(), "second"); !errors.Is(err, relying.ErrUnknown) {
+		t.Errorf("a client that was taken away: %v, want ErrUnknown", err)
+	}
+}
+
+// TestSandboxClient holds that the sandbox's client is one that the rules
+// allow.
+func TestSandboxClient(t *testing.T) {
+	t.Parallel()
+	c := devClient()
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	if _, ok := c.Secret(sandboxClientSecret, time.Now()); !ok {
+		t.Error("its secret is not its secret")
+	}
+	for uri, want := range map[string]bool{"http://localhost:8704/cb": true, "http://127.0.0.1:1/": true, "http://[::1]:9/x?y": true,
+		"https://shop.example/cb": false, "http://localhost.example/": false} {
+		if got := c.Redirect(uri); got != want {
+			t.Errorf("Redirect(%s) = %v, want %v", uri, got, want)
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"eidgate/api/claims"
 	"eidgate/broker"
 	"eidgate/connector"
 	cbankidse "eidgate/connector/bankidse"
@@ -55,6 +56,9 @@ const (
 	sandboxAccount = "5a4db0c5-0000-4000-8000-00000000a001"
 	sandboxKey     = sandboxKeyPrefix + "000000000001"
 	sandboxSecret  = "whsec_c2FuZGJveC1zZWNyZXQtbm90LWZvci1saXZlLXVzZSE=" //nolint:gosec // no secret, as it says itself
+
+	sandboxClient       = "sandbox-quiet-river-417"
+	sandboxClientSecret = "sandbox-client-secret-known-to-all-not-for-live-use" //nolint:gosec // likewise
 )
 
 // simulators is the issuers' side of the sandbox.
@@ -165,7 +169,8 @@ func Dev(ctx context.Context, o DevOptions) error {
 	g.Go(func() error { return c.run(ctx) })
 	g.Go(func() error {
 		c.health.ready.Store(true)
-		r := &ready{Event: "ready", Version: o.Version, URLs: at.urls, Accounts: []readyAccount{{"demo", sandboxAccount, sandboxKey, sandboxSecret}}}
+		r := &ready{Event: "ready", Version: o.Version, URLs: at.urls, Accounts: []readyAccount{{Name: "demo", ID: sandboxAccount, Key: sandboxKey,
+			WebhookSecret: sandboxSecret, OIDC: readyOIDC{at.urls["public"] + "/auth/open", sandboxClient, sandboxClientSecret}}}}
 		term.screen(r, eidNames(p.agreements), data, time.Since(start), at.notes)
 		if o.JSON {
 			term.event(r)
@@ -356,7 +361,19 @@ func devAccount(ctx context.Context, c *core) error {
 	if err := c.store.PutAccount(ctx, a); err != nil {
 		return err
 	}
-	return c.store.PutKey(ctx, relying.Key{ID: "5a4db0c5-0000-4000-8000-00000000b001", Account: a.ID, Environment: eid.Test, Created: time.Now()}, sandboxKey, true)
+	err := c.store.PutKey(ctx, relying.Key{ID: "5a4db0c5-0000-4000-8000-00000000b001", Account: a.ID, Environment: eid.Test, Created: time.Now()}, sandboxKey, true)
+	if err != nil {
+		return err
+	}
+	return c.store.PutClient(ctx, devClient())
+}
+
+// devClient may do what a client of a program written for Signicat may, from
+// any address of this machine.
+func devClient() *relying.Client {
+	return &relying.Client{ID: sandboxClient, Account: sandboxAccount, Environment: eid.Test, Name: "Demo shop", Profile: relying.Signicat,
+		SandboxReturn: true, Scopes: claims.Scopes(), Auth: relying.SecretBasic,
+		Secrets: []relying.ClientSecret{{Name: "sandbox", Hash: relying.HashSecret(sandboxClientSecret)}}}
 }
 
 // write tells programs where everything is. The files appear whole or not at

@@ -211,6 +211,9 @@ func (c *Config) accounts(ctx context.Context, to *core) error {
 				return err
 			}
 		}
+		if err := a.clients(ctx, to.store); err != nil {
+			return err
+		}
 	}
 	return nil
 }

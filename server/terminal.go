@@ -69,6 +69,9 @@ func (t *terminal) screen(r *ready, eids, data string, took time.Duration, notes
 	b.WriteString("\n")
 	line("API key", a.Key, "")
 	line("Webhooks", a.WebhookSecret, "")
+	line("OpenID issuer", a.OIDC.Issuer, "")
+	line("client_id", a.OIDC.Client, "")
+	line("client_secret", a.OIDC.Secret, "")
 	fmt.Fprintf(&b, "  %-13s (same values on every computer; a live server refuses them)\n\n", "")
 	line("eIDs", eids, "")
 	line("Data", data, "")
@@ -254,8 +257,15 @@ type ready struct {
 }
 
 type readyAccount struct {
-	Name          string `json:"name"`
-	ID            string `json:"id"`
-	Key           string `json:"key"`
-	WebhookSecret string `json:"webhook_secret"`
+	Name          string    `json:"name"`
+	ID            string    `json:"id"`
+	Key           string    `json:"key"`
+	WebhookSecret string    `json:"webhook_secret"`
+	OIDC          readyOIDC `json:"oidc"`
+}
+
+type readyOIDC struct {
+	Issuer string `json:"issuer"`
+	Client string `json:"client_id"`
+	Secret string `json:"client_secret"`
 }

@@ -19,7 +19,8 @@ func noon() time.Time { return time.Date(2026, 11, 25, 12, 1, 7, 0, time.UTC) }
 func TestScreen(t *testing.T) {
 	t.Parallel()
 	r := &ready{Version: "1.0.0", URLs: map[string]string{"public": "http://localhost:8700", "demo": "http://localhost:8704", "control": "http://localhost:8703"},
-		Accounts: []readyAccount{{"demo", sandboxAccount, sandboxKey, sandboxSecret}}}
+		Accounts: []readyAccount{{"demo", sandboxAccount, sandboxKey, sandboxSecret,
+			readyOIDC{"http://localhost:8700/auth/open", sandboxClient, sandboxClientSecret}}}}
 	show := func(color bool) string {
 		var b bytes.Buffer
 		tm := &terminal{err: &b, color: color, now: noon}
