@@ -82,6 +82,10 @@ func TestSitePages(t *testing.T) {
 		chromedp.Click(chromedp.CSS("[name=act][value=login]")))
 	until(ctx, t, `document.querySelector("iframe") !== null`)
 	inspect(ctx, t, "shop-frame", axe)
+	until2(t, "the frame's login has looked at the queue", func() bool {
+		orders := w.Orders()
+		return len(orders) > 0 && orders[0]["ladder"] != nil
+	})
 	do(ctx, t, chromedp.Navigate(w.URLs["public"]))
 	queue(t, w, "queue", `{"outcome":"cancel"}`)
 	until(ctx, t, `document.querySelector(".notice")?.textContent === "The next login: Cancel"`) // by the page's own script
