@@ -7,8 +7,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/sha512"
+	_ "crypto/sha256" // RS256 and the like
+	_ "crypto/sha512"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -88,19 +88,14 @@ func sound(key *rsa.PublicKey) bool {
 	return bits >= minRSA && bits <= maxRSA && key.N.Bit(0) == 1 && key.E >= 3 && key.E&1 == 1
 }
 
+// digest hashes what Ed25519 hashes by itself, where h is zero, not at all.
 func digest(h crypto.Hash, input string) []byte {
-	switch h {
-	case crypto.SHA256:
-		d := sha256.Sum256([]byte(input))
-		return d[:]
-	case crypto.SHA384:
-		d := sha512.Sum384([]byte(input))
-		return d[:]
-	case crypto.SHA512:
-		d := sha512.Sum512([]byte(input))
-		return d[:]
+	if h == 0 {
+		return []byte(input)
 	}
-	return []byte(input) // Ed25519 hashes by itself
+	d := h.New()
+	d.Write([]byte(input))
+	return d.Sum(nil)
 }
 
 // sign makes the signature of RFC 7518 section 3 or RFC 8037. The key fits.

@@ -203,8 +203,8 @@ func TestNothingPersonalInLogs(t *testing.T) {
 		}
 	}
 	for name, secret := range map[string]string{
-		"person": canary, "person in octets": fmt.Sprint([]byte(canary))[1:20], "person in base64": b64([]byte(canary))[:12],
-		"key in octets": fmt.Sprint([]byte(ed))[1:20], "key in octets of Go": fmt.Sprintf("%#v", []byte(ed))[7:30], "key in base64": b64(ed)[:12],
+		"person": canary, "person in octets": strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]"), "person in base64": b64([]byte(canary))[:12],
+		"key in octets": strings.Trim(fmt.Sprintf("%d", []byte(ed)[:8]), "[]"), "key in octets of Go": fmt.Sprintf("%#v", []byte(ed))[7:30], "key in base64": b64(ed)[:12],
 	} {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("a %s is in the log", name)

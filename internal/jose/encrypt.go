@@ -34,7 +34,11 @@ func Encrypt(token string, to PublicKey, alg, enc string) (_ string, err error) 
 	if err != nil {
 		return "", &Error{Kind: NoKey, Detail: "encrypt", Err: err}
 	}
-	return sealed.CompactSerialize()
+	compact, err := sealed.CompactSerialize()
+	if err != nil {
+		return "", &Error{Kind: NoKey, Detail: "encrypt", Err: err}
+	}
+	return compact, nil
 }
 
 // signed reports whether a text has the form of a signed token.
@@ -69,7 +73,11 @@ func (s *Set) Decrypt(compact string, o Opening) (_ string, err error) {
 	if key.Alg != h.Alg {
 		return "", refuse(Algorithm, "not that of the key")
 	}
-	if c := media(h.Cty); h.Cty != "" && c != media("JWT") && !(o.Bare && c == media("json")) {
+	accepted := []string{media("JWT")}
+	if o.Bare {
+		accepted = append(accepted, media("json"))
+	}
+	if h.Cty != "" && !slices.Contains(accepted, media(h.Cty)) {
 		return "", refuse(Type, "cty is not JWT")
 	}
 	object, err := gojose.ParseEncryptedCompact(compact, []gojose.KeyAlgorithm{gojose.KeyAlgorithm(key.Alg)},

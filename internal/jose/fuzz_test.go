@@ -130,3 +130,29 @@ func FuzzDecrypt(f *testing.F) {
 		}
 	})
 }
+
+// FuzzReadProof reads proofs that anybody wrote, and the same with a key and a
+// signature that fit. What is accepted has what a proof must have.
+func FuzzReadProof(f *testing.F) {
+	key := curveKey(f, elliptic.P256())
+	jwk := public(f, key)
+	for _, claims := range []string{`{"jti":"1","htm":"POST","htu":"https://x.example/","iat":1}`, `{"jti":"1","htm":"","htu":"","iat":1}`, `{"iat":1e300}`, `{"ath":"AA"}`, `null`} {
+		f.Add(`{"typ":"dpop+jwt","alg":"ES256","jwk":KEY}`, claims)
+		f.Add(`{"typ":"JWT","alg":"ES256","jwk":{}}`, claims)
+	}
+	f.Fuzz(func(t *testing.T, header, claims string) {
+		p, err := jose.ReadProof(raw(t, key, strings.Replace(header, "KEY", jwk, 1), claims), []string{"ES256"})
+		if err != nil {
+			if p != nil {
+				t.Fatal("a proof came back beside the error")
+			}
+			return
+		}
+		if p.ID == "" || p.Method == "" || p.URL == "" || p.IssuedAt.IsZero() || len(p.JKT) != 43 {
+			t.Fatalf("a proof without what it must have: %#v", *p)
+		}
+		if p.For(p.Method, "https://other.example/") && !strings.Contains(strings.ToLower(p.URL), "other.example") {
+			t.Fatalf("%q is for another host", p.URL)
+		}
+	})
+}

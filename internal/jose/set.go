@@ -5,6 +5,10 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -121,6 +125,31 @@ func NewSet(s Schedule, now func() time.Time, keys ...Key) (*Set, error) {
 		set.public = append(set.public, public)
 	}
 	return set, nil
+}
+
+// Generate makes a key without times: RSA of 3072 bits, P-256 to encrypt, or
+// what the algorithm asks for.
+func Generate(id, use, alg string) (Key, error) {
+	k := Key{ID: id, Use: use, Alg: alg}
+	s, signs := signatures[alg]
+	var err error
+	switch {
+	case s.curve != nil:
+		k.Private, err = ecdsa.GenerateKey(s.curve, rand.Reader)
+	case alg == EdDSA:
+		_, k.Private, err = ed25519.GenerateKey(rand.Reader)
+	case alg == ECDHES || alg == ECDHESA256KW:
+		k.Private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case signs || alg == RSAOAEP || alg == RSAOAEP256:
+		k.Private, err = rsa.GenerateKey(rand.Reader, 3072)
+	}
+	if err == nil {
+		_, err = k.public()
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("generate key: %w", err)
+	}
+	return k, nil
 }
 
 func (k Key) public() (PublicKey, error) {

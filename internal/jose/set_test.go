@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -355,4 +356,48 @@ func TestSetAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestGenerate(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []string{"RS256", "ES256", "ES384", "ES512", "EdDSA", "RSA-OAEP", "ECDH-ES", "ECDH-ES+A256KW"} {
+		use := "sig"
+		if slices.Contains(wraps, alg) {
+			use = "enc"
+		}
+		k, err := jose.Generate("k", use, alg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key, ok := k.Private.(*rsa.PrivateKey); ok && key.N.BitLen() != 3072 {
+			t.Errorf("%s: %d bits", alg, key.N.BitLen())
+		}
+		if _, err := jose.NewSet(jose.Schedule{}, clock, k); err != nil {
+			t.Errorf("%s: %v", alg, err)
+		}
+	}
+	for _, v := range [][3]string{{"k", "sig", "none"}, {"k", "sig", "HS256"}, {"k", "enc", "RSA1_5"}, {"k", "enc", "ES256"}, {"k", "sig", "ECDH-ES"}, {"", "sig", "ES256"}} {
+		if _, err := jose.Generate(v[0], v[1], v[2]); err == nil {
+			t.Errorf("%v: generated", v)
+		}
+	}
+}
+
+// panics is a key whose driver is broken.
+type panics struct{ opener }
+
+func (panics) Decrypt(io.Reader, []byte, crypto.DecrypterOpts) ([]byte, error) { panic("driver") }
+
+func TestPanicIsARefusal(t *testing.T) {
+	t.Parallel()
+	set, err := jose.NewSet(jose.Schedule{}, clock, jose.Key{ID: "k", Use: "enc", Alg: "RSA-OAEP", Private: panics{opener{rsaEnc()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	message, err := jose.Encrypt(raw(t, curveKey(t, elliptic.P256()), `{}`, `{}`), recipient(t, set, "RSA-OAEP"), "RSA-OAEP", "A256GCM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = set.Decrypt(message, jose.Opening{})
+	wants(t, err, jose.Decrypt)
 }
