@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"eidgate/api/claims"
 	"eidgate/broker"
@@ -37,22 +39,38 @@ func (p *Provider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c, q, err := p.accept(r.Context(), in)
-	var no *refusal
-	var bad *wireError
-	switch {
-	case errors.As(err, &no):
+	if no, ok := errors.AsType[*refusal](err); ok {
 		p.c.Problem(w, r, http.StatusBadRequest, no.Code, no.Text)
-	case errors.As(err, &bad):
-		if err := p.answer(w, r, c, q, failure(bad.Code, bad.Text)); err != nil {
-			p.trouble(w, r, err)
-		}
+		return
+	}
+	wrong, known := errors.AsType[*wireError](err)
+	switch {
+	case known:
+		err = p.answer(w, r, c, q, failure(wrong.Code, wrong.Text))
 	case err != nil:
-		p.trouble(w, r, err)
+	case r.Method == http.MethodPost:
+		err = p.onward(w, r, c, q, in["request_uri"])
 	default:
-		if err := p.login(w, r, c, q); err != nil {
-			p.trouble(w, r, err)
+		err = p.login(w, r, c, q)
+	}
+	if err != nil {
+		p.broken(w, r, err)
+	}
+}
+
+// onward lets a browser that has posted its request come again with GET. What
+// another site lets it post comes without our cookies, and they say which
+// browser it is and who is logged in there.
+func (p *Provider) onward(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request, uri string) error {
+	if q.Pushed == nil {
+		var err error
+		if uri, err = p.keep(r.Context(), c, q); err != nil {
+			return err
 		}
 	}
+	w.Header().Set("Location", Root+"/connect/authorize?"+url.Values{"client_id": {c.ID}, "request_uri": {uri}}.Encode())
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
 }
 
 // frontParams reads a browser's request: its address, or its form.
@@ -83,7 +101,7 @@ func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *req
 	}
 	if in["request_uri"] != "" {
 		if c.Redirect(in["redirect_uri"]) {
-			q := &request{Client: c.ID, Redirect: in["redirect_uri"], State: in["state"], Mode: "query"}
+			q := &request{Client: c.ID, Redirect: in["redirect_uri"], State: in["state"], Mode: byDefault(c)}
 			return c, q, bad("request_uri_not_supported", "Push the request, or send it in the parameter request.")
 		}
 		return c, nil, refuse("request_uri_not_supported", "Push the request, or send it in the parameter request.")
@@ -92,24 +110,43 @@ func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *req
 	if err != nil {
 		return c, nil, err
 	}
-	q, err := p.check(c, inner, in["request"] != "", false)
+	q, err := p.check(ctx, c, inner, in["request"] != "", false)
 	return c, q, err
 }
 
+// byDefault is how a client is answered that does not say how.
+func byDefault(c *relying.Client) string {
+	if slices.Contains(c.Policy().ResponseModes, "query") {
+		return "query"
+	}
+	return "query.jwt"
+}
+
+// modeOf is the way of answering that a client asks for.
+func modeOf(c *relying.Client, name string) (mode string, ok bool) {
+	switch {
+	case name == "":
+		return byDefault(c), true
+	case !slices.Contains(c.Policy().ResponseModes, name):
+		return byDefault(c), false
+	case name == "jwt":
+		return "query.jwt", true
+	}
+	return name, slices.Contains([]string{"query", "form_post", "query.jwt", "form_post.jwt"}, name)
+}
+
 // check holds a request to what its client may ask.
-func (p *Provider) check(c *relying.Client, in params, signed, pushed bool) (*request, error) {
+func (p *Provider) check(ctx context.Context, c *relying.Client, in params, signed, pushed bool) (*request, error) {
 	if in["redirect_uri"] == "" || !c.Redirect(in["redirect_uri"]) {
 		return nil, refuse("invalid_request", "redirect_uri is missing, or not registered for the client exactly as it is sent.")
 	}
 	policy := c.Policy()
 	q, wrong := readRequest(in, p.c.Now())
-	q.Client, q.Sealed = c.ID, signed || pushed
-	if q.Mode = in["response_mode"]; q.Mode == "" {
-		q.Mode = "query"
-	}
-	if known := slices.Contains(policy.ResponseModes, q.Mode) && (q.Mode == "query" || q.Mode == "form_post"); !known {
-		q.Mode = "query"
-		return q, bad("invalid_request", "response_mode must be query or form_post.")
+	q.Client = c.ID
+	q.Sealed = signed || pushed && c.Auth != relying.Public // anybody can push in the name of a client that proves nothing
+	var served bool
+	if q.Mode, served = modeOf(c, in["response_mode"]); !served {
+		return q, bad("invalid_request", "response_mode is not one that the client may use.")
 	}
 	switch {
 	case policy.PAR && !pushed:
@@ -127,7 +164,27 @@ func (p *Provider) check(c *relying.Client, in params, signed, pushed bool) (*re
 	if _, err := claims.Wanted(q.Scopes); err != nil {
 		return q, bad("invalid_scope", "date-of-birth and eighteen-or-older exclude each other.")
 	}
+	if err := p.expect(ctx, c, q, in["id_token_hint"]); err != nil {
+		return q, err
+	}
 	return q, nil
+}
+
+// expect reads id_token_hint: whoever logs in must be the person whom that was
+// about (§13.3).
+func (p *Provider) expect(ctx context.Context, c *relying.Client, q *request, hint string) *wireError {
+	if hint == "" {
+		return nil
+	}
+	cl, err := p.ownToken(ctx, hint)
+	switch {
+	case err == nil && cl.For(c.ID) && (q.Person == "" || q.Person == cl.Subject):
+		q.Person = cl.Subject
+		return nil
+	case q.prompts("none"):
+		return bad("login_required", "Nobody is logged in of whom id_token_hint speaks.")
+	}
+	return bad("invalid_request", "id_token_hint is no ID token of this provider for the client.")
 }
 
 // keepScopes leaves those that are served and that the client may ask for. A
@@ -155,7 +212,7 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 		return fmt.Errorf("account of client: %w", err)
 	}
 	choice := claims.Choose(q.ACR, q.Sealed, c, p.eids(account, c.Environment))
-	if done, err := p.reuse(w, r, c, q, choice.EIDs); done || err != nil {
+	if done, err := p.reuse(w, r, c, q, choice); done || err != nil {
 		return err
 	}
 	if q.prompts("none") {
@@ -190,9 +247,13 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 	if err != nil {
 		return nil, err // it is registered
 	}
+	next := back.Scheme + "://" + back.Host
+	if back.Host == "" { // an app's own scheme
+		next = back.Scheme + ":"
+	}
 	id := p.c.NewID()
 	spec := broker.Spec{Wanted: wanted, Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
-		Next: []string{back.Scheme + "://" + back.Host}, Page: page(id), Payload: payload}
+		Next: []string{next}, Page: page(id), Payload: payload}
 	if marker, ok := strings.CutPrefix(q.Hint, "sandbox:"); ok && c.Environment == eid.Test {
 		spec.Marker = "sandbox:" + marker
 	}
@@ -247,22 +308,41 @@ func failure(code, text string) url.Values {
 	return v
 }
 
-// addressed puts into an answer what every answer has (RFC 9207).
-func (p *Provider) addressed(q *request, fields url.Values) url.Values {
+// addressed puts into an answer what every answer has (RFC 9207), and signs it
+// if the client wants that (JARM).
+func (p *Provider) addressed(c *relying.Client, q *request, fields url.Values) (url.Values, error) {
 	if q.State != "" {
 		fields.Set("state", q.State)
 	}
 	fields.Set("iss", p.issuer)
-	return fields
+	if !strings.HasSuffix(q.Mode, ".jwt") {
+		return fields, nil
+	}
+	body := claims.Object{{Name: "aud", Value: c.ID}, {Name: "exp", Value: int(p.c.Now().Add(answerLife).Unix())}}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		body = append(body, claims.Claim{Name: name, Value: fields.Get(name)})
+	}
+	raw, err := body.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	token, err := p.c.Keys().Sign(signedWith(c, c.IDTokenAlg), "JWT", raw)
+	return url.Values{"response": {token}}, err
 }
+
+// answerLife is how long a signed answer may be on its way.
+const answerLife = 2 * time.Minute
 
 // answer sends the browser back with fields, in the way that was asked for.
 func (p *Provider) answer(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request, fields url.Values) error {
-	fields = p.addressed(q, fields)
-	if q.Mode == "form_post" {
-		return p.c.Post(w, r, q.Redirect, fields, c.FrameAncestor)
+	l, err := p.leaving(c, q, fields)
+	if err != nil {
+		return err
 	}
-	w.Header().Set("Location", withQuery(q.Redirect, fields))
+	if l.Post != nil {
+		return p.c.Post(w, r, l.URL, l.Post, c.FrameAncestor)
+	}
+	w.Header().Set("Location", l.URL)
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }

@@ -28,6 +28,9 @@ type proof struct {
 // proofOf finds it. Two at once are none (§7).
 func proofOf(r *http.Request, in params) (proof, *wireError) {
 	var all []proof
+	if len(r.Header.Values("Authorization")) > 1 {
+		return proof{}, errClient
+	}
 	if header := r.Header.Get("Authorization"); header != "" {
 		kind, rest, _ := strings.Cut(header, " ")
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
@@ -158,24 +161,24 @@ func (p *Provider) forUs(cl *jose.Claims, issuerOnly bool, r *http.Request) bool
 
 // failed answers an error of a back-channel endpoint.
 func (p *Provider) failed(w http.ResponseWriter, r *http.Request, c *relying.Client, err error) {
-	var wrong *wireError
-	var no *refusal
-	switch {
-	case errors.As(err, &no):
-		p.oauth(w, c, &no.wireError)
-	case errors.As(err, &wrong):
-		if wrong == errClient && r.Header.Get("Authorization") != "" {
-			w.Header().Set("WWW-Authenticate", `Basic realm="eidgate"`)
-		}
-		p.oauth(w, c, wrong)
-	default:
-		p.trouble(w, r, err)
+	wrong, ok := errors.AsType[*wireError](err)
+	if no, refused := errors.AsType[*refusal](err); refused {
+		wrong, ok = &no.wireError, true
 	}
+	if !ok {
+		p.trouble(w, r, err)
+		return
+	}
+	if wrong == errClient && r.Header.Get("Authorization") != "" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="eidgate"`)
+	}
+	p.oauth(w, r, c, wrong)
 }
 
 // oauth writes an error as clients read it: 400, but 401 for a client that has
-// not proven who it is where the profile does not say otherwise.
-func (p *Provider) oauth(w http.ResponseWriter, c *relying.Client, e *wireError) {
+// not proven who it is where the profile does not say otherwise. Only at the
+// token endpoint does Signicat's form have an address.
+func (p *Provider) oauth(w http.ResponseWriter, r *http.Request, c *relying.Client, e *wireError) {
 	status := http.StatusBadRequest
 	compat := c != nil && c.Policy().AlwaysBad
 	if e.Code == "invalid_client" && !compat {
@@ -186,8 +189,8 @@ func (p *Provider) oauth(w http.ResponseWriter, c *relying.Client, e *wireError)
 		URI   string `json:"error_uri,omitempty"`
 		Text  string `json:"error_description,omitempty"`
 	}{e.Code, "", plain(e.Text)}
-	if compat {
-		out.URI = p.c.Public + "/docs/errors/" + e.Code
+	if compat && strings.HasSuffix(r.URL.Path, "/connect/token") {
+		out.URI = p.issuer + errorsPath + e.Code
 	}
 	_ = say(w, status, out) // three strings
 }

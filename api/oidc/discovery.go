@@ -39,13 +39,11 @@ func (p *Provider) describe() (document, error) {
 		{Name: "introspection_endpoint", Value: at("introspect")},
 		{Name: "pushed_authorization_request_endpoint", Value: at("par")},
 		{Name: "require_pushed_authorization_requests", Value: false},
-		{Name: "backchannel_logout_supported", Value: true},
-		{Name: "backchannel_logout_session_supported", Value: true},
 		{Name: "scopes_supported", Value: claims.Scopes()},
 		{Name: "claims_supported", Value: append([]string{"sub", "idp_issuer"}, claims.Names()...)},
 		{Name: "grant_types_supported", Value: []string{"authorization_code", "client_credentials", "refresh_token"}},
 		{Name: "response_types_supported", Value: []string{"code"}},
-		{Name: "response_modes_supported", Value: []string{"form_post", "query"}},
+		{Name: "response_modes_supported", Value: []string{"form_post", "query", "jwt", "query.jwt", "form_post.jwt"}},
 		{Name: "token_endpoint_auth_methods_supported", Value: []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}},
 		{Name: "token_endpoint_auth_signing_alg_values_supported", Value: requestAlgs},
 		{Name: "id_token_signing_alg_values_supported", Value: signs},
@@ -65,6 +63,7 @@ func (p *Provider) describe() (document, error) {
 		{Name: "prompt_values_supported", Value: promptWords},
 		{Name: "ui_locales_supported", Value: []string{"en", "da", "de", "fi", "fr", "nb", "nl", "sv"}},
 		{Name: "authorization_response_iss_parameter_supported", Value: true},
+		{Name: "authorization_signing_alg_values_supported", Value: signs},
 		{Name: "dpop_signing_alg_values_supported", Value: proofAlgs},
 	}.MarshalJSON()
 	sum := sha256.Sum256(body)
@@ -82,7 +81,7 @@ func (p *Provider) serveKeys(w http.ResponseWriter, r *http.Request) {
 
 // public answers with what everybody may have and keep for an hour.
 func (p *Provider) public(w http.ResponseWriter, r *http.Request, d document) {
-	if !method(w, r, http.MethodGet) {
+	if !method(w, r, http.MethodGet, http.MethodHead) {
 		return
 	}
 	h := w.Header()

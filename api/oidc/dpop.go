@@ -44,15 +44,11 @@ func (p *Provider) proven(r *http.Request, algs []string, endpoint string) (*jos
 	return proof, nil
 }
 
-// proofKey is the key that a client binds what it gets to; named is what it
-// says of it elsewhere, which must agree.
-func (p *Provider) proofKey(r *http.Request, c *relying.Client, endpoint, named string) (string, error) {
+// proofKey is the key that a client binds what it gets to; "" for none.
+func (p *Provider) proofKey(r *http.Request, c *relying.Client, endpoint string) (string, error) {
 	proof, err := p.proven(r, c.Policy().Algs, endpoint)
 	if err != nil || proof == nil {
 		return "", err
-	}
-	if named != "" && named != proof.JKT {
-		return "", errProof
 	}
 	return proof.JKT, nil
 }

@@ -53,11 +53,11 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 	if err != nil {
 		return Leaving{}, err
 	}
-	if c == nil {
+	if c == nil || c.Account != s.Account || c.Environment != s.Environment || !c.Redirect(q.Redirect) {
 		return Leaving{}, nil // it has been taken away meanwhile: the browser stays
 	}
 	if s.State == broker.Failed {
-		return p.leaving(&q, failure(ending(c, s.Reason))), nil
+		return p.leaving(c, &q, failure(ending(c, s.Reason)))
 	}
 	who, evidence, err := p.c.Broker.Result(ctx, s, "client "+c.ID)
 	if err != nil {
@@ -68,19 +68,21 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 	if err != nil {
 		return Leaving{}, err
 	}
-	out := p.leaving(&q, fields)
-	if fields.Get("code") != "" && c.Life().SSO > 0 && s.Level == eid.Strong {
-		out.Cookie, err = p.remember(ctx, sso)
+	signedOn := fields.Get("code") != "" && c.Life().SSO > 0 && s.Level == eid.Strong
+	out, err := p.leaving(c, &q, fields)
+	if err != nil || !signedOn {
+		return out, err
 	}
+	out.Cookie, err = p.remember(ctx, sso)
 	return out, err
 }
 
-func (p *Provider) leaving(q *request, fields url.Values) Leaving {
-	fields = p.addressed(q, fields)
-	if q.Mode == "form_post" {
-		return Leaving{URL: q.Redirect, Post: fields}
+func (p *Provider) leaving(c *relying.Client, q *request, fields url.Values) (Leaving, error) {
+	fields, err := p.addressed(c, q, fields)
+	if strings.HasPrefix(q.Mode, "form_post") {
+		return Leaving{URL: q.Redirect, Post: fields}, err
 	}
-	return Leaving{URL: withQuery(q.Redirect, fields)}
+	return Leaving{URL: withQuery(q.Redirect, fields)}, err
 }
 
 // ending is what a client hears of a login that has failed (§4.4).
@@ -128,22 +130,19 @@ func (p *Provider) sid(session string) string {
 // issue writes the grant of a login and is the answer with its code, or with
 // what stands against it.
 func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, grant string, sso *SSO, who *eid.Identity, evidence []eid.Evidence, sandbox bool) (url.Values, error) {
-	idp := claims.IDP(who.EID)
-	snap := snapshot{Request: *q, Identity: *who, IDP: idp, ACR: claims.ACR(who), Auth: sso.Auth, SID: sso.ID, Sandbox: sandbox, Session: sso.Session}
+	snap := snapshot{Request: *q, Identity: *who, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, SID: sso.ID, Sandbox: sandbox, Session: sso.Session}
 	if q.has("sbid-evidence") {
 		snap.Evidence = evidence
 	}
-	var failed error
-	snap.Subject = claims.Subject(p.subKey, c.Account, idp, who, func(account, idp, person string) (string, bool) {
-		sub, err := p.c.Store.Subject(ctx, account, idp, person)
-		failed = err
-		return sub, sub != ""
-	})
+	var err error
+	snap.Subject, err = p.subject(ctx, c.Account, who)
 	switch {
-	case failed != nil:
-		return nil, failed
+	case err != nil:
+		return nil, err
 	case snap.Subject == "":
 		return failure("server_error", "The eID has named nobody."), nil
+	case q.Person != "" && q.Person != snap.Subject:
+		return failure("login_required", "Another person has logged in than the one that is asked for."), nil
 	case len(q.Levels) > 0 && !slices.Contains(q.Levels, snap.ACR):
 		return failure("access_denied", "The level of assurance that is asked for was not reached."), nil
 	}
@@ -168,6 +167,17 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 		return nil, fmt.Errorf("write grant: %w", err)
 	}
 	return url.Values{"code": {code}}, nil
+}
+
+// subject is what an account's clients call a person; "" if the eID has named
+// nobody.
+func (p *Provider) subject(ctx context.Context, account string, who *eid.Identity) (sub string, err error) {
+	sub = claims.Subject(p.subKey, account, claims.IDP(who.EID), who, func(account, idp, person string) (string, bool) {
+		var imported string
+		imported, err = p.c.Store.Subject(ctx, account, idp, person)
+		return imported, imported != ""
+	})
+	return sub, err
 }
 
 // readSnapshot is the inverse of what issue has written.

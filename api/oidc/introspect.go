@@ -9,7 +9,7 @@ import (
 	"eidgate/relying"
 )
 
-// back reads a back-channel request with its client.
+// back reads a client's request about a token.
 func (p *Provider) back(w http.ResponseWriter, r *http.Request) (*relying.Client, params, bool) {
 	if !method(w, r, http.MethodPost) {
 		return nil, nil, false
@@ -17,12 +17,16 @@ func (p *Provider) back(w http.ResponseWriter, r *http.Request) (*relying.Client
 	noStore(w.Header())
 	in, wrong := form(w, r, maxBody)
 	if wrong != nil {
-		p.oauth(w, nil, wrong)
+		p.oauth(w, r, nil, wrong)
 		return nil, nil, false
 	}
 	c, err := p.authenticate(r, in)
 	if err != nil {
 		p.failed(w, r, c, err)
+		return nil, nil, false
+	}
+	if in["token"] == "" {
+		p.oauth(w, r, c, bad("invalid_request", "The request is missing a required parameter."))
 		return nil, nil, false
 	}
 	return c, in, true
@@ -98,10 +102,7 @@ func (p *Provider) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if in["token"] == "" {
-		p.oauth(w, c, bad("invalid_request", "The request is missing a required parameter."))
-		return
-	}
+	share(w, r, c)
 	hash, now := sha256.Sum256([]byte(in["token"])), p.c.Now()
 	_, _, err := p.c.Store.ByToken(r.Context(), hash, refresh, now)
 	whole := err == nil || errors.Is(err, ErrUsed) // a refresh token takes its access tokens with it

@@ -7,7 +7,7 @@ import (
 	"eidgate/relying"
 )
 
-// serveEnd logs a browser out (§11). It goes back to the client only when that
+// serveEnd logs a browser out (§21). It goes back to the client only when that
 // has shown a token of ours and asks for an address of its own; otherwise the
 // person is told here. A request that another site could have made asks first.
 func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
@@ -22,7 +22,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	}
 	c, sid, err := p.hint(r, in)
 	if err != nil {
-		p.trouble(w, r, err)
+		p.broken(w, r, err)
 		return
 	}
 	to := in["post_logout_redirect_uri"]
@@ -32,25 +32,18 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	}
 	sso, err := p.sso(r)
 	if err != nil {
-		p.trouble(w, r, err)
+		p.broken(w, r, err)
 		return
 	}
-	known := c != nil && (sso == nil || sso.ID == sid)
-	if !known && in["confirm"] != "1" {
-		if sso != nil {
-			p.c.Ended(w, r, true, url.Values{"confirm": {"1"}})
+	if sso != nil && (c == nil || sso.ID != sid) { // not the one that the client speaks of
+		if !p.confirmed(r, in) {
+			p.c.Ended(w, r, true, confirming(in))
 			return
 		}
-	}
-	if in["confirm"] == "1" && r.Method != http.MethodPost {
-		p.c.Ended(w, r, true, url.Values{"confirm": {"1"}})
-		return
-	}
-	if sso != nil {
 		sid = sso.ID
 	}
 	if err := p.end(w, r, sid); err != nil {
-		p.trouble(w, r, err)
+		p.broken(w, r, err)
 		return
 	}
 	if to == "" {
@@ -62,6 +55,23 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
+}
+
+// confirming is what the person's answer to our question carries on.
+func confirming(in params) url.Values {
+	fields := url.Values{"confirm": {"1"}}
+	for _, name := range []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"} {
+		if in[name] != "" {
+			fields.Set(name, in[name])
+		}
+	}
+	return fields
+}
+
+// confirmed says whether a person has answered on our own page. Another site's
+// form brings no cookie of ours, and browsers say that it is another site's.
+func (p *Provider) confirmed(r *http.Request, in params) bool {
+	return in["confirm"] == "1" && r.Method == http.MethodPost && p.cross.Check(r) == nil
 }
 
 // hint reads id_token_hint: whose it is, and which login it was about. A hint
@@ -83,8 +93,11 @@ func (p *Provider) hint(r *http.Request, in params) (*relying.Client, string, er
 }
 
 // end ends a browser's session, and everything that was had by it.
+// A cookie that was not sent is left alone: the request may be another site's.
 func (p *Provider) end(w http.ResponseWriter, r *http.Request, sid string) error {
-	http.SetCookie(w, &http.Cookie{Name: p.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode}) //nolint:gosec // Secure wherever the public address is https
+	if _, err := r.Cookie(p.cookieName()); err == nil {
+		http.SetCookie(w, &http.Cookie{Name: p.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode}) //nolint:gosec // Secure wherever the public address is https
+	}
 	if sid == "" {
 		return nil
 	}

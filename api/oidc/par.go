@@ -30,7 +30,7 @@ func (p *Provider) servePush(w http.ResponseWriter, r *http.Request) {
 	noStore(w.Header())
 	in, wrong := form(w, r, maxPushed)
 	if wrong != nil {
-		p.oauth(w, nil, wrong)
+		p.oauth(w, r, nil, wrong)
 		return
 	}
 	c, err := p.authenticate(r, in)
@@ -43,29 +43,36 @@ func (p *Provider) servePush(w http.ResponseWriter, r *http.Request) {
 		p.failed(w, r, c, err)
 		return
 	}
-	raw, err := json.Marshal(q)
-	if err != nil {
-		p.trouble(w, r, err)
-		return
-	}
-	handle, life := random(), c.Policy().Pushed
-	err = p.c.Store.PutPushed(r.Context(), sha256.Sum256([]byte(handle)), &Pushed{Client: c.ID, Account: c.Account, Request: raw, Expires: q.At.Add(life)})
+	uri, err := p.keep(r.Context(), c, q)
 	if err == nil {
 		err = say(w, http.StatusCreated, struct {
 			URI     string `json:"request_uri"`
 			Expires int    `json:"expires_in"`
-		}{handlePrefix + handle, int(life.Seconds())})
+		}{uri, int(c.Policy().Pushed.Seconds())})
 	}
 	if err != nil {
 		p.trouble(w, r, err)
 	}
 }
 
+// keep stores a request that has been checked, and is the name under which its
+// client finds it.
+func (p *Provider) keep(ctx context.Context, c *relying.Client, q *request) (uri string, err error) {
+	raw, err := json.Marshal(q)
+	if err != nil {
+		return "", err
+	}
+	handle := random()
+	err = p.c.Store.PutPushed(ctx, sha256.Sum256([]byte(handle)),
+		&Pushed{Client: c.ID, Account: c.Account, Request: raw, Expires: q.At.Add(c.Policy().Pushed)})
+	return handlePrefix + handle, err
+}
+
 func (p *Provider) push(r *http.Request, c *relying.Client, in params) (*request, error) {
 	if in["request_uri"] != "" {
 		return nil, bad("invalid_request", "request_uri cannot be pushed.")
 	}
-	key, err := p.proofKey(r, c, "par", in["dpop_jkt"])
+	key, err := p.proofKey(r, c, "par")
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +80,14 @@ func (p *Provider) push(r *http.Request, c *relying.Client, in params) (*request
 	if err != nil {
 		return nil, err
 	}
-	q, err := p.check(c, inner, in["request"] != "", true)
+	q, err := p.check(r.Context(), c, inner, in["request"] != "", true)
 	if err != nil {
 		return nil, err
 	}
-	if q.Bound = inner["dpop_jkt"]; key != "" {
+	if key != "" {
+		if q.Bound != "" && q.Bound != key {
+			return nil, errProof
+		}
 		q.Bound = key
 	}
 	return q, nil

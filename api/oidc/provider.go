@@ -74,11 +74,12 @@ type Provider struct {
 	subKey    []byte
 	discovery document
 	remote    *jose.Remote
+	cross     *http.CrossOriginProtection
 }
 
 // New makes a provider.
 func New(c Config) (*Provider, error) {
-	p := &Provider{c: c, issuer: c.Public + Root, remote: jose.NewRemote(c.Fetch, c.Now, 10_000)}
+	p := &Provider{c: c, issuer: c.Public + Root, remote: jose.NewRemote(c.Fetch, c.Now, 10_000), cross: http.NewCrossOriginProtection()}
 	var err error
 	if p.codeKey, err = hkdf.Key(sha256.New, c.Secret, nil, "eidgate oidc codes", 32); err != nil {
 		return nil, err
@@ -98,21 +99,22 @@ func (p *Provider) Register(mux *http.ServeMux) {
 		"/.well-known/openid-configuration/jwks": p.serveKeys,
 		"/connect/authorize":                     p.serveAuthorize,
 		"/connect/par":                           p.servePush,
-		"/connect/token":                         p.serveToken,
-		"/connect/userinfo":                      p.serveUserInfo,
+		"/connect/token":                         crossOrigin(p.serveToken, "POST"),
+		"/connect/userinfo":                      crossOrigin(p.serveUserInfo, "GET, POST"),
 		"/connect/introspect":                    p.serveIntrospect,
-		"/connect/revocation":                    p.serveRevoke,
+		"/connect/revocation":                    crossOrigin(p.serveRevoke, "POST"),
 		"/connect/endsession":                    p.serveEnd,
 	} {
 		mux.HandleFunc(Root+path, h)
 	}
 	mux.HandleFunc("/.well-known/oauth-authorization-server"+Root, p.serveDiscovery)
+	mux.HandleFunc("GET "+Root+errorsPath+"{code}", p.serveMeaning)
 }
 
 // method answers other methods than these with 405.
 func method(w http.ResponseWriter, r *http.Request, allowed ...string) bool {
 	for _, m := range allowed {
-		if r.Method == m || m == http.MethodGet && r.Method == http.MethodHead {
+		if r.Method == m {
 			return true
 		}
 	}
@@ -137,6 +139,12 @@ func say(w http.ResponseWriter, status int, v any) error {
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client has gone
 	return nil
+}
+
+// broken is an error of ours before a person, who learns nothing but that.
+func (p *Provider) broken(w http.ResponseWriter, r *http.Request, err error) {
+	p.c.Log.ErrorContext(r.Context(), "provider failed", "error", err)
+	p.c.Problem(w, r, http.StatusInternalServerError, "server_error", "")
 }
 
 // trouble is an error of ours, of which a client learns nothing but that.

@@ -2,6 +2,8 @@ package oidc
 
 import (
 	"encoding/json"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +15,7 @@ import (
 type request struct {
 	Client    string    `json:"client"`
 	Redirect  string    `json:"redirect_uri"`
-	Mode      string    `json:"mode"` // query or form_post
+	Mode      string    `json:"mode"` // query or form_post, or one of them with ".jwt"
 	Scopes    []string  `json:"scopes"`
 	State     string    `json:"state,omitempty"`
 	Nonce     string    `json:"nonce,omitempty"`
@@ -22,7 +24,7 @@ type request struct {
 	MaxAge    *int      `json:"max_age,omitempty"` // seconds
 	Locales   string    `json:"ui_locales,omitempty"`
 	Hint      string    `json:"login_hint,omitempty"`
-	TokenHint string    `json:"id_token_hint,omitempty"`
+	Person    string    `json:"person,omitempty"` // the sub that must come of it
 	ACR       string    `json:"acr_values,omitempty"`
 	Levels    []string  `json:"levels,omitempty"` // one of these acr must come of it
 	Asked     asked     `json:"asked,omitzero"`   // the claims parameter
@@ -48,9 +50,12 @@ var promptWords = []string{"none", "login", "consent", "select_account"}
 // redirect address do not decide. What it does not know it leaves alone.
 func readRequest(p params, now time.Time) (*request, *wireError) {
 	q := &request{Client: p["client_id"], Redirect: p["redirect_uri"], State: p["state"], Nonce: p["nonce"], Locales: p["ui_locales"],
-		Hint: p["login_hint"], TokenHint: p["id_token_hint"], ACR: p["acr_values"], At: now}
+		Hint: p["login_hint"], ACR: p["acr_values"], Bound: p["dpop_jkt"], At: now}
 	if len(q.State) > maxState || len(q.Nonce) > maxState {
 		return q, bad("invalid_request", "state and nonce have at most 4096 characters.")
+	}
+	if q.Bound != "" && !unreserved(q.Bound, 43, 43) {
+		return q, bad("invalid_request", "dpop_jkt is not the thumbprint of a key.")
 	}
 	switch p["response_type"] {
 	case "code":
@@ -121,13 +126,14 @@ func (q *request) readPrompt(p params) *wireError {
 		if err != nil || n < 0 {
 			return bad("invalid_request", "max_age is a number of seconds.")
 		}
+		n = min(n, math.MaxInt32) // seconds of 68 years; a Duration holds them
 		q.MaxAge = &n
 	}
 	return nil
 }
 
 // readClaims reads the claims parameter (OpenID Connect Core, section 5.5). Of
-// what it may say about a claim, only the values of acr count.
+// what it may say about a claim, only the value of sub and those of acr count.
 func (q *request) readClaims(text string) *wireError {
 	if text == "" {
 		return nil
@@ -139,30 +145,37 @@ func (q *request) readClaims(text string) *wireError {
 	if err := json.Unmarshal([]byte(text), &in); err != nil {
 		return bad("invalid_request", "claims is not JSON of the form that OpenID Connect gives it.")
 	}
-	for name := range in.UserInfo {
-		q.Asked.UserInfo = append(q.Asked.UserInfo, name)
-	}
-	for name, raw := range in.IDToken {
-		if name != "acr" {
-			q.Asked.IDToken = append(q.Asked.IDToken, name)
-			continue
+	for _, subject := range []json.RawMessage{in.UserInfo["sub"], in.IDToken["sub"]} {
+		r, ok := readRule(subject)
+		if !ok || r.Value != "" && q.Person != "" && r.Value != q.Person {
+			return bad("invalid_request", "claims asks for sub in a form that is not known.")
 		}
-		var rule struct {
-			Essential bool     `json:"essential"`
-			Value     string   `json:"value"`
-			Values    []string `json:"values"`
-		}
-		if err := json.Unmarshal(raw, &rule); err != nil {
-			return bad("invalid_request", "claims asks for acr in a form that is not known.")
-		}
-		if rule.Essential {
-			if rule.Value != "" {
-				rule.Values = append(rule.Values, rule.Value)
-			}
-			q.Levels = rule.Values
+		if r.Value != "" {
+			q.Person = r.Value
 		}
 	}
-	slices.Sort(q.Asked.UserInfo)
-	slices.Sort(q.Asked.IDToken)
+	level, ok := readRule(in.IDToken["acr"])
+	if !ok {
+		return bad("invalid_request", "claims asks for acr in a form that is not known.")
+	}
+	if level.Essential {
+		q.Levels = level.Values
+		if level.Value != "" {
+			q.Levels = append(q.Levels, level.Value)
+		}
+	}
+	q.Asked = asked{slices.Sorted(maps.Keys(in.UserInfo)), slices.Sorted(maps.Keys(in.IDToken))}
 	return nil
+}
+
+// A rule is what may be said about a claim that is asked for.
+type rule struct {
+	Essential bool     `json:"essential"`
+	Value     string   `json:"value"`
+	Values    []string `json:"values"`
+}
+
+func readRule(raw json.RawMessage) (r rule, ok bool) {
+	ok = raw == nil || json.Unmarshal(raw, &r) == nil
+	return r, ok
 }

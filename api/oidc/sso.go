@@ -26,8 +26,13 @@ func (p *Provider) cookieName() string {
 }
 
 // remember gives the browser a session with a new secret: each authentication
-// has one of its own.
+// has one of its own, and one only. The page of a login that has ended may be
+// opened again, after a logout too, and must not log anybody in.
 func (p *Provider) remember(ctx context.Context, s *SSO) (*http.Cookie, error) {
+	first, err := p.c.Store.Once(ctx, "sso", s.ID, s.Expires)
+	if err != nil || !first {
+		return nil, err
+	}
 	secret := random()
 	s.Hash = sha256.Sum256([]byte(secret))
 	switch err := p.c.Store.PutSSO(ctx, s); {
@@ -55,12 +60,13 @@ func (p *Provider) sso(r *http.Request) (*SSO, error) {
 
 // reuse answers from a login that this browser has had, where the client and
 // its request allow that (§4.2).
-func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request, allowed []eid.EID) (done bool, err error) {
-	if c.ForceLogin || q.prompts("login") || q.prompts("select_account") {
+func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request, choice claims.Choice) (done bool, err error) {
+	// Where a text is to be read, or consent to be given, that happens at the eID.
+	if c.ForceLogin || q.prompts("login") || q.prompts("select_account") || q.prompts("consent") || len(choice.Text) > 0 {
 		return false, nil
 	}
 	sso, err := p.sso(r)
-	if err != nil || sso == nil || sso.Account != c.Account || !slices.Contains(allowed, same(sso.EID)) {
+	if err != nil || sso == nil || sso.Account != c.Account || !slices.Contains(choice.EIDs, same(sso.EID)) {
 		return false, err
 	}
 	now := p.c.Now()
@@ -78,7 +84,11 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err != nil {
 		return false, err
 	}
-	if !covers(q.Scopes, who) || !p.hinted(r, c, q, who) {
+	sub, err := p.subject(r.Context(), c.Account, who)
+	if err != nil {
+		return false, err
+	}
+	if !covers(q.Scopes, who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
 		return false, nil
 	}
 	fields, err := p.issue(r.Context(), c, q, p.c.NewID(), sso, who, evidence, s.Environment == eid.Test)
@@ -102,31 +112,16 @@ func same(e eid.EID) eid.EID {
 // covers says whether an identity holds what scopes want of an eID that tells
 // only what it is asked.
 func covers(scopes []string, who *eid.Identity) bool {
-	if who.EID != eid.IDIN {
+	if who.EID != eid.IDIN && who.EID != eid.IDINAge && who.EID != eid.Itsme {
 		return true
 	}
 	wanted, err := claims.Wanted(scopes)
 	if err != nil {
 		return false
 	}
-	has := map[string]bool{eid.WantID: true, eid.WantName: who.Family != "", eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "",
+	has := map[string]bool{eid.WantID: len(claims.For([]string{"idp-id"}, who, claims.Format{})) > 0, eid.WantName: who.Family != "", eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "",
 		eid.WantAdult: who.Approved != nil, eid.WantGender: who.Sex != "", eid.WantPhone: who.Phone != "", eid.WantEmail: who.Email != ""}
 	return !slices.ContainsFunc(wanted, func(w string) bool { return !has[w] })
-}
-
-// hinted says whether a person is the one of id_token_hint, if there is one.
-func (p *Provider) hinted(r *http.Request, c *relying.Client, q *request, who *eid.Identity) bool {
-	if q.TokenHint == "" {
-		return true
-	}
-	cl, err := p.ownToken(r.Context(), q.TokenHint)
-	if err != nil || !cl.For(c.ID) {
-		return false
-	}
-	return cl.Subject == claims.Subject(p.subKey, c.Account, claims.IDP(who.EID), who, func(account, idp, person string) (string, bool) {
-		sub, err := p.c.Store.Subject(r.Context(), account, idp, person)
-		return sub, err == nil && sub != ""
-	})
 }
 
 // ownToken reads an ID token of ours, whenever it has expired.
@@ -139,8 +134,8 @@ func (p *Provider) ownToken(ctx context.Context, token string) (*jose.Claims, er
 	if err != nil {
 		return nil, err
 	}
-	if cl.Issuer != p.issuer {
-		return nil, errors.New("not a token of ours")
+	if cl.Issuer != p.issuer || len(cl.Raw["sid"]) == 0 { // answers of ours have no sid
+		return nil, errors.New("not an ID token of ours")
 	}
 	return cl, nil
 }

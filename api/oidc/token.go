@@ -44,7 +44,7 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
 	noStore(w.Header())
 	in, wrong := form(w, r, maxBody)
 	if wrong != nil {
-		p.oauth(w, nil, wrong)
+		p.oauth(w, r, nil, wrong)
 		return
 	}
 	c, err := p.authenticate(r, in)
@@ -52,6 +52,7 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
 		p.failed(w, r, c, err)
 		return
 	}
+	share(w, r, c)
 	out, err := p.grant(r, c, in)
 	if err == nil {
 		err = say(w, http.StatusOK, out)
@@ -62,7 +63,7 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) grant(r *http.Request, c *relying.Client, in params) (*tokens, error) {
-	key, err := p.proofKey(r, c, "token", "")
+	key, err := p.proofKey(r, c, "token")
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 	case err != nil:
 		return nil, err
 	}
-	out.IDToken, err = p.idToken(ctx, c, snap, out.Access, now, snap.Request.Nonce)
+	out.IDToken, err = p.idToken(ctx, c, snap, snap.Request.Scopes, out.Access, now, snap.Request.Nonce)
 	return out, err
 }
 
@@ -234,7 +235,9 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 	case err != nil:
 		return nil, err
 	}
-	out.IDToken, err = p.idToken(ctx, c, snap, out.Access, now, "")
+	if slices.Contains(scopes, "openid") {
+		out.IDToken, err = p.idToken(ctx, c, snap, scopes, out.Access, now, "")
+	}
 	return out, err
 }
 
@@ -276,12 +279,18 @@ func (p *Provider) credentials(ctx context.Context, c *relying.Client, key strin
 	return out, p.c.Store.PutTokens(ctx, []Token{at})
 }
 
-// idToken says who was logged in, and when (§6.1).
-func (p *Provider) idToken(ctx context.Context, c *relying.Client, s *snapshot, accessToken string, now time.Time, nonce string) (string, error) {
-	alg := c.IDTokenAlg
+// signedWith is the algorithm that a client has set, else its profile's first.
+func signedWith(c *relying.Client, alg string) string {
 	if alg == "" {
-		alg = c.Policy().Signs[0]
+		return c.Policy().Signs[0]
 	}
+	return alg
+}
+
+// idToken says who was logged in, and when, and of the person what scopes
+// release there (§6.1).
+func (p *Provider) idToken(ctx context.Context, c *relying.Client, s *snapshot, scopes []string, accessToken string, now time.Time, nonce string) (string, error) {
+	alg := signedWith(c, c.IDTokenAlg)
 	life := c.Life().IDToken
 	body := claims.Object{{Name: "iss", Value: p.issuer}, {Name: "nbf", Value: int(now.Unix())}, {Name: "iat", Value: int(now.Unix())},
 		{Name: "exp", Value: int(now.Add(life).Unix())}, {Name: "aud", Value: c.ID}, {Name: "amr", Value: []string{claims.AMR}}}
@@ -296,7 +305,7 @@ func (p *Provider) idToken(ctx context.Context, c *relying.Client, s *snapshot, 
 	if c.Profile == relying.Signicat {
 		add("idp", s.IDP)
 	}
-	body = append(body, claims.For(claims.IDToken(s.Request.Scopes, c.IDTokenData()), &s.Identity, claims.FormatFor(c), s.Evidence...)...)
+	body = append(body, claims.For(claims.IDToken(scopes, c.IDTokenData()), &s.Identity, claims.FormatFor(c), s.Evidence...)...)
 	body = append(body, p.named(s.Request.Asked.IDToken, c, s, body)...)
 	if c.Profile == relying.Signicat {
 		if issuer := claims.Issuer(&s.Identity); issuer != "" {

@@ -29,6 +29,7 @@ func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		p.trouble(w, r, err)
 		return
 	}
+	share(w, r, c)
 	if g == nil || !slices.Contains(words(t.Scope), "openid") {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="eidgate", error="insufficient_scope", scope="openid"`)
 		w.WriteHeader(http.StatusForbidden)
@@ -49,6 +50,9 @@ var errToken = errors.New("no access token that counts")
 // that is bound to a key comes with a proof of it.
 func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Client, *Token, *Grant, error) {
 	kind, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if len(r.Header.Values("Authorization")) > 1 {
+		kind, text = "", ""
+	}
 	bound := strings.EqualFold(kind, "DPoP")
 	challenge := func(code string) {
 		more := ""
@@ -127,11 +131,7 @@ func (p *Provider) userInfo(r *http.Request, c *relying.Client, t *Token, g *Gra
 		return "application/json", body, nil
 	}
 	token := string(body)
-	alg := c.UserinfoAlg
-	if alg == "" {
-		alg = c.Policy().Signs[0]
-	}
-	if token, err = p.c.Keys().Sign(alg, "JWT", body); err != nil {
+	if token, err = p.c.Keys().Sign(signedWith(c, c.UserinfoAlg), "JWT", body); err != nil {
 		return "", nil, err
 	}
 	if c.Userinfo != relying.Signed { // what is encrypted is signed first, always: bare JSON proves nothing
