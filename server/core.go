@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"eidgate/api/oidc"
 	"eidgate/api/signicat"
 	"eidgate/api/zignsec"
 	"eidgate/broker"
@@ -44,6 +45,9 @@ type core struct {
 	health     *health
 	metrics    *metrics
 	handler    http.Handler // the public listener's
+	keys       *oidc.Keyring
+	provider   *oidc.Provider
+	now        func() time.Time
 	agreements agreements
 	log        *slog.Logger
 }
@@ -81,7 +85,7 @@ func (p *parts) command() string {
 }
 
 func newCore(ctx context.Context, p parts) (*core, error) {
-	c := &core{epoch: uuid.NewString(), metrics: newMetrics(p.version), agreements: p.agreements, log: p.log}
+	c := &core{epoch: uuid.NewString(), metrics: newMetrics(p.version), agreements: p.agreements, now: p.now, log: p.log}
 	var err error
 	if c.store, err = store.Open(ctx, store.Config{URL: p.storeURL, Master: p.master, Now: p.now, Log: p.log}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -146,6 +150,14 @@ func (c *core) open(ctx context.Context, p parts) error {
 			c.metrics.expiry.WithLabelValues(use, string(h.eid), string(h.env), h.account, h.config).Set(float64(at.Unix()))
 		}
 	}
+	prefix := ""
+	if p.sandbox {
+		prefix = "sandbox-"
+	}
+	c.keys = oidc.NewKeyring(oidc.KeyringConfig{Store: c.store, Prefix: prefix, Now: p.now, Jumped: p.jumped, Log: p.log})
+	if err := c.keys.Renew(ctx); err != nil {
+		return fmt.Errorf("keys of the OpenID provider: %w", err)
+	}
 	c.health = &health{store: c.store.Ping, version: p.version, command: p.command(), metrics: c.metrics}
 	c.handler, err = c.routes(p)
 	return err
@@ -182,7 +194,11 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	}
 	secure := strings.HasPrefix(p.public, "https://")
 	pages, err := hosted.New(hosted.Config{Broker: c.broker, Static: static, Words: words, Client: p.proxies.client, Secure: secure,
-		Phone: p.phone, Now: p.now, Log: p.log, Leave: func(_ context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+		Phone: p.phone, Now: p.now, Log: p.log, Leave: func(ctx context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+			if s.API == oidc.Name {
+				l, err := c.provider.Leave(ctx, s, spec)
+				return hosted.Return{URL: l.URL, Post: l.Post, Cookie: l.Cookie}, err
+			}
 			r, err := zignsec.Leave(s, spec)
 			return hosted.Return{URL: r.URL, Message: r.Message, AsText: r.AsText, Origins: r.Origins}, err
 		}})
@@ -199,8 +215,16 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.provider, err = c.openID(p, pages); err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	start.Register(mux)
+	c.provider.Register(mux)
+	mux.HandleFunc(oidc.Root+"/login/{id}/{$}", func(w http.ResponseWriter, r *http.Request) { pages.Serve(w, r, r.PathValue("id"), "") })
+	mux.HandleFunc(oidc.Root+"/login/{id}/{rest}", func(w http.ResponseWriter, r *http.Request) {
+		pages.Serve(w, r, r.PathValue("id"), r.PathValue("rest"))
+	})
 	mux.Handle("GET /static/", static)
 	mux.HandleFunc("GET /scripts/zignsecautostart.js", static.Autostart)
 	callbacks(mux, pages, c.broker, p.log)
@@ -219,6 +243,19 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	return e.wrap(oneSlash(newNames(p.public, p.sandbox, p.also...).only(mux, "v2/eid", "v2/bankidse", "eid/", "bankidse"))), nil
 }
 
+// openID is the OpenID provider.
+func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
+	secret, err := hkdf.Key(sha256.New, p.master, nil, "eidgate OpenID provider", 32)
+	if err != nil {
+		return nil, err
+	}
+	// A test client's keys may be on this machine, if this server is there too.
+	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Timeouts: safehttp.Timeouts{Total: 5 * time.Second}})
+	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
+		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Secure: strings.HasPrefix(p.public, "https://"),
+		Fetch: fetch.Get, Now: p.now, NewID: uuid.NewString, Log: p.log})
+}
+
 // hostedPath takes /v2/Hosted/{id}/{selector}/{rest} apart, in any case.
 func hostedPath(path string) (id, rest string, ok bool) {
 	parts := strings.Split(strings.TrimLeft(path, "/"), "/")
@@ -233,8 +270,26 @@ func (c *core) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.broker.Run(ctx) })
 	g.Go(func() error { return c.worker.Run(ctx) })
+	g.Go(func() error { return c.keys.Run(ctx) })
+	g.Go(func() error { return c.sweep(ctx) })
 	g.Go(func() error { return c.store.RunHints(ctx, c.epoch, c.broker.Hinted) })
 	return g.Wait()
+}
+
+// sweep removes what the OpenID provider has kept and needs no more.
+func (c *core) sweep(ctx context.Context) error {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if err := c.store.SweepOIDC(ctx, c.now(), 500); err != nil && ctx.Err() == nil {
+				c.log.WarnContext(ctx, "sweep", "error", err)
+			}
+		}
+	}
 }
 
 // livePolicy is what addresses that relying parties give must keep to.
