@@ -141,6 +141,18 @@ func (b *Broker) Record(ctx context.Context, session, actor, action, outcome str
 	return nil
 }
 
+// Tell puts messages about a session into the outbox: of what has come to pass
+// after its end. One whose ID is there already is the same message.
+func (b *Broker) Tell(ctx context.Context, session string, out ...Delivery) error {
+	if err := b.c.Store.Apply(ctx, &Change{ID: session, Outbox: out}); err != nil {
+		return fmt.Errorf("tell: %w", err)
+	}
+	if b.c.Wake != nil {
+		b.c.Wake()
+	}
+	return nil
+}
+
 // Texts reads what is to be signed; ErrNotFound if there is nothing.
 func (b *Broker) Texts(ctx context.Context, id string) (*connector.Texts, error) {
 	raw, err := b.c.Store.Data(ctx, id, DataTexts)

@@ -172,9 +172,9 @@ type Delivery struct {
 	Session     string
 	Account     string
 	Environment eid.Environment
-	Kind        string // "webhook" or "email"
+	Kind        string // "webhook", "email" or "logout"
 	Type        string // "session.finished"
-	Profile     string // retry profile: "zignsec-20", "zignsec-3", "standard", "email"
+	Profile     string // retry profile: "zignsec-20", "zignsec-3", "standard", "email", "logout"
 	URL         string // or the mail address
 	Key         string // id of the API key whose text signs X-ZignSec-Hmac-SHA256; "" for none
 	UpperHex    bool

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"eidgate/broker"
@@ -19,9 +21,12 @@ import (
 func (w *Worker) deliver(ctx context.Context, c broker.Claimed) broker.Attempt {
 	start := w.c.Now()
 	var o outcome
-	if c.Kind == "email" {
+	switch c.Kind {
+	case "email":
 		o = w.mail(ctx, c)
-	} else {
+	case "logout":
+		o = w.logout(ctx, c)
+	default:
 		o = w.post(ctx, c)
 	}
 	a := broker.Attempt{ID: c.ID, Attempt: c.Attempt, Status: o.status, Reason: o.reason, At: start, Took: w.c.Now().Sub(start)}
@@ -78,6 +83,11 @@ func (w *Worker) post(ctx context.Context, c broker.Claimed) outcome {
 			h.Set("X-ZignSec-Hmac-SHA256", ZignSec(key, c.Body, c.UpperHex))
 		}
 	}
+	return w.send(ctx, c, req)
+}
+
+// send is the exchange itself.
+func (w *Worker) send(ctx context.Context, c broker.Claimed, req *http.Request) outcome {
 	res, err := w.c.Client(c.Environment).Do(ctx, req)
 	if err != nil {
 		var e *safehttp.Error
@@ -90,8 +100,29 @@ func (w *Worker) post(ctx context.Context, c broker.Claimed) outcome {
 	if !o.ok {
 		o.reason = "status"
 		o.final = res.Status == http.StatusGone
-		o.after = retryAfter(res.Header.Get("Retry-After"), now)
+		o.after = retryAfter(res.Header.Get("Retry-After"), w.c.Now())
 	}
+	return o
+}
+
+// logout tells a client over OpenID Connect that a login has ended: one member
+// of a form, signed anew at each attempt, since it counts for two minutes. A
+// client that answers 400 has understood and will not (OpenID Connect
+// Back-Channel Logout 1.0, section 2.8).
+func (w *Worker) logout(ctx context.Context, c broker.Claimed) outcome {
+	token, err := w.c.Logout(ctx, c.Body)
+	if err != nil {
+		w.c.Log.WarnContext(ctx, "logout token not made", "delivery", c.ID, "error", err)
+		return outcome{reason: "token"}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, strings.NewReader(url.Values{"logout_token": {token}}.Encode()))
+	if err != nil {
+		return outcome{final: true, reason: "invalid"}
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("User-Agent", "eidgate-logout/"+w.c.Version)
+	o := w.send(ctx, c, req)
+	o.final = o.final || o.status == http.StatusBadRequest
 	return o
 }
 
@@ -113,6 +144,7 @@ var schedules = map[string][]time.Duration{
 	"zignsec-20": {10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute, time.Hour,
 		3 * time.Hour, 3 * time.Hour, 4 * time.Hour, 4 * time.Hour, 4 * time.Hour, 4 * time.Hour, 5 * time.Hour, 5 * time.Hour, 5 * time.Hour, 6 * time.Hour},
 	"zignsec-3": {10 * time.Second, 5 * time.Minute},
+	"logout":    {10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 3 * time.Minute, 3 * time.Minute}, // ten minutes in all
 	"email":     {time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour},
 }
 

@@ -36,11 +36,13 @@ type Mailer interface {
 // ErrFinal marks a refusal that will not change.
 var ErrFinal = errors.New("refused for good")
 
-// Config is what a Worker needs; all fields but Mailer and Jumped are required.
+// Config is what a Worker needs; all fields but Mailer, Logout and Jumped are
+// required.
 type Config struct {
 	Store   Store
 	Client  func(eid.Environment) *safehttp.Client
 	Mailer  Mailer
+	Logout  func(ctx context.Context, body []byte) (token string, err error) // signs what deliveries of kind "logout" say
 	Version string
 	Now     func() time.Time
 	Jumped  func() <-chan struct{}
@@ -86,6 +88,9 @@ func New(c Config) *Worker {
 	}
 	if c.Count == nil {
 		c.Count = func(string, string) {}
+	}
+	if c.Logout == nil {
+		c.Logout = func(context.Context, []byte) (string, error) { return "", errors.New("nobody signs logouts here") }
 	}
 	return &Worker{c: c, wake: make(chan struct{}, 1), mails: limit.New(1 << 14)}
 }
@@ -171,7 +176,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // enough before it. That was no attempt at it.
 func (w *Worker) queue(d *desk, c broker.Claimed, done chan<- broker.Attempt) {
 	q := queued{Claimed: c, account: "a " + c.Account, host: "h " + c.Account, since: w.c.Now()}
-	if u, err := url.Parse(c.URL); err == nil && c.Kind == "webhook" {
+	if u, err := url.Parse(c.URL); err == nil && c.Kind != "email" {
 		q.host = "h " + u.Host
 	}
 	if wait := w.mayMail(c); wait > 0 {

@@ -104,6 +104,9 @@ func run(t *testing.T, o *outbox, m Mailer, total time.Duration) *sandbox.Clock 
 	client := safehttp.New(safehttp.Config{Policy: safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true},
 		Timeouts: safehttp.Timeouts{Total: total}})
 	w := New(Config{Store: o, Client: func(eid.Environment) *safehttp.Client { return client }, Mailer: m, Version: "test",
+		Logout: func(_ context.Context, body []byte) (string, error) {
+			return fmt.Sprintf("%s at %d", body, clock.Now().Unix()), nil
+		},
 		LimitMail: true, Now: clock.Now, Jumped: clock.Jumped, Random: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -180,6 +183,54 @@ func TestSchedule(t *testing.T) {
 	defer mu.Unlock()
 	if len(bad) > 0 {
 		t.Error(strings.Join(bad, "\n"))
+	}
+}
+
+// TestLogout has a client that is down for a while and then takes a logout
+// token: each attempt has one of its own, and nothing else in its form.
+func TestLogout(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		last, attempts int
+		state          string
+	}{"taken at last": {200, 3, "delivered"}, "refused": {400, 3, "failed"}, "never": {500, 7, "dead"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seen := make(chan string, 10)
+			count := 0
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, err := io.ReadAll(r.Body)
+				seen <- fmt.Sprint(r.Method, " ", r.Header.Get("Content-Type"), " ", string(body), " ", err, r.Header.Get("Webhook-Signature"))
+				if count++; count < c.attempts { // one request at a time
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				w.WriteHeader(c.last)
+			}))
+			t.Cleanup(srv.Close)
+			o := &outbox{}
+			clock := run(t, o, nil, 2*time.Second)
+			start := clock.Now()
+			o.add("msg_1", srv.URL, start)
+			o.rows[0].Kind, o.rows[0].Profile, o.rows[0].Body = "logout", "logout", []byte("who")
+			clock.Advance(0)
+			for n := 1; n <= c.attempts; n++ {
+				a := o.next(t)
+				want := "POST application/x-www-form-urlencoded logout_token=who+at+" + fmt.Sprint(clock.Now().Unix()) + " <nil>"
+				if got := <-seen; got != want {
+					t.Errorf("attempt %d: %s, want %s", n, got, want)
+				}
+				if done := n == c.attempts; done != (a.State != "pending") || done && a.State != c.state {
+					t.Fatalf("attempt %d ended as %+v", n, a)
+				}
+				if a.State == "pending" {
+					clock.Advance(a.Due.Sub(clock.Now()))
+				}
+			}
+			if took := clock.Now().Sub(start); took > 10*time.Minute {
+				t.Errorf("it took %s", took)
+			}
+		})
 	}
 }
 

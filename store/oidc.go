@@ -227,7 +227,7 @@ func (s *Store) PutTokens(ctx context.Context, tokens []oidc.Token) error {
 	return s.batch(ctx, all)
 }
 
-const tokenColumns = `t.hash, t.grant_id, t.client, t.kind, t.scope, t.bound, t.created, t.expires, t.replaced`
+const tokenColumns = `t.hash, t.grant_id, t.client, t.kind, t.scope, t.bound, t.created, t.expires, t.replaced` //nolint:gosec // names of columns
 
 // A tokenRow is a token as it is stored.
 type tokenRow struct {
@@ -309,16 +309,16 @@ func (s *Store) Revoke(ctx context.Context, hash [32]byte, client string, grant 
 }
 
 // RevokeSSO implements oidc.Store.
-func (s *Store) RevokeSSO(ctx context.Context, sso string, now time.Time) (clients []string, err error) {
+func (s *Store) RevokeSSO(ctx context.Context, sso string, now time.Time) (session string, clients []string, err error) {
 	err = s.returning(ctx, func() { clients = nil }, func(r scanner) error {
 		var client string
-		err := r.Scan(&client)
+		err := r.Scan(&session, &client)
 		clients = append(clients, client)
 		return err
 	}, statement{q: `UPDATE oidc_grant SET revoked = CASE WHEN revoked = 0 THEN $2 ELSE revoked END, body = NULL
-		WHERE sso = $1 AND sso <> '' RETURNING client`, args: []any{sso, micros(now)}})
+		WHERE sso = $1 AND sso <> '' RETURNING session, client`, args: []any{sso, micros(now)}})
 	slices.Sort(clients)
-	return slices.Compact(clients), err
+	return session, slices.Compact(clients), err
 }
 
 // Once implements oidc.Store.

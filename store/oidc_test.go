@@ -429,12 +429,12 @@ func TestBrowserSession(t *testing.T) {
 			}
 		}
 		alone := grant(t, s, n.ID, now)
-		if got, err := s.RevokeSSO(t.Context(), "", now); err != nil || len(got) != 0 {
+		if _, got, err := s.RevokeSSO(t.Context(), "", now); err != nil || len(got) != 0 {
 			t.Errorf("RevokeSSO of none = %v, %v", got, err)
 		}
 		for range 2 {
-			if got, err := s.RevokeSSO(t.Context(), "sid", now); err != nil || !slices.Equal(got, []string{"a", "b"}) {
-				t.Errorf("RevokeSSO = %v, %v", got, err)
+			if session, got, err := s.RevokeSSO(t.Context(), "sid", now); err != nil || session != n.ID || !slices.Equal(got, []string{"a", "b"}) {
+				t.Errorf("RevokeSSO = %s, %v, %v", session, got, err)
 			}
 		}
 		if _, err := s.Redeem(t.Context(), h("grant0"), "b", now, gives()); !errors.Is(err, oidc.ErrUnknown) {

@@ -39,6 +39,8 @@ func (p *Provider) describe() (document, error) {
 		{Name: "introspection_endpoint", Value: at("introspect")},
 		{Name: "pushed_authorization_request_endpoint", Value: at("par")},
 		{Name: "require_pushed_authorization_requests", Value: false},
+		{Name: "backchannel_logout_supported", Value: true},
+		{Name: "backchannel_logout_session_supported", Value: true},
 		{Name: "scopes_supported", Value: claims.Scopes()},
 		{Name: "claims_supported", Value: append([]string{"sub", "idp_issuer"}, claims.Names()...)},
 		{Name: "grant_types_supported", Value: []string{"authorization_code", "client_credentials", "refresh_token"}},

@@ -1,9 +1,16 @@
 package oidc
 
 import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
+	"eidgate/api/claims"
+	"eidgate/broker"
 	"eidgate/relying"
 )
 
@@ -20,7 +27,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 		p.c.Problem(w, r, http.StatusBadRequest, wrong.Code, wrong.Text)
 		return
 	}
-	c, sid, err := p.hint(r, in)
+	c, sid, sub, err := p.hint(r, in)
 	if err != nil {
 		p.broken(w, r, err)
 		return
@@ -40,9 +47,9 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 			p.c.Ended(w, r, true, confirming(in))
 			return
 		}
-		sid = sso.ID
+		sid, sub = sso.ID, ""
 	}
-	if err := p.end(w, r, sid); err != nil {
+	if err := p.end(w, r, sid, sub); err != nil {
 		p.broken(w, r, err)
 		return
 	}
@@ -74,27 +81,29 @@ func (p *Provider) confirmed(r *http.Request, in params) bool {
 	return in["confirm"] == "1" && r.Method == http.MethodPost && p.cross.Check(r) == nil
 }
 
-// hint reads id_token_hint: whose it is, and which login it was about. A hint
-// that is not one of ours says nothing.
-func (p *Provider) hint(r *http.Request, in params) (*relying.Client, string, error) {
+// hint reads id_token_hint: whose it is, and which login of whom it was about.
+// A hint that is not one of ours says nothing.
+func (p *Provider) hint(r *http.Request, in params) (c *relying.Client, sid, sub string, err error) {
 	if in["id_token_hint"] == "" {
-		return nil, "", nil
+		return nil, "", "", nil
 	}
 	cl, err := p.ownToken(r.Context(), in["id_token_hint"])
 	if err != nil || len(cl.Audience) != 1 || in["client_id"] != "" && in["client_id"] != cl.Audience[0] {
-		return nil, "", nil //nolint:nilerr // a bad hint is none
+		return nil, "", "", nil //nolint:nilerr // a bad hint is none
 	}
-	c, err := p.client(r.Context(), cl.Audience[0])
-	var sid string
-	if raw := cl.Raw["sid"]; len(raw) > 2 {
-		sid = string(raw[1 : len(raw)-1])
+	if c, err = p.client(r.Context(), cl.Audience[0]); c == nil || err != nil {
+		return nil, "", "", err
 	}
-	return c, sid, err
+	if err := json.Unmarshal(cl.Raw["sid"], &sid); err != nil {
+		return nil, "", "", nil //nolint:nilerr // likewise
+	}
+	return c, sid, cl.Subject, nil
 }
 
-// end ends a browser's session, and everything that was had by it.
+// end ends a browser's session, and everything that was had by it, and tells
+// the clients that had it.
 // A cookie that was not sent is left alone: the request may be another site's.
-func (p *Provider) end(w http.ResponseWriter, r *http.Request, sid string) error {
+func (p *Provider) end(w http.ResponseWriter, r *http.Request, sid, sub string) error {
 	if _, err := r.Cookie(p.cookieName()); err == nil {
 		http.SetCookie(w, &http.Cookie{Name: p.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode}) //nolint:gosec // Secure wherever the public address is https
 	}
@@ -104,6 +113,77 @@ func (p *Provider) end(w http.ResponseWriter, r *http.Request, sid string) error
 	if err := p.c.Store.EndSSO(r.Context(), sid); err != nil {
 		return err
 	}
-	_, err := p.c.Store.RevokeSSO(r.Context(), sid, p.c.Now())
-	return err
+	session, clients, err := p.c.Store.RevokeSSO(r.Context(), sid, p.c.Now())
+	if err != nil || session == "" {
+		return err
+	}
+	return p.tell(r.Context(), session, clients, sid, sub)
+}
+
+// A logout is what a client is told of a login that has ended.
+type logout struct {
+	Client  string `json:"client"`
+	SID     string `json:"sid"`
+	Subject string `json:"sub,omitempty"`
+	ID      string `json:"jti"`
+}
+
+// tell writes a message to each client that wants one into the outbox, once,
+// however often its login is ended (§21.2).
+func (p *Provider) tell(ctx context.Context, session string, clients []string, sid, sub string) error {
+	var out []broker.Delivery
+	for _, id := range clients {
+		c, err := p.client(ctx, id)
+		if err != nil {
+			return err
+		}
+		if c == nil || c.BackLogout == "" {
+			continue
+		}
+		name := hex.EncodeToString(p.keyed("logout", sid+"|"+id)[:16])
+		body, err := json.Marshal(logout{Client: id, SID: sid, Subject: sub, ID: name})
+		if err != nil {
+			return err
+		}
+		out = append(out, broker.Delivery{ID: "msg_" + name, Session: session, Account: c.Account, Environment: c.Environment, Kind: "logout", Type: "session.logout",
+			Profile: "logout", URL: c.BackLogout, Body: body, Due: p.c.Now()})
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return p.c.Broker.Tell(ctx, session, out...)
+}
+
+// logoutLife is how long a logout token counts; each attempt has its own.
+const logoutLife = 2 * time.Minute
+
+// LogoutToken signs what tell has written, for who delivers it.
+func (p *Provider) LogoutToken(ctx context.Context, body []byte) (string, error) {
+	var l logout
+	if err := json.Unmarshal(body, &l); err != nil {
+		return "", errors.New("stored logout is not readable")
+	}
+	c, err := p.client(ctx, l.Client)
+	if err != nil {
+		return "", err
+	}
+	if c == nil {
+		return "", relying.ErrUnknown
+	}
+	now := p.c.Now()
+	out := claims.Object{{Name: "iss", Value: p.issuer}, {Name: "aud", Value: c.ID}, {Name: "iat", Value: int(now.Unix())},
+		{Name: "exp", Value: int(now.Add(logoutLife).Unix())}, {Name: "jti", Value: l.ID}, {Name: "sid", Value: l.SID},
+		{Name: "events", Value: claims.Object{{Name: "http://schemas.openid.net/event/backchannel-logout", Value: claims.Object{}}}}}
+	if l.Subject != "" {
+		out = append(out, claims.Claim{Name: "sub", Value: l.Subject})
+	}
+	raw, err := out.MarshalJSON()
+	if err != nil {
+		return "", err
+	}
+	token, err := p.c.Keys().Sign(signedWith(c, c.IDTokenAlg), "logout+jwt", raw)
+	if err != nil || c.IDTokenEnc.Alg == "" {
+		return token, err
+	}
+	return p.encrypt(ctx, c, token, c.IDTokenEnc)
 }

@@ -39,6 +39,7 @@ type Broker interface {
 	Session(ctx context.Context, account string, env eid.Environment, id string) (*broker.Session, error)
 	Result(ctx context.Context, s *broker.Session, reader string) (*eid.Identity, []eid.Evidence, error)
 	Record(ctx context.Context, session, actor, action, outcome string) error
+	Tell(ctx context.Context, session string, out ...broker.Delivery) error
 }
 
 // Config is what a Provider needs. All fields are required.

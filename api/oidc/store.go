@@ -125,8 +125,9 @@ type Store interface {
 	// token that is not there needs no end.
 	Revoke(ctx context.Context, hash [32]byte, client string, grant bool, now time.Time) error
 	// RevokeSSO ends every grant of a browser's session and lists the clients
-	// that had one, also those that it had ended before.
-	RevokeSSO(ctx context.Context, sso string, now time.Time) (clients []string, err error)
+	// that had one, also those that it had ended before, and the session of the
+	// broker that they came from; both are empty if there was none.
+	RevokeSSO(ctx context.Context, sso string, now time.Time) (session string, clients []string, err error)
 
 	// Once is true the first time that a value is seen for a purpose ("jti
 	// CLIENT"), until it expires.
