@@ -23,6 +23,10 @@ func (s *sessions) Find(address string) (string, bool) {
 	if err != nil || !strings.HasPrefix(address, s.public+"/") {
 		return "", false
 	}
+	if rest, ok := strings.CutPrefix(u.Path, loginRoot); ok {
+		id, _, _ := strings.Cut(rest, "/")
+		return id, true
+	}
 	id, _, found := hostedPath(u.Path)
 	return id, found
 }

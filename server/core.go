@@ -221,10 +221,9 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	mux := http.NewServeMux()
 	start.Register(mux)
 	c.provider.Register(mux)
-	mux.HandleFunc(oidc.Root+"/login/{id}/{$}", func(w http.ResponseWriter, r *http.Request) { pages.Serve(w, r, r.PathValue("id"), "") })
-	mux.HandleFunc(oidc.Root+"/login/{id}/{rest}", func(w http.ResponseWriter, r *http.Request) {
-		pages.Serve(w, r, r.PathValue("id"), r.PathValue("rest"))
-	})
+	for _, path := range []string{"{$}", "{rest}"} {
+		mux.HandleFunc(loginRoot+"{id}/"+path, func(w http.ResponseWriter, r *http.Request) { pages.Serve(w, r, r.PathValue("id"), r.PathValue("rest")) })
+	}
 	mux.Handle("GET /static/", static)
 	mux.HandleFunc("GET /scripts/zignsecautostart.js", static.Autostart)
 	callbacks(mux, pages, c.broker, p.log)
@@ -264,6 +263,10 @@ func hostedPath(path string) (id, rest string, ok bool) {
 	}
 	return strings.ToLower(parts[2]), parts[len(parts)-1], true
 }
+
+// loginRoot is what addresses of pages begin with of sessions that the OpenID
+// provider has made.
+const loginRoot = oidc.Root + "/login/"
 
 // run does the background work until ctx ends.
 func (c *core) run(ctx context.Context) error {
