@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"eidgate/eid"
+	"eidgate/internal/jose"
 	"eidgate/relying"
 	"eidgate/store"
 )
@@ -30,14 +31,14 @@ func (k *checker) client(at string, c *OIDCClientConfig, a *AccountConfig, seen 
 		k.clientSecret(fmt.Sprintf("%s.secrets.%d", at, i), &c.Secrets[i], seen)
 	}
 	if c.JWKSFile != "" {
-		k.json(at+".jwks_file", c.JWKSFile)
+		k.publicKeys(at+".jwks_file", c.JWKSFile, readKeySet)
 	}
 	for i := range c.Keys {
 		here, key := fmt.Sprintf("%s.keys.%d", at, i), &c.Keys[i]
 		if key.File == "" {
 			k.doc.Report(here+".file", "is required: the public key as a JWK")
 		} else {
-			k.json(here+".file", key.File)
+			k.publicKeys(here+".file", key.File, readKeyFile)
 		}
 		k.day(here+".not_before", key.NotBefore)
 		k.day(here+".not_after", key.NotAfter)
@@ -90,12 +91,12 @@ func (k *checker) clientRules(at string, c *OIDCClientConfig, a *AccountConfig) 
 	}
 }
 
-// json is file, and it holds JSON.
-func (k *checker) json(path, name string) {
+// publicKeys is file, and it holds what is read from it.
+func (k *checker) publicKeys(path, name string, read func(string) (json.RawMessage, error)) {
 	if !k.file(path, name) {
 		return
 	}
-	if _, err := readJSON(name); err != nil {
+	if _, err := read(name); err != nil {
 		k.doc.Report(path, "%v", err)
 	}
 }
@@ -194,13 +195,13 @@ func (c *OIDCClientConfig) files(out *relying.Client) error {
 	}
 	var err error
 	if c.JWKSFile != "" {
-		out.JWKS, err = readJSON(c.JWKSFile)
+		out.JWKS, err = readKeySet(c.JWKSFile)
 		errs = append(errs, err)
 	}
 	for i := range c.Keys {
 		key := &c.Keys[i]
 		rec := relying.ClientKey{Name: key.Name}
-		rec.JWK, err = readJSON(key.File)
+		rec.JWK, err = readKeyFile(key.File)
 		errs = append(errs, err)
 		rec.NotBefore, err = day(key.NotBefore)
 		errs = append(errs, err)
@@ -211,14 +212,33 @@ func (c *OIDCClientConfig) files(out *relying.Client) error {
 	return errors.Join(errs...)
 }
 
-// readJSON reads a file of JSON, which is kept as it is.
-func readJSON(path string) (json.RawMessage, error) {
+// usableKeys is what a client's key may be.
+const usableKeys = "a public key: RSA of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519"
+
+// readKeyFile reads a JWK, which is kept as it is.
+func readKeyFile(path string) (json.RawMessage, error) {
 	raw, err := os.ReadFile(path) //nolint:gosec // named by the configuration
 	if err != nil {
 		return nil, err
 	}
-	if !json.Valid(raw) {
-		return nil, errors.New("does not hold JSON")
+	if _, err := jose.ParseJWK(raw); err != nil {
+		return nil, fmt.Errorf("does not hold the JWK of %s (%w)", usableKeys, err)
+	}
+	return raw, nil
+}
+
+// readKeySet reads a JWK set, in which there may be keys that are of no use.
+func readKeySet(path string) (json.RawMessage, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // named by the configuration
+	if err != nil {
+		return nil, err
+	}
+	set, err := jose.ParseJWKS(raw)
+	if err != nil {
+		return nil, fmt.Errorf("does not hold a JWK set (%w)", err)
+	}
+	if len(set.Keys) == 0 {
+		return nil, fmt.Errorf("has not one JWK of %s", usableKeys)
 	}
 	return raw, nil
 }

@@ -156,9 +156,11 @@ func TestClientConfiguration(t *testing.T) {
 	s.write(t, "client-secret", strings.Repeat("x1", 16)+"\n")
 	s.write(t, "short-secret", "short")
 	s.write(t, "sandbox-secret", sandboxClientSecret)
-	s.write(t, "jwks.json", `{"keys": [{"kty": "EC", "crv": "P-256", "x": "x", "y": "y"}]}`)
-	s.write(t, "jwk.json", `{"kty": "EC", "crv": "P-256", "x": "x", "y": "y"}`)
-	s.write(t, "private.json", `{"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "d"}`)
+	const jwk = `{"kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}` // RFC 7515, appendix A.3
+	s.write(t, "jwks.json", `{"keys": [{"kty": "EC", "crv": "P-192"}, `+jwk+`]}`)
+	s.write(t, "useless.json", `{"keys": [{"kty": "EC", "crv": "P-192"}]}`)
+	s.write(t, "jwk.json", jwk)
+	s.write(t, "private.json", strings.Replace(jwk, "}", `, "d": "d"}`, 1))
 	s.write(t, "text", "no JSON")
 	const at, secrets = "accounts.0.oidc_clients.0", "secrets: [{name: a, file: DIR/client-secret, expires: 2030-01-31}]"
 	for _, c := range []struct {
@@ -228,9 +230,11 @@ func TestClientConfiguration(t *testing.T) {
 		{"two of one id", secrets, secrets + "\n      - client_id: shop\n        environment: test\n        redirect_uris: [https://shop.example/cb]\n        token_endpoint_auth_method: none", []string{
 			"accounts.0.oidc_clients.1.client_id: is the id of " + at + " too"}},
 		{"keys that are none", secrets, "token_endpoint_auth_method: private_key_jwt\n        jwks_file: DIR/text\n        keys: [{name: k, file: DIR/private.json}, {name: l}]", []string{
-			at + ".jwks_file: does not hold JSON", at + ".keys.1.file: is required: the public key as a JWK"}},
-		{"a private key", secrets, "token_endpoint_auth_method: private_key_jwt\n        keys: [{name: k, file: DIR/private.json}]", []string{
-			at + ".keys.0.file: must be a public key: kty RSA, EC or OKP, and no private or secret member"}},
+			at + ".jwks_file: does not hold a JWK set (jose: json: malformed)",
+			at + ".keys.0.file: does not hold the JWK of a public key: RSA of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519 (jose: private: member d)",
+			at + ".keys.1.file: is required: the public key as a JWK"}},
+		{"a set without a use", secrets, "token_endpoint_auth_method: private_key_jwt\n        jwks_file: DIR/useless.json", []string{
+			at + ".jwks_file: has not one JWK of a public key: RSA of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519"}},
 		{"an eID that is not here", secrets, secrets + "\n        eids: [bankid]", []string{at + `.eids.0: "bankid" is not an eID that this server has`}},
 		{"an eID that the account may not use", client, "eids: [bankidse]\n    " + client + "        eids: [idin, bankidse]\n", []string{
 			at + `.eids.0: "idin" is not among the account's eids`}},
@@ -256,6 +260,9 @@ func TestClientsAreWritten(t *testing.T) {
 	s.write(t, "client-secret", secret+"\n")
 	text := strings.Replace(sound, "keys: [{environment: test, file: DIR/key}]\n", client, 1)
 	second := "      - {client_id: second, environment: test, redirect_uris: [https://shop.example/cb], token_endpoint_auth_method: none}\n"
+	if got := strings.Join(s.config(t, text+second).Summary(), "\n"); !strings.Contains(got, "Shop: 1 test and 0 live keys, 0 configurations, 2 OpenID Connect clients") {
+		t.Errorf("the summary does not count them:\n%s", got)
+	}
 	c := s.core(t, text+second)
 	got, err := c.store.Client(t.Context(), "shop")
 	if err != nil {
