@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/term"
@@ -24,7 +25,7 @@ type devCmd struct {
 	URL         string   `help:"The public address, if it is not that of the first port."`
 	AlsoKnownAs []string `placeholder:"NAME" help:"Other host names that the sandbox answers to."`
 	LAN         bool     `name:"lan" help:"Listen on all addresses, so that a real phone in the same network can take part."`
-	EIDs        []string `name:"eids" placeholder:"EID" help:"Only these eIDs, of: bankidse. Default all."`
+	EIDs        []string `name:"eids" placeholder:"EID" help:"Only these eIDs, of: bankidse, idin, idinage. Default all."`
 	Data        string   `placeholder:"DIR" help:"Directory that keeps the data; without it they are gone when you stop."`
 	Store       string   `default:"memory" help:"memory, sqlite:FILE or postgres://…"`
 	Seed        int64    `help:"Seed of injected faults."`
@@ -53,8 +54,8 @@ func (c *devCmd) Run(ctx context.Context, io streams) error {
 		Color:   c.Color == "always" || c.Color == "auto" && terminal && os.Getenv("NO_COLOR") == "",
 		Version: version(), Stdout: io.out, Stderr: io.err}
 	for _, e := range c.EIDs {
-		if eid.EID(e) != eid.BankIDSE {
-			return failed(exitUsage, []string{"known:  bankidse"}, "--eids: there is no eID %q", e)
+		if !slices.Contains([]eid.EID{eid.BankIDSE, eid.IDIN, eid.IDINAge}, eid.EID(e)) {
+			return failed(exitUsage, []string{"known:  bankidse, idin, idinage"}, "--eids: there is no eID %q", e)
 		}
 		o.EIDs = append(o.EIDs, eid.EID(e))
 	}
