@@ -32,7 +32,8 @@ func TestOutcomes(t *testing.T) {
 
 func outcomeOf(t *testing.T, w *rig.Dev, api string, o control.Outcome) control.Receipt {
 	t.Helper()
-	got, state := map[string]any{}, ""
+	var got map[string]any
+	var state string
 	switch api {
 	case "zignsec-v2":
 		form := url.Values{"target": {"http://localhost/ok"}}
