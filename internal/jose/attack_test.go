@@ -1,11 +1,13 @@
 package jose_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -108,7 +110,8 @@ func TestConfusion(t *testing.T) {
 		{"zeros for a signature", strings.TrimSuffix(good, sig) + b64(make([]byte, 64)), jose.Signature},
 		{"signature of ASN.1", asn1(t, key, strings.TrimSuffix(good, "."+sig)), jose.Signature},
 		{"payload of another token", strings.Replace(good, part(claims), part(`{"iss":"a","sub":"c"}`), 1), jose.Signature},
-		{"longer signature", good + "AA", jose.Signature},
+		{"longer signature", strings.TrimSuffix(good, sig) + b64(append(unb64(t, sig), 0)), jose.Signature},
+		{"shorter signature", strings.TrimSuffix(good, sig) + b64(unb64(t, sig)[:63]), jose.Signature},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
@@ -250,6 +253,45 @@ func claims(t *testing.T, keys jose.Keys, token string, r jose.Rule) *jose.Claim
 		t.Fatal(err)
 	}
 	return c
+}
+
+// careless is a party whose keys are found whatever is looked for.
+type careless []jose.PublicKey
+
+func (c careless) Find(context.Context, jose.Query) ([]jose.PublicKey, error) { return c, nil }
+
+// A key that does not fit the algorithm is not used, whoever found it.
+func TestKeyOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	input := b64([]byte(`{"alg":"ES256"}`)) + "." + b64([]byte(`{}`))
+	sum := sha256.Sum256([]byte(input))
+	sig, err := rsa.SignPKCS1v15(nil, rsaOther(), crypto.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []crypto.PublicKey{rsaOther().Public(), edKey(t).Public(), "key", nil} {
+		_, err = jose.Verify(t.Context(), input+"."+b64(sig), jose.Rule{Algs: []string{"ES256"}, Keys: careless{{Key: key}}})
+		wants(t, err, jose.Signature)
+	}
+}
+
+// RFC 7518 section 3.5: the salt is as long as the hash.
+func TestSaltOfPSS(t *testing.T) {
+	t.Parallel()
+	input := b64([]byte(`{"alg":"PS256"}`)) + "." + b64([]byte(`{}`))
+	sum := sha256.Sum256([]byte(input))
+	for _, salt := range []int{32, 31, 33, rsa.PSSSaltLengthAuto} { // the last is as long as fits
+		sig, err := rsa.SignPSS(rand.Reader, rsaOther(), crypto.SHA256, sum[:], &rsa.PSSOptions{SaltLength: salt})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = jose.Verify(t.Context(), input+"."+b64(sig), jose.Rule{Algs: []string{"PS256"}, Keys: careless{{Key: rsaOther().Public()}}})
+		if salt != 32 {
+			wants(t, err, jose.Signature)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // The number of keys that a token can make us try is bounded, and one that says

@@ -142,6 +142,7 @@ func TestTimes(t *testing.T) {
 		{"iat ahead", []string{at("iat", 31)}, skew, jose.Time},
 		{"assertion without exp", []string{at("iat", 0)}, assertion, jose.Claim},
 		{"assertion", []string{at("exp", 300)}, assertion, ""},
+		{"assertion, by another clock", []string{at("exp", 330)}, assertion, ""},
 		{"assertion that lives too long", []string{at("exp", 331)}, assertion, jose.Time},
 		{"request", []string{at("nbf", -3599), at("exp", 1)}, request, ""},
 		{"request without nbf", []string{at("exp", 1)}, request, jose.Claim},

@@ -199,9 +199,6 @@ func rsaKey(members map[string]json.RawMessage) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(n) > maxRSA/8+1 || len(e) > 4 {
-		return nil, refuse(NoKey, "size of the RSA key")
-	}
 	exponent := new(big.Int).SetBytes(e)
 	if exponent.BitLen() > 31 {
 		return nil, refuse(NoKey, "exponent of the RSA key")

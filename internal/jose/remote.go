@@ -33,7 +33,15 @@ func NewRemote(fetch func(ctx context.Context, url string) ([]byte, error), now 
 
 // Party gives the keys that are published at a URL. Nothing is fetched until
 // one is looked for.
-func (r *Remote) Party(url string) Keys {
+func (r *Remote) Party(url string) Keys { return r.party(url) }
+
+// Ring gives the whole set that is published at a URL, for what a query cannot
+// say: the certificates of a client, for example.
+func (r *Remote) Ring(ctx context.Context, url string) (*Ring, error) {
+	return r.party(url).current(ctx)
+}
+
+func (r *Remote) party(url string) *party {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, ok := r.parties.Get(url)

@@ -92,9 +92,13 @@ func TestRemote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &publisher{}
 		p.publish(t, "a")
-		party := jose.NewRemote(p.fetch, time.Now, 10).Party(address)
+		remote := jose.NewRemote(p.fetch, time.Now, 10)
+		party := remote.Party(address)
 		p.look(t, party, "a", 1, 1)
 		p.look(t, party, "a", 1, 0)
+		if ring, err := remote.Ring(t.Context(), address); err != nil || len(ring.Keys) != 1 || p.asked.Load() != 0 {
+			t.Errorf("the whole set: %+v, %v", ring, err)
+		}
 
 		p.publish(t, "a", "b") // the party rotates its keys
 		p.look(t, party, "b", 1, 1)

@@ -58,12 +58,13 @@ func object(raw []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) {
 		return nil, refuse(JSON, "not UTF-8")
 	}
-	if err := unambiguous(raw); err != nil {
-		return nil, err
-	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
 		return nil, refuse(JSON, "no object")
+	}
+	w := walk{rest: raw}
+	if err := w.value(0); err != nil {
+		return nil, err
 	}
 	for name := range members {
 		if known, ok := registered[fold(name)]; ok && known != name {
@@ -73,63 +74,97 @@ func object(raw []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// unambiguous walks through a JSON text. It need not find all that is
-// malformed: whoever calls reads the text once more.
-func unambiguous(raw []byte) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	type level struct {
-		names map[string]bool // nil for an array
-		value bool            // in an object: a value is next
+// A walk goes through a text that is known to be JSON, and looks at the names of
+// members only.
+type walk struct{ rest []byte }
+
+func (w *walk) value(depth int) error {
+	switch w.peek() {
+	case '{':
+		return w.list(depth, map[string]bool{})
+	case '[':
+		return w.list(depth, nil)
+	case '"':
+		w.text()
+	default: // a number, true, false or null, up to what must follow
+		w.rest = w.rest[max(0, bytes.IndexAny(w.rest, ",]} \t\r\n")):]
 	}
-	var open []level
+	return nil
+}
+
+// list goes through an object, if there are names, or an array.
+func (w *walk) list(depth int, names map[string]bool) error {
+	if depth == maxDepth {
+		return refuse(JSON, "too deep")
+	}
 	for {
-		token, err := d.Token()
-		if err != nil {
-			if len(open) == 0 && d.InputOffset() > 0 {
-				return nil
-			}
-			return refuse(JSON, "malformed")
+		w.rest = w.rest[1:] // what opens it, or a comma
+		if c := w.peek(); c == '}' || c == ']' {
+			break
 		}
-		top := len(open) - 1
-		if delim, ok := token.(json.Delim); ok && (delim == '}' || delim == ']') {
-			open = open[:top]
-			continue
+		if names != nil {
+			name, err := unquote(w.text())
+			if err != nil {
+				return err
+			}
+			if name = fold(name); names[name] {
+				return refuse(JSON, "a member stands twice")
+			}
+			names[name] = true
+			w.peek()
+			w.rest = w.rest[1:] // the colon
 		}
-		if top >= 0 && open[top].names != nil {
-			if !open[top].value {
-				name, ok := token.(string)
-				if !ok {
-					return refuse(JSON, "malformed")
-				}
-				if name = fold(name); open[top].names[name] {
-					return refuse(JSON, "a member stands twice")
-				}
-				open[top].names[name], open[top].value = true, true
-				continue
-			}
-			open[top].value = false
+		if err := w.value(depth + 1); err != nil {
+			return err
 		}
-		if delim, ok := token.(json.Delim); ok {
-			if len(open) == maxDepth {
-				return refuse(JSON, "too deep")
-			}
-			next := level{}
-			if delim == '{' {
-				next.names = map[string]bool{}
-			}
-			open = append(open, next)
+		if w.peek() != ',' {
+			break
 		}
 	}
+	w.rest = w.rest[1:]
+	return nil
+}
+
+// peek is the next character that is no white space.
+func (w *walk) peek() byte {
+	w.rest = bytes.TrimLeft(w.rest, " \t\r\n")
+	return w.rest[0]
+}
+
+// text takes a string, with its quotes.
+func (w *walk) text() []byte {
+	end := 1
+	for w.rest[end] != '"' {
+		if w.rest[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	s := w.rest[:end+1]
+	w.rest = w.rest[end+1:]
+	return s
+}
+
+func unquote(quoted []byte) (s string, err error) {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1]), nil
+	}
+	if json.Unmarshal(quoted, &s) != nil {
+		return "", refuse(JSON, "name of a member")
+	}
+	return s, nil
 }
 
 // fold makes names equal that differ by case alone, as encoding/json does when
 // it looks for the field of a struct.
 func fold(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf || r >= 'A' && r <= 'Z' }) {
+		return name
+	}
 	return strings.Map(func(r rune) rune {
 		for next := unicode.SimpleFold(r); ; next = unicode.SimpleFold(next) {
 			if next <= r { // the orbit has come round: its smallest rune
-				return next
+				return unicode.ToLower(next)
 			}
 		}
 	}, name)
