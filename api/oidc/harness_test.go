@@ -98,16 +98,57 @@ type world struct {
 	server   *httptest.Server
 	eids     map[eid.EID]*instant
 	account  *relying.Account
-	problems []string // that browsers were shown
+	log      *record
+
+	mu       sync.Mutex
+	problems []string          // that browsers were shown
+	shown    string            // what stood on the last page
+	fields   url.Values        // of the last question about a logout
+	docs     map[string][]byte // what can be fetched
+	fetched  int
+	sent     []broker.Delivery
+	kept     *jose.Set
+}
+
+// A record is what is logged. It is safe for concurrent use.
+type record struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (r *record) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.Write(b)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.String()
+}
+
+// A teller is a broker that remembers what it was told to deliver.
+type teller struct {
+	*broker.Broker
+	w *world
+}
+
+func (t teller) Tell(ctx context.Context, session string, out ...broker.Delivery) error {
+	t.w.mu.Lock()
+	t.w.sent = append(t.w.sent, out...)
+	t.w.mu.Unlock()
+	return t.Broker.Tell(ctx, session, out...)
 }
 
 const shop = "https://shop.example/cb"
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, clock: sandbox.NewClock(true), eids: map[eid.EID]*instant{}}
+	w := &world{t: t, clock: sandbox.NewClock(true), eids: map[eid.EID]*instant{}, log: &record{}, docs: map[string][]byte{}}
+	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if w.store, err = store.Open(t.Context(), store.Config{URL: "memory", Master: bytes.Repeat([]byte{7}, 32), Now: w.clock.Now, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if w.store, err = store.Open(t.Context(), store.Config{URL: "memory", Master: bytes.Repeat([]byte{7}, 32), Now: w.clock.Now, Log: logger}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.store.Close() })
@@ -126,7 +167,7 @@ func newWorld(t testing.TB) *world {
 		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
 			return connector.Settings{Key: "k"}, nil
 		},
-		Public: "https://eid.example", HandleKey: make([]byte, 32), Epoch: uuid.NewString(), NewID: uuid.NewString, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler)})
+		Public: "https://eid.example", HandleKey: make([]byte, 32), Epoch: uuid.NewString(), NewID: uuid.NewString, Now: w.clock.Now, Log: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +183,10 @@ func newWorld(t testing.TB) *world {
 		}
 		ours = append(ours, jose.Key{ID: "key-" + alg, Use: use, Alg: alg, Private: k, From: w.clock.Now().Add(-time.Hour)})
 	}
-	set, err := jose.NewSet(jose.Schedule{Cache: time.Hour, Longest: time.Hour}, w.clock.Now, ours...)
-	if err != nil {
+	if w.kept, err = jose.NewSet(jose.Schedule{Cache: time.Hour, Longest: time.Hour}, w.clock.Now, ours...); err != nil {
 		t.Fatal(err)
 	}
-	w.provider, err = oidc.New(oidc.Config{Broker: w.broker, Accounts: w.store, Store: w.store, Public: "https://eid.example", Keys: func() *jose.Set { return set },
+	w.provider, err = oidc.New(oidc.Config{Broker: teller{w.broker, w}, Accounts: w.store, Store: w.store, Public: "https://eid.example", Keys: func() *jose.Set { return w.kept },
 		Secret: bytes.Repeat([]byte{9}, 32), Has: func(*relying.Account, eid.Environment, eid.EID) bool { return true },
 		Browser: func(rw http.ResponseWriter, r *http.Request) broker.Handle {
 			if c, err := r.Cookie("b"); err == nil {
@@ -156,8 +196,10 @@ func newWorld(t testing.TB) *world {
 			http.SetCookie(rw, c)
 			return broker.Handle{Cookie: c.Value}
 		},
-		Problem: func(rw http.ResponseWriter, _ *http.Request, status int, code, _ string) {
-			w.problems = append(w.problems, code)
+		Problem: func(rw http.ResponseWriter, _ *http.Request, status int, code, text string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.problems, w.shown = append(w.problems, code), text
 			rw.WriteHeader(status)
 		},
 		Post: func(rw http.ResponseWriter, _ *http.Request, to string, fields url.Values, _ []string) error {
@@ -165,11 +207,22 @@ func newWorld(t testing.TB) *world {
 			_, err := io.WriteString(rw, fields.Encode())
 			return err
 		},
-		Ended: func(rw http.ResponseWriter, _ *http.Request, ask bool, _ url.Values) {
+		Ended: func(rw http.ResponseWriter, _ *http.Request, ask bool, fields url.Values) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.fields = fields
 			rw.Header().Set("X-Asks", map[bool]string{true: "1"}[ask])
 		},
-		Fetch: func(context.Context, string) ([]byte, error) { return nil, errors.New("nothing is fetched here") },
-		Now:   w.clock.Now, NewID: uuid.NewString, Log: slog.New(slog.DiscardHandler)})
+		Fetch: func(_ context.Context, address string) ([]byte, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.fetched++
+			if doc, ok := w.docs[address]; ok {
+				return doc, nil
+			}
+			return nil, errors.New("there is nothing at this address")
+		},
+		Now: w.clock.Now, NewID: uuid.NewString, Log: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

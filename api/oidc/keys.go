@@ -203,7 +203,7 @@ func (r *Keyring) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case <-every.C:
 		case <-jumped:
 		}
