@@ -245,6 +245,22 @@ func TestCheck(t *testing.T) {
 		{"no set", strict(), func(c *relying.Client) { c.JWKS = json.RawMessage(`[]`) }, "jwks"},
 		{"private key", strict(), func(c *relying.Client) { c.JWKS = json.RawMessage(`{"keys":[` + string(private) + `]}`) }, "jwks.keys.0"},
 		{"shared secret as a key", strict(), func(c *relying.Client) { c.JWKS = json.RawMessage(`{"keys":[{"kty":"oct","k":"x"}]}`) }, "jwks.keys.0"},
+		{"keys of every type", strict(), func(c *relying.Client) {
+			c.JWKS = json.RawMessage(`{"keys":[{"kty":"RSA"},{"kty":"EC"},{"kty":"OKP"}]}`)
+		}, ""},
+		{"keys of no type", strict(), func(c *relying.Client) { c.JWKS = json.RawMessage(`{"keys":[{"kty":"XY"},{},[],{"kty":"RSA"}]}`) },
+			"jwks.keys.0 jwks.keys.1 jwks.keys.2"},
+		{"a key without an end", strict(), func(c *relying.Client) {
+			c.Keys = []relying.ClientKey{{Name: "a", JWK: json.RawMessage(publicJWK), NotBefore: now}}
+		}, ""},
+		{"twenty keys", strict(), func(c *relying.Client) {
+			c.Keys = slices.Repeat([]relying.ClientKey{{Name: "a", JWK: json.RawMessage(publicJWK)}}, 20)
+		}, ""},
+		{"more keys", strict(), func(c *relying.Client) {
+			c.Keys = slices.Repeat([]relying.ClientKey{{Name: "a", JWK: json.RawMessage(publicJWK)}}, 21)
+		}, "keys"},
+		{"a long name", shop(), func(c *relying.Client) { c.Name = strings.Repeat("a", 200) }, ""},
+		{"a longer one", shop(), func(c *relying.Client) { c.Name = strings.Repeat("a", 201) }, "client_name"},
 		{"keys with dates", strict(), func(c *relying.Client) {
 			c.Keys = []relying.ClientKey{{JWK: private, NotBefore: now, NotAfter: now}}
 		}, "keys.0.name keys.0.jwk keys.0.not_after"},
@@ -350,7 +366,9 @@ func TestAddressesToRegister(t *testing.T) {
 		{"//shop.example/cb", ""},
 		{"/cb", ""},
 		{"", ""},
-		{"https://shop.example/" + strings.Repeat("a", 2048), ""},
+		{"https://shop.example/\x7f", ""},
+		{"https://shop.example/" + strings.Repeat("a", 2048-21), "web app fapi fapiApp"},
+		{"https://shop.example/" + strings.Repeat("a", 2048-20), ""},
 	} {
 		var fits []string
 		for name, c := range map[string]*relying.Client{"web": web, "app": app, "fapi": fapi, "fapiApp": fapiApp} {
@@ -430,7 +448,7 @@ func TestPolicy(t *testing.T) {
 				!slices.Contains(p.Auth, relying.SecretBasic) && !slices.Contains(p.Auth, relying.Public) && !slices.Contains(p.Algs, "RS256")
 		}},
 		{"fapi2-ms", relying.Client{Profile: relying.FAPI2Signed}, func(p p) bool {
-			return p.PAR && p.RequestObject && slices.Equal(p.ResponseModes, []string{"jwt", "query.jwt", "form_post.jwt"})
+			return p.PAR && p.RequestObject && p.PKCE && p.IssuerOnly && p.Bound && p.Code == time.Minute && slices.Equal(p.ResponseModes, []string{"jwt", "query.jwt", "form_post.jwt"})
 		}},
 		{"public", relying.Client{Profile: relying.Signicat, Auth: relying.Public}, func(p p) bool { return p.PKCE && p.RotateRefresh }},
 		{"demands of its own", relying.Client{Profile: relying.Signicat, RequirePAR: true, RequireRequest: true, RequirePKCE: true, ReferenceTokens: true},

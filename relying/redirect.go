@@ -116,7 +116,7 @@ func web(uri, scheme string) string {
 		return rule
 	}
 	u, err := url.Parse(uri)
-	if err != nil || u.Scheme != scheme || !strings.HasPrefix(uri, scheme+"://"+u.Host) {
+	if err != nil || !strings.HasPrefix(uri, scheme+"://"+u.Host) {
 		return "must begin with " + scheme + ":// and a host"
 	}
 	host := u.Hostname()

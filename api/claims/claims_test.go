@@ -309,6 +309,26 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+// TestLastingNames holds what idp_id may be: nothing that is new each time.
+func TestLastingNames(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		id   eid.Identity
+		want string
+	}{
+		{eid.Identity{EID: eid.IDIN, Subject: "NLRABO1"}, "NLRABO1"}, {eid.Identity{EID: eid.IDIN, Subject: "NL"}, "NL"},
+		{eid.Identity{EID: eid.IDIN, Subject: "TRANS"}, ""}, {eid.Identity{EID: eid.IDIN, Subject: "trans0815"}, ""},
+		{eid.Identity{EID: eid.IDINAge, Subject: "42", Check: &eid.AgeCheck{ID: 42}}, ""},
+		{eid.Identity{EID: eid.IDINAge, Subject: "NLRABO1", Check: &eid.AgeCheck{ID: 42}}, "NLRABO1"},
+		{eid.Identity{EID: eid.BankIDNO, Subject: "TRANS"}, "TRANS"}, {eid.Identity{EID: eid.BankIDSE, Number: "199001012385"}, "199001012385"},
+	} {
+		got := claims.For([]string{"idp-id"}, &c.id, signicat)
+		if c.want == "" && len(got) != 0 || c.want != "" && (len(got) != 1 || got[0].Value != c.want) {
+			t.Errorf("%s %q: %s", c.id.EID, c.id.Subject, text(t, got))
+		}
+	}
+}
+
 // TestBirthdates of which parts are not known.
 func TestBirthdates(t *testing.T) {
 	t.Parallel()
@@ -342,6 +362,8 @@ func TestAddresses(t *testing.T) {
 	}{
 		{"suffix of letters", eid.IDIN, eid.Address{Street: "Kade", Number: "19", Suffix: "A", PostalCode: "1234AB", City: "Ede", Country: "NL"},
 			`{"address":{"formatted":"Kade 19A, 1234AB, Ede, NL","street_address":"Kade 19A","locality":"Ede","postal_code":"1234AB","country":"NL"}}`},
+		{"suffix of nought", eid.IDIN, eid.Address{Street: "Kade", Number: "19", Suffix: "0"}, `{"address":{"formatted":"Kade 19 0","street_address":"Kade 19 0"}}`},
+		{"suffix of nine", eid.IDIN, eid.Address{Street: "Kade", Number: "1", Suffix: "9"}, `{"address":{"formatted":"Kade 1 9","street_address":"Kade 1 9"}}`},
 		{"suffix of digits, and more", eid.IDIN, eid.Address{Street: "Kade", Number: "19", Suffix: "2", Extra: "achter", Country: "NL"},
 			`{"address":{"formatted":"Kade 19 2 achter, NL","street_address":"Kade 19 2 achter","country":"NL"}}`},
 		{"abroad", eid.IDIN, eid.Address{Lines: []string{"Hauptstr. 5", "", "52062 Aachen"}, Country: "DE"},
