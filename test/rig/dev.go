@@ -23,9 +23,17 @@ type Dev struct {
 	URLs   map[string]string
 	Key    string
 	Secret string
+	OIDC   Client
 	Hooks  chan *Hook
 	HookAt string
 	t      testing.TB
+}
+
+// A Client is what a program needs to log people in over OpenID Connect.
+type Client struct {
+	Issuer string `json:"issuer"`
+	ID     string `json:"client_id"`
+	Secret string `json:"client_secret"`
 }
 
 // A Hook is a webhook as it came.
@@ -34,18 +42,20 @@ type Hook struct {
 	Body   []byte
 }
 
-// StartDev runs the sandbox in this process until the test ends. What it logs
-// must name no person.
-func StartDev(t testing.TB, store string) *Dev {
+// StartDev runs the sandbox in this process until the test ends, with its usual
+// options or others. What it logs must name no person.
+func StartDev(t testing.TB, store string, with ...func(*server.DevOptions)) *Dev {
 	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready.json")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	var out bytes.Buffer
-	go func() {
-		done <- server.Dev(ctx, server.DevOptions{Host: "127.0.0.1", Store: store, Auto: "ask", ReadyFile: ready, Quiet: true,
-			Version: "test", Stdout: io.Discard, Stderr: &out})
-	}()
+	o := server.DevOptions{Host: "127.0.0.1", Store: store, Auto: "ask", ReadyFile: ready, Quiet: true,
+		Version: "test", Stdout: io.Discard, Stderr: &out}
+	for _, f := range with {
+		f(&o)
+	}
+	go func() { done <- server.Dev(ctx, o) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -61,6 +71,7 @@ func StartDev(t testing.TB, store string) *Dev {
 		Accounts []struct {
 			Key    string `json:"key"`
 			Secret string `json:"webhook_secret"`
+			OIDC   Client `json:"oidc"`
 		} `json:"accounts"`
 	}
 	for end := time.Now().Add(20 * time.Second); ; {
@@ -73,7 +84,7 @@ func StartDev(t testing.TB, store string) *Dev {
 		}
 		<-time.After(10 * time.Millisecond)
 	}
-	w.URLs, w.Key, w.Secret = file.URLs, file.Accounts[0].Key, file.Accounts[0].Secret
+	w.URLs, w.Key, w.Secret, w.OIDC = file.URLs, file.Accounts[0].Key, file.Accounts[0].Secret, file.Accounts[0].OIDC
 	rp := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
@@ -125,6 +136,22 @@ func (w *Dev) Decide(id, outcome, person string) map[string]any {
 		w.t.Fatalf("decide: %d %v", status, out)
 	}
 	return out
+}
+
+// DecideAt runs a login to its end that begins at an address, and is where the
+// browser was sent then.
+func (w *Dev) DecideAt(start, outcome, person string) (redirect string) {
+	w.t.Helper()
+	in, err := json.Marshal(map[string]string{"start_url": start, "outcome": outcome, "person": person})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	status, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/decide", "application/json", string(in))
+	redirect, ok := out["redirect"].(string)
+	if status != 200 || !ok {
+		w.t.Fatalf("decide: %d %v", status, out)
+	}
+	return redirect
 }
 
 // Result reads a session as the relying party.

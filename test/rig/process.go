@@ -100,6 +100,27 @@ func (p *Process) Stop() error {
 	}
 }
 
+// Listens waits until somebody listens at an address, host:port, which the
+// process was told to.
+func (p *Process) Listens(t testing.TB, addr string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			_ = c.Close() // nothing was sent
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("nobody listens at %s\n%s", addr, p.Log())
+		}
+		select {
+		case <-p.done:
+			t.Fatalf("the process ended: %v\n%s", p.err, p.Log())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 // Wait waits for a process that ends by itself, and is what it has written.
 func (p *Process) Wait() string {
 	<-p.done

@@ -20,6 +20,7 @@ import (
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/bankidse"
+	"eidgate/test/rig"
 )
 
 // An answer is one line of bankidse/flow.mjs. Which names the wire has is the
@@ -56,11 +57,11 @@ type client struct {
 func startClient(t *testing.T, s *bankidse.Simulator, addr net.Addr) *client {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
-		absent(t, "openssl is not installed")
+		rig.Absent(t, "openssl is not installed")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
-	dir := install(ctx, t, "bankidse", "flow.mjs")
+	dir := rig.NPM(ctx, t, "bankidse", "flow.mjs")
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

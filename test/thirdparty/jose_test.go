@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"eidgate/internal/jose"
+	"eidgate/test/rig"
 )
 
 var (
@@ -61,7 +62,7 @@ func startWitness(t *testing.T) *witness {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute) // the test's own ends before its clean-up
 	cmd := exec.CommandContext(ctx, "node", "--no-warnings", "witness.mjs")
-	cmd.Dir = install(ctx, t, "jose", "witness.mjs")
+	cmd.Dir = rig.NPM(ctx, t, "jose", "witness.mjs")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()

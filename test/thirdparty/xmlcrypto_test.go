@@ -24,6 +24,7 @@ import (
 	"github.com/beevik/etree"
 
 	"eidgate/internal/xmldsig"
+	"eidgate/test/rig"
 )
 
 // documents is how many altered documents both libraries judge, and seed what
@@ -261,7 +262,7 @@ func judge(t *testing.T, questions iter.Seq[*question]) iter.Seq2[*question, ver
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "node", "verify.mjs")
-	cmd.Dir = install(ctx, t, "xmlcrypto", "verify.mjs")
+	cmd.Dir = rig.NPM(ctx, t, "xmlcrypto", "verify.mjs")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()

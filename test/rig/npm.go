@@ -1,7 +1,4 @@
-// Package thirdparty lets programs that none of us wrote use the sandbox, and
-// judge what we judge: what they and we understand alike is not merely our own
-// reading of a protocol.
-package thirdparty
+package rig
 
 import (
 	"context"
@@ -11,8 +8,8 @@ import (
 	"testing"
 )
 
-// absent skips a test whose program is not installed, where that is allowed.
-func absent(t *testing.T, format string, args ...any) {
+// Absent skips a test whose program is not installed, where that is allowed.
+func Absent(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
 		t.Fatalf(format, args...)
@@ -20,16 +17,16 @@ func absent(t *testing.T, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// install puts a folder's scripts and locked npm packages into a folder of the
+// NPM puts a folder's scripts and locked npm packages into a folder of the
 // test's own.
-func install(ctx context.Context, t *testing.T, name string, scripts ...string) string {
+func NPM(ctx context.Context, t testing.TB, name string, scripts ...string) (dir string) {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			absent(t, "%s is not installed", tool)
+			Absent(t, "%s is not installed", tool)
 		}
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	for _, file := range append(scripts, "package.json", "package-lock.json") {
 		text, err := os.ReadFile(filepath.Join(name, file))
 		if err != nil {
@@ -42,7 +39,7 @@ func install(ctx context.Context, t *testing.T, name string, scripts ...string) 
 	npm := exec.CommandContext(ctx, "npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund")
 	npm.Dir = dir
 	if out, err := npm.CombinedOutput(); err != nil {
-		absent(t, "npm ci: %v\n%s", err, out)
+		Absent(t, "npm ci: %v\n%s", err, out)
 	}
 	return dir
 }
