@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,7 @@ func TestConfusion(t *testing.T) {
 		{"signature of ASN.1", asn1(t, key, strings.TrimSuffix(good, "."+sig)), jose.Signature},
 		{"payload of another token", strings.Replace(good, part(claims), part(`{"iss":"a","sub":"c"}`), 1), jose.Signature},
 		{"longer signature", strings.TrimSuffix(good, sig) + b64(append(unb64(t, sig), 0)), jose.Signature},
+		{"signature with a zero between its halves", strings.TrimSuffix(good, sig) + b64(slices.Insert(unb64(t, sig), 32, 0)), jose.Signature},
 		{"shorter signature", strings.TrimSuffix(good, sig) + b64(unb64(t, sig)[:63]), jose.Signature},
 	} {
 		t.Run(v.name, func(t *testing.T) {

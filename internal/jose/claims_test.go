@@ -71,6 +71,10 @@ func TestClaims(t *testing.T) {
 		{`{"\u017fub":"s"}`, jose.JSON}, // a long s, which encoding/json takes for an s
 		{`{"a":{"b":1,"b":2}}`, jose.JSON},
 		{`{"a":1}{"a":2}`, jose.JSON},
+		{`{"a\"":1,"a\"":2}`, jose.JSON},
+		{`{"x":"\"","a":1,"a":2}`, jose.JSON},
+		{`{"x\\":"\\","a":1,"a":2}`, jose.JSON},
+		{`{"x":[{},[],"]}",-1.5e3,true,null] , "a" : 1 , "a" : 2 }`, jose.JSON},
 		{`["a"]`, jose.JSON},
 		{`"a"`, jose.JSON},
 		{`null`, jose.JSON},
@@ -85,6 +89,9 @@ func TestClaims(t *testing.T) {
 		if err == nil || c != nil && v.want == jose.JSON {
 			t.Errorf("%s: %v beside %v", v.payload, c, err)
 		}
+	}
+	if c, err := read(t, `{"a":"\",\"a\":\"","b\"":{"a\\":1,"a":[{},[ ],"]",{"a":1},{"a":2}]},"\\":"\\", "c" : null }`); err != nil || len(c.Raw) != 4 {
+		t.Errorf("text that looks like members: %v, %v", c, err)
 	}
 	if _, err := read(t, strings.Repeat(`{"a":`, 32)+"1"+strings.Repeat("}", 32)); err != nil {
 		t.Errorf("32 levels: %v", err)

@@ -1,6 +1,7 @@
 package jose_test
 
 import (
+	"bytes"
 	"crypto/elliptic"
 	"encoding/json"
 	"strings"
@@ -18,6 +19,7 @@ func FuzzVerify(f *testing.F) {
 	for _, s := range []string{
 		`{"alg":"ES256","kid":"k"}.{"iss":"i","aud":["a"],"exp":1893553445}`, `{"alg":"none"}.{}`, `{"alg":"ES256","alg":"none"}.{"aud":"a","AUD":1}`,
 		`{"alg":"ES256","jwk":{"kty":"EC"}}.null`, `{"typ":"JWT","alg":"ES256"}.{"exp":1e400}`, `..`, `{"alg":"ES256","crit":["b64"],"b64":false}.x`,
+		`{"alg":"ES256"}.{"a\"":[{},{"b":"\\"}, 1 ,null],"a":{"b":1,"c":[true]},"\u0061":1}`, `{"alg":"ES256"}.{"a":{"b":1,"B":1}}`,
 	} {
 		f.Add(s, false)
 		f.Add(s, true)
@@ -55,6 +57,9 @@ func FuzzVerify(f *testing.F) {
 			Iss, Sub, Jti, Nonce string
 			Aud                  any
 		}
+		if twice(v.Payload) {
+			t.Fatal("a member stands twice")
+		}
 		if err := json.Unmarshal(v.Payload, &theirs); err != nil {
 			t.Fatalf("encoding/json refuses the claims: %v", err)
 		}
@@ -65,6 +70,45 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("encoding/json reads another audience: %q", one)
 		}
 	})
+}
+
+// twice reports whether an object of a JSON text has two members of one name,
+// as encoding/json's reader of tokens sees it.
+func twice(text []byte) bool {
+	type level struct {
+		names map[string]bool // nil for an array
+		value bool            // in an object: a value is next
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var open []level
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		if token == json.Delim('}') || token == json.Delim(']') {
+			open = open[:len(open)-1]
+			continue
+		}
+		if n := len(open); n > 0 && open[n-1].names != nil {
+			if top := &open[n-1]; !top.value {
+				name := strings.ToLower(token.(string))
+				if top.names[name] {
+					return true
+				}
+				top.names[name], top.value = true, true
+				continue
+			}
+			open[n-1].value = false
+		}
+		switch token {
+		case json.Delim('{'):
+			open = append(open, level{names: map[string]bool{}})
+		case json.Delim('['):
+			open = append(open, level{})
+		}
+	}
 }
 
 // FuzzParseJWKS reads key sets that anybody wrote. What is accepted is public,
