@@ -1,16 +1,20 @@
 package server
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
 
+	"eidgate/api/oidc"
 	"eidgate/broker"
 	"eidgate/eid"
 	"eidgate/relying"
@@ -105,6 +109,53 @@ func (s *sessions) NewAccount(ctx context.Context, a control.Account) (control.A
 		return a, err
 	}
 	return a, s.c.store.PutKey(ctx, relying.Key{ID: a.ID, Account: a.ID, Environment: eid.Test, Created: time.Now()}, a.Key, true)
+}
+
+// madeClient begins the ids of clients that the control API makes.
+const madeClient = "sandbox-"
+
+// A newClient is a client as it came to be, with the secret that only this
+// answer shows.
+type newClient struct {
+	*relying.Client
+	Secret string `json:"client_secret,omitempty"`
+	Issuer string `json:"issuer"`
+}
+
+// NewClient implements control.Sessions. A client is the demo account's, speaks
+// the standard's dialect and has a secret, unless it says otherwise.
+func (s *sessions) NewClient(ctx context.Context, said json.RawMessage) (any, error) {
+	c := &relying.Client{}
+	d := json.NewDecoder(bytes.NewReader(said))
+	d.DisallowUnknownFields()
+	if err := d.Decode(c); err != nil {
+		return nil, fmt.Errorf("%w: %w", control.ErrClient, err)
+	}
+	if c.ID != "" || len(c.Secrets) > 0 || c.Environment != "" {
+		return nil, fmt.Errorf("%w: client_id, secrets and environment are not for the caller to choose", control.ErrClient)
+	}
+	c.Account, c.Name, c.Profile = cmp.Or(c.Account, sandboxAccount), cmp.Or(c.Name, "Test client"), cmp.Or(c.Profile, relying.Standard)
+	c.Auth = cmp.Or(c.Auth, relying.SecretBasic)
+	if c.Account != sandboxAccount && !strings.HasPrefix(c.Account, madeHere) {
+		return nil, control.ErrNoAccount
+	}
+	if _, err := s.c.store.Account(ctx, c.Account); errors.Is(err, relying.ErrUnknown) {
+		return nil, control.ErrNoAccount
+	}
+	c.Environment, c.ID = eid.Test, madeClient+strings.ToLower(rand.Text()[:12])
+	out := newClient{Client: c, Issuer: s.public + oidc.Root}
+	if c.Auth == relying.SecretBasic || c.Auth == relying.SecretPost {
+		out.Secret = rand.Text() + rand.Text()
+		c.Secrets = []relying.ClientSecret{{Name: "sandbox", Hash: relying.HashSecret(out.Secret), Created: time.Now()}}
+	}
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", control.ErrClient, err)
+	}
+	if err := s.c.store.PutClient(ctx, c); err != nil {
+		return nil, err
+	}
+	c.Secrets = nil // the hash is of no use to the caller
+	return out, nil
 }
 
 // DropAccount implements control.Sessions. What still runs is ended first.

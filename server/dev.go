@@ -227,6 +227,7 @@ func devListen(ctx context.Context, o *DevOptions) (*place, error) {
 		out.urls[l.name] = fmt.Sprintf("%s://%s:%d", l.scheme, host, portOf(at))
 	}
 	if o.URL != "" {
+		out.urls["local"] = out.urls["public"] // what a proxy or a tunnel must lead to
 		out.urls["public"] = strings.TrimSuffix(o.URL, "/")
 	}
 	if o.LAN {

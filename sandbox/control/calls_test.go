@@ -283,6 +283,7 @@ func TestWorld(t *testing.T) {
 	b.call(404, "POST", "/sessions/x/decide", `{"outcome":"approve"}`)
 	b.call(404, "POST", "/decide", `{"start_url":"http://localhost/","outcome":"approve"}`)
 	b.call(404, "POST", "/accounts", `{}`)
+	b.call(404, "POST", "/clients", `{}`)
 	b.call(404, "DELETE", "/accounts/x", "")
 }
 

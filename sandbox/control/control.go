@@ -38,6 +38,9 @@ type Sessions interface {
 	Nudge(ctx context.Context, session string)     // the next collect comes at once
 	Deliveries(ctx context.Context, session string) ([]Delivery, error)
 	NewAccount(ctx context.Context, a Account) (Account, error)
+	// NewClient makes a client for OpenID Connect of what is said about it, and
+	// is how it came to be, with its secret. ErrClient says what is wrong.
+	NewClient(ctx context.Context, said json.RawMessage) (client any, err error)
 	DropAccount(ctx context.Context, id string) error
 }
 
@@ -45,6 +48,7 @@ type Sessions interface {
 var (
 	ErrNoSession = errors.New("there is no such session in this sandbox")
 	ErrNoAccount = errors.New("there is no such account, or it was not made here")
+	ErrClient    = errors.New("no client can be made of this")
 )
 
 // A Delivery is a notification and its attempts.
@@ -129,6 +133,7 @@ var calls = []call{
 	{"PATCH", "/people/{key}", "Change a person", (*control).patchPerson},
 	{"DELETE", "/people/{key}", "Remove a person", func(x *control, r *http.Request) (any, error) { return ok, x.People.Remove(r.PathValue("key")) }},
 	{"POST", "/accounts", "A fresh account with a key of its own: name, auto", (*control).newAccount},
+	{"POST", "/clients", "A fresh client for OpenID Connect: account, profile, and members of client registration", (*control).newClient},
 	{"DELETE", "/accounts/{id}", "Remove such an account and all it made", (*control).dropAccount},
 	{"GET", "/clock", "The sandbox's time", (*control).showClock},
 	{"POST", "/clock", "Move it: advance or set", (*control).moveClock},
@@ -253,6 +258,7 @@ var answers = []struct {
 	{sandbox.ErrNoOrder, 404, "GET /sandbox/v1/orders?state=all lists those that there are"},
 	{ErrNoSession, 404, "sessions are those of test keys on this server; where simulators run alone there are none"},
 	{ErrNoAccount, 404, "only accounts of POST /sandbox/v1/accounts can be removed"},
+	{ErrClient, 400, `for example {"client_name":"Run 7","profile":"standard","redirect_uris":["http://localhost:3000/callback"]}; see docs/sandbox.md, clients`},
 	{sandbox.ErrNobody, 404, "GET /sandbox/v1/people lists the keys"},
 	{sandbox.ErrEnded, 409, "what happened first stands; start a new login"},
 	{bankidse.ErrTaken, 409, "let that person act, or send the event open with the other person"},

@@ -302,6 +302,57 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
+// A run of tests has clients of its own, of its own account or of the demo's.
+func TestClients(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	_, a := ask(t, w, "POST", "/accounts", `{}`)
+	mine, _ := a["id"].(string)
+	status, c := ask(t, w, "POST", "/clients", `{"account":"`+mine+`","redirect_uris":["https://shop.example/back"]}`)
+	if status != 200 || c["account"] != mine || c["profile"] != "standard" || c["issuer"] != w.URLs["public"]+"/auth/open" || c["secrets"] != nil {
+		t.Fatalf("clients: %d %v", status, c)
+	}
+	id, _ := c["client_id"].(string)
+	secret, _ := c["client_secret"].(string)
+	token := func() int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.URLs["public"]+"/auth/open/connect/token", strings.NewReader("grant_type=client_credentials"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.SetBasicAuth(id, secret)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	if got := token(); got != 200 {
+		t.Errorf("a token of the client's own: %d", got)
+	}
+	for body, want := range map[string]int{
+		`{"client_name":"no address"}`:                             400,
+		`{"redirect_uris":["https://a.example/"],"colour":1}`:      400,
+		`{"redirect_uris":["https://a.example/"],"client_id":"x"}`: 400,
+		`[]`: 400,
+		`{"redirect_uris":["https://a.example/"],"account":"5a4db0c5-0000-4000-9fff-ffffffffffff"}`: 404,
+		`{"redirect_uris":["https://a.example/"],"account":"x"}`:                                    404,
+		`{"redirect_uris":["https://a.example/"]}`:                                                  200,
+	} {
+		if status, out := ask(t, w, "POST", "/clients", body); status != want {
+			t.Errorf("%s: %d %v", body, status, out)
+		}
+	}
+	if status, _ := ask(t, w, "DELETE", "/accounts/"+mine, ""); status != 200 {
+		t.Errorf("remove the account: %d", status)
+	}
+	if got := token(); got != 401 {
+		t.Errorf("a client of a removed account: %d", got)
+	}
+}
+
 // What was delivered, and what was said on the wire.
 func TestWebhooksAndMessages(t *testing.T) {
 	t.Parallel()

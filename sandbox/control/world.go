@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -136,6 +137,18 @@ func (x *control) newAccount(r *http.Request) (any, error) {
 		a.Auto = o
 	}
 	return x.Sessions.NewAccount(r.Context(), a)
+}
+
+// newClient hands on what is said: which members a client has, the broker knows.
+func (x *control) newClient(r *http.Request) (any, error) {
+	var said json.RawMessage
+	if err := read(r, &said); err != nil {
+		return nil, err
+	}
+	if x.Sessions == nil {
+		return nil, ErrNoSession
+	}
+	return x.Sessions.NewClient(r.Context(), said)
 }
 
 func (x *control) dropAccount(r *http.Request) (any, error) {
