@@ -160,7 +160,8 @@ func Dev(ctx context.Context, o DevOptions) error {
 	ctl = edge{listener: "control", sandbox: true, log: log, metrics: c.metrics}.wrap(newNames(at.urls["public"], true, o.KnownAs...).only(ctl))
 	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
 	issuer.TLSConfig = sims.bankidse.TLSConfig()
-	shop := &demorp.Shop{Broker: at.urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: at.urls["demo"], Phone: at.urls["control"] + "/phone"}
+	shop := &demorp.Shop{Broker: at.urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: at.urls["demo"], Phone: at.urls["control"] + "/phone",
+		Client: sandboxClient, ClientSecret: sandboxClientSecret, Now: sims.clock.Now}
 	g, ctx := errgroup.WithContext(ctx)
 	for name, s := range map[string]*http.Server{"public": httpServer(c.handler, log), "demo": httpServer(shop.Handler(), log), "control": httpServer(ctl, log),
 		"issuers": httpServer(newNames(at.urls["public"], true, o.KnownAs...).only(sims.issuersHandler()), log), "ops": httpServer(c.health.handler(), log), "issuers_tls": issuer} {
@@ -391,7 +392,8 @@ func (r *ready) write(o DevOptions) error {
 	}
 	if o.EnvFile != "" {
 		a := r.Accounts[0]
-		return writeWhole(o.EnvFile, []byte("EIDGATE_URL="+r.URLs["public"]+"\nEIDGATE_KEY="+a.Key+"\nEIDGATE_WEBHOOK_SECRET="+a.WebhookSecret+"\n"))
+		return writeWhole(o.EnvFile, []byte("EIDGATE_URL="+r.URLs["public"]+"\nEIDGATE_KEY="+a.Key+"\nEIDGATE_WEBHOOK_SECRET="+a.WebhookSecret+
+			"\nEIDGATE_CLIENT_ID="+a.OIDC.Client+"\nEIDGATE_CLIENT_SECRET="+a.OIDC.Secret+"\n"))
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (s *Shop) hook(w http.ResponseWriter, r *http.Request) {
 	}
 	if why != "" {
 		s.mu.Lock()
-		s.refused = slices.Insert(s.refused, 0, refusal{time.Now().Format("15:04:05"), why})
+		s.refused = slices.Insert(s.refused, 0, refusal{s.now().Format("15:04:05"), why})
 		s.refused = s.refused[:min(len(s.refused), maxRefused)]
 		s.mu.Unlock()
 	}
@@ -53,7 +53,7 @@ func (s *Shop) verify(h http.Header, body []byte) []check {
 	return []check{
 		verdict(true, bad == nil && len(key) > 0 && signed, "webhook-signature fits id, time and body with our webhook secret."),
 		verdict(true, hmac.Equal([]byte(strings.ToLower(h.Get("X-ZignSec-Hmac-SHA256"))), []byte(older)), "X-ZignSec-Hmac-SHA256 fits the body with our API key."),
-		verdict(true, err == nil && time.Since(time.Unix(unix, 0)).Abs() <= 5*time.Minute, "webhook-timestamp is within five minutes of our clock."),
+		verdict(true, err == nil && s.now().Sub(time.Unix(unix, 0)).Abs() <= 5*time.Minute, "webhook-timestamp is within five minutes of our clock."),
 	}
 }
 
@@ -67,11 +67,11 @@ func mac(key []byte, text string) []byte {
 // and somebody who has listened, send the same id again. Otherwise it says why
 // not; the sender is thanked all the same, so that it does not try again.
 func (s *Shop) take(h http.Header, body []byte, notes []check) (why string) {
-	x := exchange{Title: "webhook POST /hook", Status: http.StatusNoContent, Notes: notes, Request: "POST /hook\n",
-		Curl: "curl -i " + quote(s.Self+"/hook") + " \\\n  --data-raw " + quote(string(body))}
+	x := exchange{Title: "webhook POST /hook", Status: http.StatusNoContent, Notes: notes, Came: true, Request: "POST /hook\n",
+		How: "The same again, which is refused", Same: "curl -i " + quote(s.Self+"/hook") + " \\\n  --data-raw " + quote(string(body))}
 	for _, name := range []string{"Content-Type", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "X-ZignSec-Hmac-SHA256"} {
 		x.Request += name + ": " + h.Get(name) + "\n"
-		x.Curl += " \\\n  -H " + quote(name+": "+h.Get(name))
+		x.Same += " \\\n  -H " + quote(name+": "+h.Get(name))
 	}
 	x.Request += "\n" + pretty(body)
 	s.mu.Lock()

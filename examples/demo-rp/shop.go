@@ -1,7 +1,11 @@
-// Package demorp is a small shop that relies on eidgate. It is ordinary code
-// of a relying party: it knows an address, a key and a webhook secret, and
-// uses the public API and the standard library, nothing of eidgate's own
-// packages. docs/start.md explains what it does.
+// Package demorp is a small shop that relies on eidgate, over the ZignSec API
+// and over OpenID Connect. It is ordinary code of a relying party: it knows an
+// address and its own secrets, and uses the public APIs and the standard
+// library, nothing of eidgate's own packages. docs/start.md and
+// docs/apis/oidc.md explain what it does.
+//
+// A program that need not show every message and every check leaves OpenID
+// Connect to a library, as docs/apis/oidc.md does.
 package demorp
 
 import (
@@ -23,19 +27,24 @@ import (
 	"time"
 )
 
-//go:embed shop.html shop.css shop.js
+//go:embed shop.html oidc.html shop.css shop.js
 var files embed.FS
 
-// Shop is the relying party. The first four fields are required.
+// Shop is the relying party. Broker and Self are required, and of the secrets
+// those of the API that is used.
 type Shop struct {
-	Broker string // address of eidgate, no slash at the end
-	Key    string // API key
-	Secret string // webhook secret, "whsec_…"
-	Self   string // address of the shop, no slash at the end
-	Phone  string // address of the sandbox's phone; "" where there is none
+	Broker       string           // address of eidgate, no slash at the end
+	Self         string           // address of the shop, no slash at the end
+	Key          string           // API key
+	Secret       string           // webhook secret, "whsec_…"
+	Client       string           // client_id
+	ClientSecret string           // client_secret
+	Phone        string           // address of the sandbox's phone; "" where there is none
+	Now          func() time.Time // nil for the machine's clock
 
 	mu      sync.Mutex
-	visits  []*visit  // oldest first, at most maxVisits: the only place with personal data
+	visits  []*visit  // oldest first, at most maxVisits; with logins the only place with personal data
+	logins  []*login  // likewise
 	seen    []string  // ids of webhooks that were used, at most maxSeen
 	refused []refusal // newest first, at most maxRefused
 }
@@ -92,10 +101,14 @@ func (i *identity) Adult() string {
 
 // An exchange is a request and its answer, for the page.
 type exchange struct {
-	Title, Request, Answer, Curl string
-	Status                       int
-	Notes                        []check
+	Title, Request, Answer string
+	Same, How              string // the same once more, and what that is
+	Came                   bool   // to us, instead of from us
+	Status                 int
+	Notes                  []check
 }
+
+const withCurl = "The same with curl"
 
 // A check is something that a relying party must make sure of. The verdict is
 // "yes", "no" or "not yet".
@@ -112,13 +125,24 @@ func verdict(known, ok bool, text string) check {
 // sites' pages are refused; webhooks come from no page.
 func (s *Shop) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, f := range map[string]http.HandlerFunc{"GET /{$}": s.home, "POST /login": s.login, "GET /frame": s.frame, "GET /done": s.done, "POST /hook": s.hook} {
+	for pattern, f := range map[string]http.HandlerFunc{"GET /{$}": s.home, "POST /login": s.login, "GET /frame": s.frame, "GET /done": s.done, "POST /hook": s.hook,
+		"GET /oidc": s.oidcHome, "GET /oidc/login": s.oidcLogin, "POST /oidc/login": s.oidcLogin, "GET /oidc/callback": s.callback,
+		"POST /oidc/callback": s.posted, "POST /oidc/logout": s.logout, "GET /oidc/bye": s.bye} {
 		mux.HandleFunc(pattern, f)
 	}
 	for _, name := range []string{"shop.css", "shop.js"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, name) })
 	}
-	return http.NewCrossOriginProtection().Handler(mux)
+	cross := http.NewCrossOriginProtection()
+	cross.AddInsecureBypassPattern("POST /oidc/callback") // eidgate's page posts there, and the state is a secret
+	return cross.Handler(mux)
+}
+
+func (s *Shop) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
 }
 
 // browser is the cookie of the browser that asks.
@@ -127,6 +151,14 @@ func browser(r *http.Request) string {
 		return c.Value
 	}
 	return ""
+}
+
+// greet gives a browser a cookie, or the one again that it has.
+func (s *Shop) greet(w http.ResponseWriter, r *http.Request) string {
+	value := cmp.Or(browser(r), rand.Text())
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, //nolint:gosec // plain http is for a developer's machine
+		Secure: strings.HasPrefix(s.Self, "https:")})
+	return value
 }
 
 // find looks a visit of this browser up; what another browser started does
@@ -147,10 +179,8 @@ func (s *Shop) find(r *http.Request, is func(*visit) bool) *visit {
 func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	method := r.FormValue("method")
-	v := &visit{state: rand.Text(), browser: cmp.Or(browser(r), rand.Text()), Frame: r.FormValue("open") == "frame",
+	v := &visit{state: rand.Text(), browser: s.greet(w, r), Frame: r.FormValue("open") == "frame",
 		number: strings.ReplaceAll(r.FormValue("personalnumber"), "-", ""), age: method == "idin_age"}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: v.browser, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, //nolint:gosec // plain http is for a developer's machine
-		Secure: strings.HasPrefix(s.Self, "https:")})
 	form := url.Values{"target": {s.Self + "/done"}, "webhook": {s.Self + "/hook"}, "relaystate": {v.state}}
 	if r.FormValue("act") == "sign" {
 		method = "sbid-sign"
@@ -181,35 +211,64 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// call asks eidgate, and notes what was said. The result is nil without an
-// answer that can be read.
+// call asks eidgate's API. The result is nil without an answer that can be
+// read.
 func (s *Shop) call(ctx context.Context, method, path string, form url.Values) (out *result, x exchange) {
-	x = exchange{Title: method + " " + path, Request: method + " " + path + "\nAuthorization: (the key)\n",
-		Curl: "curl -s " + quote(s.Broker+path) + ` -H "Authorization: $EIDGATE_KEY"`}
+	raw, x := s.ask(ctx, method, s.Broker+path, form, secret{header: s.Key, shown: "(the key)", curl: ` -H "Authorization: $EIDGATE_KEY"`})
+	if json.Unmarshal(raw, &out) != nil {
+		return nil, x
+	}
+	return out, x
+}
+
+// A secret is what proves who asks, and how it is shown.
+type secret struct{ header, shown, curl string }
+
+// ask sends a request, and notes what was said. Without an answer, or with one
+// that ends too early, there are no bytes.
+func (s *Shop) ask(ctx context.Context, method, address string, form url.Values, by secret) (raw []byte, x exchange) {
+	path := strings.TrimPrefix(address, s.Broker)
+	x = exchange{Title: method + " " + path, Request: method + " " + path + "\n", How: withCurl, Same: "curl -s " + quote(address) + by.curl}
+	if by.shown != "" {
+		x.Request += "Authorization: " + by.shown + "\n"
+	}
+	x.Request += lines(form)
 	for _, name := range slices.Sorted(maps.Keys(form)) {
-		x.Request += "\n" + name + "=" + form.Get(name)
-		x.Curl += " \\\n  --data-urlencode " + quote(name+"="+form.Get(name))
+		x.Same += " \\\n  --data-urlencode " + quote(name+"="+form.Get(name))
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, s.Broker+path, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
 	if err != nil {
+		x.Answer = err.Error()
 		return nil, x
 	}
-	req.Header.Set("Authorization", s.Key)
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if by.header != "" {
+		req.Header.Set("Authorization", by.header)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		x.Answer = err.Error()
 		return nil, x
 	}
 	defer res.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
+	raw, err = io.ReadAll(io.LimitReader(res.Body, maxBody))
 	x.Status, x.Answer = res.StatusCode, pretty(raw)
-	if err != nil || json.Unmarshal(raw, &out) != nil {
+	if err != nil {
 		return nil, x
 	}
-	return out, x
+	return raw, x
+}
+
+// lines are the fields of a form, one a line.
+func lines(form url.Values) (out string) {
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		out += "\n" + name + "=" + form.Get(name)
+	}
+	return out
 }
 
 // done is where the browser comes back. What it says is a hint: the visit must
@@ -270,13 +329,29 @@ type view struct {
 	Framed   bool // we are in our own frame
 	Embed    bool // show the frame
 	Stranger bool
+
+	OIDC    bool // the pages of OpenID Connect
+	Login   *login
+	Leaving bool   // on the way to the provider's logout
+	State   string // that comes back from there
+	Scopes  []scope
 }
 
-var page = template.Must(template.ParseFS(files, "shop.html"))
+var page = template.Must(template.ParseFS(files, "shop.html", "oidc.html"))
+
+// elsewhere leads a browser to the shop's own name: the cookie must be there
+// when it comes back.
+func (s *Shop) elsewhere(w http.ResponseWriter, r *http.Request) bool {
+	self, err := url.Parse(s.Self)
+	if err != nil || r.Host == self.Host {
+		return false
+	}
+	http.Redirect(w, r, s.Self+r.URL.RequestURI(), http.StatusSeeOther)
+	return true
+}
 
 func (s *Shop) home(w http.ResponseWriter, r *http.Request) {
-	if self, err := url.Parse(s.Self); err == nil && r.Host != self.Host { // the cookie must be there when the browser comes back
-		http.Redirect(w, r, s.Self+r.URL.RequestURI(), http.StatusSeeOther)
+	if s.elsewhere(w, r) {
 		return
 	}
 	s.show(w, http.StatusOK, &view{Method: r.FormValue("method"), Config: r.FormValue("configid"), Framed: r.Header.Get("Sec-Fetch-Dest") == "iframe",
@@ -290,7 +365,7 @@ func (s *Shop) frame(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Shop) show(w http.ResponseWriter, status int, v *view) {
-	v.Shop = s
+	v.Shop, v.Scopes = s, scopes
 	if u, err := url.Parse(s.Broker); err == nil {
 		v.Origin = u.Scheme + "://" + u.Host
 	}

@@ -19,7 +19,8 @@ func main() {
 		Broker: cmp.Or(os.Getenv("EIDGATE_URL"), "http://localhost:8700"),
 		Key:    os.Getenv("EIDGATE_KEY"),
 		Secret: os.Getenv("EIDGATE_WEBHOOK_SECRET"),
-		Self:   cmp.Or(os.Getenv("SHOP_URL"), "http://localhost:3000"),
+		Client: os.Getenv("EIDGATE_CLIENT_ID"), ClientSecret: os.Getenv("EIDGATE_CLIENT_SECRET"),
+		Self: cmp.Or(os.Getenv("SHOP_URL"), "http://localhost:3000"),
 	}
 	listen := cmp.Or(os.Getenv("SHOP_LISTEN"), "localhost:3000")
 	log.Println("the shop is at", shop.Self)
