@@ -5,10 +5,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -27,7 +23,7 @@ type Key struct {
 	Alg     string            // the one algorithm that it is for
 	Private crypto.PrivateKey // a crypto.Signer; to decrypt, an RSA crypto.Decrypter or *ecdsa.PrivateKey
 
-	From  time.Time // when it is used first; published before that
+	From  time.Time // when it is used first; it should be in the set for one Schedule.Cache before that
 	Until time.Time // when it is used last; zero while nothing is to follow it
 }
 
@@ -62,31 +58,6 @@ func (s Schedule) State(k Key, now time.Time) State {
 }
 
 func (s Schedule) gone(k Key) time.Time { return k.Until.Add(s.Cache + s.Longest) }
-
-// Rotate returns the keys with one more that follows those of its use and
-// algorithm: it is published now and used once every copy of the set that lacks
-// it is too old to be kept. The first of its kind is used at once. Keys that
-// are gone are left out.
-func (s Schedule) Rotate(keys []Key, fresh Key, now time.Time) []Key {
-	fresh.From, fresh.Until = now, time.Time{}
-	var after []Key
-	for _, k := range keys {
-		if s.State(k, now) == Gone {
-			continue
-		}
-		if k.Use == fresh.Use && k.Alg == fresh.Alg {
-			fresh.From = now.Add(s.Cache)
-		}
-		after = append(after, k)
-	}
-	for i := range after {
-		k := &after[i]
-		if k.Use == fresh.Use && k.Alg == fresh.Alg && (k.Until.IsZero() || k.Until.After(fresh.From)) {
-			k.Until = fresh.From
-		}
-	}
-	return append(after, fresh)
-}
 
 // A Set is our keys of one issuer. It never changes and may be used by many at
 // once; after a rotation there is another one.
@@ -125,31 +96,6 @@ func NewSet(s Schedule, now func() time.Time, keys ...Key) (*Set, error) {
 		set.public = append(set.public, public)
 	}
 	return set, nil
-}
-
-// Generate makes a key without times: RSA of 3072 bits, P-256 to encrypt, or
-// what the algorithm asks for.
-func Generate(id, use, alg string) (Key, error) {
-	k := Key{ID: id, Use: use, Alg: alg}
-	s, signs := signatures[alg]
-	var err error
-	switch {
-	case s.curve != nil:
-		k.Private, err = ecdsa.GenerateKey(s.curve, rand.Reader)
-	case alg == EdDSA:
-		_, k.Private, err = ed25519.GenerateKey(rand.Reader)
-	case alg == ECDHES || alg == ECDHESA256KW:
-		k.Private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case signs || alg == RSAOAEP || alg == RSAOAEP256:
-		k.Private, err = rsa.GenerateKey(rand.Reader, 3072)
-	}
-	if err == nil {
-		_, err = k.public()
-	}
-	if err != nil {
-		return Key{}, fmt.Errorf("generate key: %w", err)
-	}
-	return k, nil
 }
 
 func (k Key) public() (PublicKey, error) {
