@@ -114,10 +114,27 @@ func (b *Broker) Result(ctx context.Context, s *Session, key string) (*eid.Ident
 	if s.State != Finished {
 		return nil, nil, nil
 	}
-	if err := b.c.Store.Apply(ctx, &Change{ID: s.ID, Audit: []Audit{{b.now(), "rp:" + key, "result.read", "ok"}}}); err != nil {
+	if err := b.c.Store.Apply(ctx, &Change{ID: s.ID, Audit: []Audit{b.reading(key)}}); err != nil {
 		return nil, nil, fmt.Errorf("record that the result is read: %w", err)
 	}
-	raw, err := b.c.Store.Data(ctx, s.ID, DataIdentity)
+	return b.confirmed(ctx, s.ID, true)
+}
+
+// Identity is Result for an API that keeps what it reads: it writes the line of
+// the audit trail in the transaction in which it does so. The identity must be
+// told to nobody before that.
+func (b *Broker) Identity(ctx context.Context, s *Session, key string, evidence bool) (*eid.Identity, []eid.Evidence, Audit, error) {
+	if s.State != Finished {
+		return nil, nil, Audit{}, fmt.Errorf("identity of a session that is %s: %w", s.State, ErrMove)
+	}
+	who, ev, err := b.confirmed(ctx, s.ID, evidence)
+	return who, ev, b.reading(key), err
+}
+
+func (b *Broker) reading(key string) Audit { return Audit{b.now(), "rp:" + key, "result.read", "ok"} }
+
+func (b *Broker) confirmed(ctx context.Context, session string, evidence bool) (*eid.Identity, []eid.Evidence, error) {
+	raw, err := b.c.Store.Data(ctx, session, DataIdentity)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,7 +142,10 @@ func (b *Broker) Result(ctx context.Context, s *Session, key string) (*eid.Ident
 	if err := json.Unmarshal(raw, &id); err != nil {
 		return nil, nil, errors.New("read identity: stored value is not readable")
 	}
-	ev, err := b.c.Store.Evidence(ctx, s.ID)
+	if !evidence {
+		return &id, nil, nil
+	}
+	ev, err := b.c.Store.Evidence(ctx, session)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -175,8 +175,7 @@ func (p *plan) lines(ctx context.Context) error {
 			p.c.ID, p.s.seq.next(), n.At.UnixMicro(), n.Kind, n.Text)
 	}
 	for _, a := range p.c.Audit {
-		p.add(`INSERT INTO audit (n, at, session, actor, action, outcome) VALUES ($1, $2, $3, $4, $5, $6)`,
-			p.s.seq.next(), a.At.UnixMicro(), p.c.ID, a.Actor, a.Action, a.Outcome)
+		p.list = append(p.list, p.s.audit(p.c.ID, a))
 	}
 	for _, d := range p.c.Duties {
 		outer, err := p.s.accountKey(ctx, d.Account)
@@ -196,6 +195,12 @@ func (p *plan) lines(ctx context.Context) error {
 		p.list = append(p.list, st)
 	}
 	return nil
+}
+
+// audit is the statement that writes a line of a session's audit trail.
+func (s *Store) audit(session string, a broker.Audit) statement {
+	return statement{q: `INSERT INTO audit (n, at, session, actor, action, outcome) VALUES ($1, $2, $3, $4, $5, $6)`,
+		args: []any{s.seq.next(), a.At.UnixMicro(), session, a.Actor, a.Action, a.Outcome}}
 }
 
 // erase destroys the key and what was sealed with it. What the key has sealed

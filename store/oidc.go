@@ -79,32 +79,39 @@ func unknown(err error) error {
 }
 
 // PutGrant implements oidc.Store.
-func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte) error {
+func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, sso *oidc.SSO, read broker.Audit) (signedOn bool, err error) {
 	key, err := s.openKey(ctx, g.Session)
 	if err != nil {
-		return unknown(err)
+		return false, unknown(err)
 	}
 	var all []statement
+	var changed int64
 	if pushed != nil {
 		all = append(all, one("use pushed request", oidc.ErrUsed, `INSERT INTO oidc_once (purpose, value, owner, expires) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (purpose, value) DO UPDATE SET owner = excluded.owner WHERE oidc_once.owner = excluded.owner`,
 			pushedPurpose, pushed[:], g.ID, micros(g.Created.Add(longestLogin))),
 			statement{q: `DELETE FROM oidc_pushed WHERE handle = $1`, args: []any{pushed[:]}})
 	}
+	if sso != nil { // of two tabs that write the same grant at the same time, one finds the other's row
+		all = append(all, statement{changed: &changed, q: `INSERT INTO oidc_sso (id, hash, account, session, eid, auth, used, expires)
+			SELECT $1, $2, $3, session, $5, $6, $7, $8 FROM session_key WHERE session = $4 AND NOT EXISTS (SELECT 1 FROM oidc_grant WHERE id = $9)` + s.dialect.share + `
+			ON CONFLICT (id) DO NOTHING`,
+			args: []any{sso.ID, sso.Hash[:], sso.Account, sso.Session, string(sso.EID), micros(sso.Auth), micros(sso.Used), micros(sso.Expires), g.ID}})
+	}
 	all = append(all, one("write grant", oidc.ErrUsed, `INSERT INTO oidc_grant (id, session, client, account, environment, sso, created, revoked,
 			code, code_until, redeemed, body)
 		SELECT $1, session, $3, $4, $5, $6, $7, 0, $8, $9, 0, $10 FROM session_key WHERE session = $2`+s.dialect.share+`
 		ON CONFLICT (id) DO UPDATE SET code = excluded.code WHERE oidc_grant.code = excluded.code`,
 		g.ID, g.Session, g.Client, g.Account, string(g.Environment), g.SSO, micros(g.Created), g.Code[:], micros(g.CodeUntil),
-		key.Seal(grantPlace(g.ID), g.Body)))
+		key.Seal(grantPlace(g.ID), g.Body)), s.audit(g.Session, read))
 	if err = s.batch(ctx, all); errors.Is(err, oidc.ErrUsed) {
 		var session string // this node may know a key that another has destroyed
 		if gone := s.get(ctx, []any{&session}, `SELECT session FROM session_key WHERE session = $1`, g.Session); gone != nil {
 			s.keys.Drop(g.Session)
-			return unknown(gone)
+			return false, unknown(gone)
 		}
 	}
-	return err
+	return err == nil && changed > 0, err
 }
 
 func grantPlace(id string) string { return seal.Place("oidc_grant", id, "body") }
@@ -332,15 +339,6 @@ func (s *Store) Once(ctx context.Context, purpose, value string, expires time.Ti
 		ON CONFLICT (purpose, value) DO UPDATE SET expires = excluded.expires WHERE oidc_once.expires <= $4
 		RETURNING expires`, args: []any{purpose, h[:], micros(expires), micros(s.now())}})
 	return first, err
-}
-
-// PutSSO implements oidc.Store.
-func (s *Store) PutSSO(ctx context.Context, b *oidc.SSO) error {
-	return s.batch(ctx, []statement{one("write browser session", oidc.ErrUnknown, `INSERT INTO oidc_sso (id, hash, account, session, eid, auth, used, expires)
-		SELECT $1, $2, $3, session, $5, $6, $7, $8 FROM session_key WHERE session = $4`+s.dialect.share+`
-		ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, session = excluded.session, eid = excluded.eid, auth = excluded.auth,
-			used = excluded.used, expires = excluded.expires`,
-		b.ID, b.Hash[:], b.Account, b.Session, string(b.EID), micros(b.Auth), micros(b.Used), micros(b.Expires))})
 }
 
 // SSO implements oidc.Store.

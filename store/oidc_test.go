@@ -29,13 +29,32 @@ func instant() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 func h(text string) [32]byte { return sha256.Sum256([]byte(text)) }
 
+var read = broker.Audit{Actor: "rp:shop", Action: "result.read", Outcome: "ok"}
+
+// put writes a grant that begins no browser's session.
+func put(ctx context.Context, s *store.Store, g *oidc.Grant, pushed *[32]byte) error {
+	_, err := s.PutGrant(ctx, g, pushed, nil, read)
+	return err
+}
+
+// signOn writes a grant that begins a browser's session, and says whether it did.
+func signOn(t *testing.T, s *store.Store, b *oidc.SSO, grant string) bool {
+	t.Helper()
+	ok, err := s.PutGrant(t.Context(), &oidc.Grant{ID: grant, Session: b.Session, Client: "shop", Account: b.Account, SSO: b.ID, Created: b.Used, Code: h(grant),
+		CodeUntil: b.Used.Add(time.Minute)}, nil, b, read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok
+}
+
 // grant writes one of a session whose code is the grant's id.
 func grant(t *testing.T, s *store.Store, session string, now time.Time) *oidc.Grant {
 	t.Helper()
 	id := uuid.NewString()
 	g := &oidc.Grant{ID: id, Session: session, Client: "shop", Account: "acc", Environment: eid.Test, Created: now,
 		Code: h(id), CodeUntil: now.Add(time.Minute), Body: []byte("who")}
-	if err := s.PutGrant(t.Context(), g, nil); err != nil {
+	if err := put(t.Context(), s, g, nil); err != nil {
 		t.Fatal(err)
 	}
 	return g
@@ -195,9 +214,7 @@ func TestExpiresAtTheInstant(t *testing.T) {
 		if err := s.PutPushed(t.Context(), h("push"), &oidc.Pushed{Client: "shop", Account: "acc", Request: []byte("{}"), Expires: end}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.PutSSO(t.Context(), &oidc.SSO{ID: "sso", Hash: h("cookie"), Account: "acc", Session: n.ID, EID: "story", Auth: now, Used: now, Expires: end}); err != nil {
-			t.Fatal(err)
-		}
+		signOn(t, s, &oidc.SSO{ID: "sso", Hash: h("cookie"), Account: "acc", Session: n.ID, EID: "story", Auth: now, Used: now, Expires: end}, "begun")
 		for what, read := range map[string]func(at time.Time) error{
 			"an access token":      func(at time.Time) error { _, _, err := s.ByToken(t.Context(), h("a"), "access", at); return err },
 			"a refresh token":      func(at time.Time) error { _, _, err := s.ByToken(t.Context(), h("r"), "refresh", at); return err },
@@ -269,7 +286,7 @@ func TestPushedOnce(t *testing.T) {
 		}
 		var winner atomic.Int64
 		ends := race(len(grants), func(i int) error {
-			err := s.PutGrant(context.Background(), grants[i], &handle)
+			err := put(context.Background(), s, grants[i], &handle)
 			if err == nil {
 				winner.Store(int64(i))
 			}
@@ -278,12 +295,12 @@ func TestPushedOnce(t *testing.T) {
 		if ends[nil] != 1 || ends[oidc.ErrUsed] != 49 {
 			t.Fatalf("ends = %v, want one grant", ends)
 		}
-		if err := s.PutGrant(t.Context(), grants[winner.Load()], &handle); err != nil {
+		if err := put(t.Context(), s, grants[winner.Load()], &handle); err != nil {
 			t.Errorf("the same grant again: %v", err)
 		}
 		other := *grants[winner.Load()]
 		other.Code = h("other")
-		if err := s.PutGrant(t.Context(), &other, nil); !errors.Is(err, oidc.ErrUsed) {
+		if err := put(t.Context(), s, &other, nil); !errors.Is(err, oidc.ErrUsed) {
 			t.Errorf("the same grant with another code: %v, want ErrUsed", err)
 		}
 		for i, g := range grants {
@@ -403,13 +420,34 @@ func TestRevoke(t *testing.T) {
 	})
 }
 
+// TestTabsBeginOneSession lets many tabs of one browser show the same end at
+// once: they get one code, and one of them the browser's session.
+func TestTabsBeginOneSession(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now, n := instant(), create(t, s)
+		var begun atomic.Int64
+		ends := race(50, func(i int) error {
+			ok, err := s.PutGrant(context.Background(), &oidc.Grant{ID: "grant", Session: n.ID, Client: "shop", Account: "acc", SSO: "sid", Created: now, Code: h("code"),
+				CodeUntil: now.Add(time.Minute)}, nil, &oidc.SSO{ID: "sid", Hash: h(fmt.Sprint("cookie", i)), Account: "acc", Session: n.ID, Used: now, Expires: now.Add(time.Hour)}, read)
+			if ok {
+				begun.Add(1)
+			}
+			return err
+		})
+		if ends[nil] != 50 || begun.Load() != 1 {
+			t.Errorf("ends = %v, %d sessions begun; want one", ends, begun.Load())
+		}
+	})
+}
+
 func TestBrowserSession(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {
 		now, n := instant(), create(t, s)
 		b := &oidc.SSO{ID: "sid", Hash: h("cookie"), Account: "acc", Session: n.ID, EID: "story", Auth: now.Add(-time.Minute), Used: now, Expires: now.Add(time.Hour)}
-		if err := s.PutSSO(t.Context(), b); err != nil {
-			t.Fatal(err)
+		if !signOn(t, s, b, "grant0") {
+			t.Fatal("no session is begun")
 		}
 		later := now.Add(time.Minute)
 		for _, at := range []time.Time{later, now} { // the second comes late
@@ -423,8 +461,8 @@ func TestBrowserSession(t *testing.T) {
 			t.Errorf("SSO = %v, %v", got, err)
 		}
 		for i, client := range []string{"b", "a", "b"} {
-			id := fmt.Sprint("grant", i)
-			if err := s.PutGrant(t.Context(), &oidc.Grant{ID: id, Session: n.ID, Client: client, Account: "acc", SSO: "sid", Created: now, Code: h(id), CodeUntil: later}, nil); err != nil {
+			id := fmt.Sprint("grant", i+1)
+			if err := put(t.Context(), s, &oidc.Grant{ID: id, Session: n.ID, Client: client, Account: "acc", SSO: "sid", Created: now, Code: h(id), CodeUntil: later}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -433,25 +471,30 @@ func TestBrowserSession(t *testing.T) {
 			t.Errorf("RevokeSSO of none = %v, %v", got, err)
 		}
 		for range 2 {
-			if session, got, err := s.RevokeSSO(t.Context(), "sid", now); err != nil || session != n.ID || !slices.Equal(got, []string{"a", "b"}) {
+			if session, got, err := s.RevokeSSO(t.Context(), "sid", now); err != nil || session != n.ID || !slices.Equal(got, []string{"a", "b", "shop"}) {
 				t.Errorf("RevokeSSO = %s, %v, %v", session, got, err)
 			}
 		}
-		if _, err := s.Redeem(t.Context(), h("grant0"), "b", now, gives()); !errors.Is(err, oidc.ErrUnknown) {
+		if _, err := s.Redeem(t.Context(), h("grant1"), "b", now, gives()); !errors.Is(err, oidc.ErrUnknown) {
 			t.Errorf("a code of the browser's session: %v", err)
 		}
 		if _, err := s.Redeem(t.Context(), alone.Code, "shop", now, gives()); err != nil {
 			t.Errorf("a code without one: %v", err)
 		}
-		b.Hash = h("new cookie")
-		if err := s.PutSSO(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.SSO(t.Context(), h("cookie"), now); !errors.Is(err, oidc.ErrUnknown) {
-			t.Errorf("the cookie before: %v", err)
-		}
-		if err := s.EndSSO(t.Context(), "sid"); err != nil {
-			t.Fatal(err)
+		again := *b
+		again.Hash = h("new cookie")
+		for _, ended := range []bool{false, true} {
+			if ended {
+				if err := s.EndSSO(t.Context(), "sid"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if signOn(t, s, &again, "grant0") {
+				t.Errorf("the same grant has begun a second session; the first has ended: %t", ended)
+			}
+			if _, err := s.SSO(t.Context(), again.Hash, now); !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("a second cookie: %v", err)
+			}
 		}
 		if _, err := s.SSO(t.Context(), b.Hash, now); !errors.Is(err, oidc.ErrUnknown) {
 			t.Errorf("after its end: %v", err)
@@ -512,9 +555,7 @@ func TestErasureEndsGrants(t *testing.T) {
 		if _, err := s.Redeem(t.Context(), used.Code, "shop", now, gives(token("a", "access", "", now), token("r", "refresh", "", now))); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.PutSSO(t.Context(), &oidc.SSO{ID: "sid", Hash: h("cookie"), Session: n.ID, Expires: now.Add(time.Hour)}); err != nil {
-			t.Fatal(err)
-		}
+		signOn(t, s, &oidc.SSO{ID: "sid", Hash: h("cookie"), Session: n.ID, Used: now, Expires: now.Add(time.Hour)}, "begun")
 		erase(t, s, n)
 		_, _, access := s.ByToken(t.Context(), h("a"), "access", now)
 		_, _, refresh := s.ByToken(t.Context(), h("r"), "refresh", now)
@@ -522,11 +563,13 @@ func TestErasureEndsGrants(t *testing.T) {
 		_, again := s.Redeem(t.Context(), used.Code, "shop", now, gives())
 		_, sso := s.SSO(t.Context(), h("cookie"), now)
 		_, rotate := s.Rotate(t.Context(), h("r"), token("r2", "refresh", used.ID, now), now)
+		_, late := s.PutGrant(t.Context(), &oidc.Grant{ID: "later", Session: n.ID, Client: "shop", Created: now, Code: h("later")}, nil,
+			&oidc.SSO{ID: "late", Hash: h("late"), Session: n.ID, Expires: now.Add(time.Hour)}, read)
 		for what, err := range map[string]error{"access token": access, "refresh token": refresh, "unused code": redeem, "used code": again,
 			"browser's session": sso, "rotation": rotate,
 			"further token":           s.PutTokens(t.Context(), []oidc.Token{token("b", "access", used.ID, now)}),
-			"further grant":           s.PutGrant(t.Context(), &oidc.Grant{ID: "late", Session: n.ID, Client: "shop", Created: now, Code: h("late")}, nil),
-			"further browser session": s.PutSSO(t.Context(), &oidc.SSO{ID: "late", Hash: h("late"), Session: n.ID, Expires: now.Add(time.Hour)})} {
+			"further grant":           put(t.Context(), s, &oidc.Grant{ID: "late", Session: n.ID, Client: "shop", Created: now, Code: h("late")}, nil),
+			"further browser session": late} {
 			if !errors.Is(err, oidc.ErrUnknown) {
 				t.Errorf("%s: %v, want ErrUnknown", what, err)
 			}
@@ -555,7 +598,7 @@ func TestErasureWhileGranting(t *testing.T) {
 			case 0:
 				return s.Apply(context.Background(), &broker.Change{ID: n.ID, Session: &gone, Erase: true})
 			case 1:
-				return s.PutGrant(context.Background(), &oidc.Grant{ID: text, Session: n.ID, Client: "shop", Created: now, Code: h(text), Body: []byte("who")}, nil)
+				return put(context.Background(), s, &oidc.Grant{ID: text, Session: n.ID, Client: "shop", Created: now, Code: h(text), Body: []byte("who")}, nil)
 			case 2:
 				_, err := s.Redeem(context.Background(), g.Code, "shop", now, gives(token(text, "access", "", now)))
 				return err
@@ -637,9 +680,7 @@ func TestRemoveTakesGrants(t *testing.T) {
 	if err := s.PutTokens(t.Context(), []oidc.Token{token("a", "access", g.ID, now)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.PutSSO(t.Context(), &oidc.SSO{ID: "sid", Hash: h("cookie"), Session: n.ID, Expires: now.Add(time.Hour)}); err != nil {
-		t.Fatal(err)
-	}
+	signOn(t, s, &oidc.SSO{ID: "sid", Hash: h("cookie"), Session: n.ID, Used: now, Expires: now.Add(time.Hour)}, "begun")
 	if err := s.PutSubject(t.Context(), "acc", "sbid", "1", "sub"); err != nil {
 		t.Fatal(err)
 	}
@@ -723,7 +764,7 @@ func seedOIDC(t *testing.T, s *store.Store, n *broker.Session) {
 	g := &oidc.Grant{ID: "g", Session: n.ID, Client: "shop", Created: now, Code: h(canary), CodeUntil: now.Add(time.Hour), Body: []byte(canary)}
 	_, once := s.Once(t.Context(), "jti shop", canary, now.Add(time.Hour))
 	for what, err := range map[string]error{
-		"pushed request": s.PutPushed(t.Context(), h(canary), p), "grant": s.PutGrant(t.Context(), g, nil), "once": once,
+		"pushed request": s.PutPushed(t.Context(), h(canary), p), "grant": put(t.Context(), s, g, nil), "once": once,
 		"key":     s.AddKey(t.Context(), oidc.SigningKey{ID: "kid", Use: "sig", Alg: "RS256", Private: []byte(canary), From: now}),
 		"subject": s.PutSubject(t.Context(), "acc", "sbid", canary, canary),
 	} {

@@ -19,10 +19,15 @@ type statement struct {
 	one  string // what it does, where exactly one row must change; "" where any number may
 
 	without error // what it means that none did; nil for broker.ErrConflict
+
+	changed *int64 // learns how many rows did; nil where nobody asks
 }
 
 // check turns "no row was as it was read" into an error.
 func (st *statement) check(rows int64) error {
+	if st.changed != nil {
+		*st.changed = rows
+	}
 	switch {
 	case st.one == "" || rows == 1:
 		return nil

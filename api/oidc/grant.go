@@ -59,21 +59,36 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 	if s.State == broker.Failed {
 		return p.leaving(c, &q, failure(ending(c, s.Reason)))
 	}
-	who, evidence, err := p.c.Broker.Result(ctx, s, "client "+c.ID)
+	person, err := p.identity(ctx, c, &q, s)
 	if err != nil {
 		return Leaving{}, err
 	}
-	sso := &SSO{ID: p.sid(s.ID), Account: c.Account, Session: s.ID, EID: who.EID, Auth: who.At, Used: p.c.Now(), Expires: who.At.Add(c.Life().SSO)}
-	fields, err := p.issue(ctx, c, &q, s.ID, sso, who, evidence, s.Environment == eid.Test)
+	sso := &SSO{ID: p.sid(s.ID), Account: c.Account, Session: s.ID, EID: person.who.EID, Auth: person.who.At, Used: p.c.Now(), Expires: person.who.At.Add(c.Life().SSO)}
+	var cookie *http.Cookie
+	if c.Life().SSO > 0 && s.Level == eid.Strong {
+		cookie = p.cookie(sso)
+	}
+	fields, signedOn, err := p.issue(ctx, c, &q, s.ID, sso, person, s.Environment == eid.Test)
 	if err != nil {
 		return Leaving{}, err
 	}
-	signedOn := fields.Get("code") != "" && c.Life().SSO > 0 && s.Level == eid.Strong
 	out, err := p.leaving(c, &q, fields)
-	if err != nil || !signedOn {
-		return out, err
+	if signedOn {
+		out.Cookie = cookie
 	}
-	out.Cookie, err = p.remember(ctx, sso)
+	return out, err
+}
+
+// A person is who was identified, and the line of the audit trail that must be
+// written with what is made of it.
+type person struct {
+	who      *eid.Identity
+	evidence []eid.Evidence // only where a scope shows it
+	read     broker.Audit
+}
+
+func (p *Provider) identity(ctx context.Context, c *relying.Client, q *request, s *broker.Session) (out person, err error) {
+	out.who, out.evidence, out.read, err = p.c.Broker.Identity(ctx, s, "client "+c.ID, q.has("sbid-evidence"))
 	return out, err
 }
 
@@ -128,27 +143,26 @@ func (p *Provider) sid(session string) string {
 }
 
 // issue writes the grant of a login and is the answer with its code, or with
-// what stands against it.
-func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, grant string, sso *SSO, who *eid.Identity, evidence []eid.Evidence, sandbox bool) (url.Values, error) {
-	snap := snapshot{Request: *q, Identity: *who, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, SID: sso.ID, Sandbox: sandbox, Session: sso.Session}
-	if q.has("sbid-evidence") {
-		snap.Evidence = evidence
-	}
-	var err error
+// what stands against it. signedOn says whether sso, if it has a secret, was
+// written too.
+func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, grant string, sso *SSO, one person, sandbox bool) (fields url.Values, signedOn bool, err error) {
+	who := one.who
+	snap := snapshot{Request: *q, Identity: *who, Evidence: one.evidence, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, SID: sso.ID, Sandbox: sandbox,
+		Session: sso.Session}
 	snap.Subject, err = p.subject(ctx, c.Account, who)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case snap.Subject == "":
-		return failure("server_error", "The eID has named nobody."), nil
+		return failure("server_error", "The eID has named nobody."), false, nil
 	case q.Person != "" && q.Person != snap.Subject:
-		return failure("login_required", "Another person has logged in than the one that is asked for."), nil
+		return failure("login_required", "Another person has logged in than the one that is asked for."), false, nil
 	case len(q.Levels) > 0 && !slices.Contains(q.Levels, snap.ACR):
-		return failure("access_denied", "The level of assurance that is asked for was not reached."), nil
+		return failure("access_denied", "The level of assurance that is asked for was not reached."), false, nil
 	}
 	raw, err := json.Marshal(snap)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	now := p.c.Now()
 	code := p.code(grant)
@@ -158,15 +172,20 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 	if len(q.Pushed) == 32 {
 		pushed = (*[32]byte)(q.Pushed)
 	}
-	switch err := p.c.Store.PutGrant(ctx, g, pushed); {
-	case errors.Is(err, ErrUsed):
-		return failure("invalid_request_uri", "The pushed request was used before."), nil
-	case errors.Is(err, ErrUnknown):
-		return failure("server_error", "The login is over."), nil
-	case err != nil:
-		return nil, fmt.Errorf("write grant: %w", err)
+	begun := sso
+	if sso.Hash == [32]byte{} {
+		begun = nil
 	}
-	return url.Values{"code": {code}}, nil
+	signedOn, err = p.c.Store.PutGrant(ctx, g, pushed, begun, one.read)
+	switch {
+	case errors.Is(err, ErrUsed):
+		return failure("invalid_request_uri", "The pushed request was used before."), false, nil
+	case errors.Is(err, ErrUnknown):
+		return failure("server_error", "The login is over."), false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("write grant: %w", err)
+	}
+	return url.Values{"code": {code}}, signedOn, nil
 }
 
 // subject is what an account's clients call a person; "" if the eID has named

@@ -37,7 +37,7 @@ const Root = "/auth/open"
 type Broker interface {
 	Create(ctx context.Context, n broker.NewSession) (*broker.Session, error)
 	Session(ctx context.Context, account string, env eid.Environment, id string) (*broker.Session, error)
-	Result(ctx context.Context, s *broker.Session, reader string) (*eid.Identity, []eid.Evidence, error)
+	Identity(ctx context.Context, s *broker.Session, reader string, evidence bool) (*eid.Identity, []eid.Evidence, broker.Audit, error)
 	Record(ctx context.Context, session, actor, action, outcome string) error
 	Tell(ctx context.Context, session string, out ...broker.Delivery) error
 }
@@ -53,7 +53,8 @@ type Config struct {
 	Has      func(a *relying.Account, env eid.Environment, e eid.EID) bool
 	// Browser is the handle of the browser that asks. One that has none gets one.
 	Browser func(w http.ResponseWriter, r *http.Request) broker.Handle
-	// Problem shows a person that a request is wrong, and a developer why.
+	// Problem shows a person that a request is wrong, and a developer why; text
+	// is "" where no developer looks.
 	Problem func(w http.ResponseWriter, r *http.Request, status int, code, text string)
 	// Post lets the browser post fields to an address.
 	Post func(w http.ResponseWriter, r *http.Request, to string, fields url.Values, frames []string) error

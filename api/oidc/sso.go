@@ -25,24 +25,13 @@ func (p *Provider) cookieName() string {
 	return "eidgate_o"
 }
 
-// remember gives the browser a session with a new secret: each authentication
-// has one of its own, and one only. The page of a login that has ended may be
-// opened again, after a logout too, and must not log anybody in.
-func (p *Provider) remember(ctx context.Context, s *SSO) (*http.Cookie, error) {
-	first, err := p.c.Store.Once(ctx, "sso", s.ID, s.Expires)
-	if err != nil || !first {
-		return nil, err
-	}
+// cookie gives a browser's session a secret: each authentication has one of its
+// own.
+func (p *Provider) cookie(s *SSO) *http.Cookie {
 	secret := random()
 	s.Hash = sha256.Sum256([]byte(secret))
-	switch err := p.c.Store.PutSSO(ctx, s); {
-	case errors.Is(err, ErrUnknown):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
 	return &http.Cookie{Name: p.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode, //nolint:gosec // Secure wherever the public address is https
-		Expires: s.Expires}, nil
+		Expires: s.Expires}
 }
 
 // sso is the session that a browser has at the provider; nil for none.
@@ -80,10 +69,11 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err != nil {
 		return false, err
 	}
-	who, evidence, err := p.c.Broker.Result(r.Context(), s, "client "+c.ID)
+	one, err := p.identity(r.Context(), c, q, s)
 	if err != nil {
 		return false, err
 	}
+	who := one.who
 	sub, err := p.subject(r.Context(), c.Account, who)
 	if err != nil {
 		return false, err
@@ -91,7 +81,8 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if !covers(q.Scopes, who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
 		return false, nil
 	}
-	fields, err := p.issue(r.Context(), c, q, p.c.NewID(), sso, who, evidence, s.Environment == eid.Test)
+	sso.Hash = [32]byte{} // it is there
+	fields, _, err := p.issue(r.Context(), c, q, p.c.NewID(), sso, one, s.Environment == eid.Test)
 	if err != nil {
 		return false, err
 	}

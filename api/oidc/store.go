@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"eidgate/broker"
 	"eidgate/eid"
 	"eidgate/relying"
 )
@@ -97,11 +98,15 @@ type Store interface {
 	// Pushed reads one; ErrUnknown when it is used or expired.
 	Pushed(ctx context.Context, handle [32]byte, now time.Time) (*Pushed, error)
 
-	// PutGrant writes a grant, and marks the pushed request that it was made of,
-	// if any, as used. To write the same grant again changes nothing. ErrUsed:
-	// one of its id is there with another code, or the pushed request was used
-	// by another grant. ErrUnknown: the session is erased.
-	PutGrant(ctx context.Context, g *Grant, pushed *[32]byte) error
+	// PutGrant writes a grant and, in the same transaction, that its identity was
+	// read for it; it marks the pushed request that the grant was made of, if any,
+	// as used. sso is the browser's session that the login begins, if any:
+	// signedOn says whether it was written. To write the same grant again changes
+	// nothing, and begins no session: the page of a login that has ended may be
+	// opened again, after a logout too, and must not log anybody in. ErrUsed: a
+	// grant of its id is there with another code, or the pushed request was used
+	// by another grant. ErrUnknown: the broker's session is erased.
+	PutGrant(ctx context.Context, g *Grant, pushed *[32]byte, sso *SSO, read broker.Audit) (signedOn bool, err error)
 	// Redeem takes the grant of a code for a client, once. tokens says from the
 	// grant what it leads to, and is called at most once; they are written in
 	// the same transaction, as tokens of this grant and client. If it gives an
@@ -133,10 +138,8 @@ type Store interface {
 	// CLIENT"), until it expires.
 	Once(ctx context.Context, purpose, value string, expires time.Time) (bool, error)
 
-	// PutSSO writes a browser's session, or writes it anew: ErrUnknown when the
-	// broker's session is erased, which ends it. SSO reads it by its cookie's
-	// hash: ErrUnknown. TouchSSO says that it was used. EndSSO ends it.
-	PutSSO(ctx context.Context, s *SSO) error
+	// SSO reads a browser's session by its cookie's hash: ErrUnknown. TouchSSO
+	// says that it was used. EndSSO ends it.
 	SSO(ctx context.Context, hash [32]byte, now time.Time) (*SSO, error)
 	TouchSSO(ctx context.Context, id string, now time.Time) error
 	EndSSO(ctx context.Context, id string) error
