@@ -49,6 +49,10 @@ func TestMain(m *testing.M) {
 		sign()
 		return
 	}
+	if os.Getenv(providerEnv) != "" {
+		provider()
+		return
+	}
 	code := m.Run()
 	rig.Clean()
 	if len(table.rows) > 0 {
