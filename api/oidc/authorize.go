@@ -35,12 +35,12 @@ func (p *Provider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	noStore(w.Header())
 	in, wrong := p.frontParams(w, r)
 	if wrong != nil {
-		p.c.Problem(w, r, http.StatusBadRequest, wrong.Code, wrong.Text)
+		p.refused(w, r, nil, *wrong)
 		return
 	}
 	c, q, err := p.accept(r.Context(), in)
 	if no, ok := errors.AsType[*refusal](err); ok {
-		p.c.Problem(w, r, http.StatusBadRequest, no.Code, no.Text)
+		p.refused(w, r, c, no.wireError)
 		return
 	}
 	wrong, known := errors.AsType[*wireError](err)
@@ -93,7 +93,7 @@ func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *req
 		return nil, nil, err
 	}
 	if c == nil {
-		return nil, nil, refuse("invalid_client", "client_id is not that of a client.")
+		return nil, nil, nobody(in["client_id"])
 	}
 	if handle, ok := strings.CutPrefix(in["request_uri"], handlePrefix); ok {
 		q, err := p.pushed(ctx, c, handle)
@@ -138,7 +138,7 @@ func modeOf(c *relying.Client, name string) (mode string, ok bool) {
 // check holds a request to what its client may ask.
 func (p *Provider) check(ctx context.Context, c *relying.Client, in params, signed, pushed bool) (*request, error) {
 	if in["redirect_uri"] == "" || !c.Redirect(in["redirect_uri"]) {
-		return nil, refuse("invalid_request", "redirect_uri is missing, or not registered for the client exactly as it is sent.")
+		return nil, astray(c, in["redirect_uri"])
 	}
 	policy := c.Policy()
 	q, wrong := readRequest(in, p.c.Now())

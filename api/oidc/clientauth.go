@@ -184,6 +184,7 @@ func (p *Provider) oauth(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if e.Code == "invalid_client" && !compat {
 		status = http.StatusUnauthorized
 	}
+	w.Header().Set("X-Eidgate-Error", e.Code)
 	out := struct {
 		Error string `json:"error"`
 		URI   string `json:"error_uri,omitempty"`

@@ -1,27 +1,101 @@
 package oidc
 
-import "net/http"
+import (
+	"net/http"
+	"net/url"
+	"strings"
 
-// errorsPath is where the addresses of errors lead (§17.5).
+	"eidgate/eid"
+	"eidgate/relying"
+)
+
+// errorsPath is where the addresses of errors lead (§17.5). What is to be read
+// there stands with the documentation, in docs/errors-oidc.md.
 const errorsPath = "/config/errors/"
 
-// meanings is what a developer reads there.
-var meanings = map[string]string{
-	"invalid_client":         "The client is not known here, or has not proven who it is in the way that it is registered with.",
-	"invalid_dpop_proof":     "The DPoP proof is not one for this request, is too old, or was used before.",
-	"invalid_grant":          "The code or refresh token is used, expired, another client's, or comes without what it was begun with.",
-	"invalid_request":        "A parameter is missing, sent twice, or not of its form.",
-	"invalid_scope":          "A scope is not known, not the client's, or wider than the one that was granted.",
-	"unauthorized_client":    "The client may not use this grant type.",
-	"unsupported_grant_type": "Only authorization_code, refresh_token and client_credentials are served.",
+func (p *Provider) serveMeaning(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Location", "/docs/errors/"+url.PathEscape(r.PathValue("code")))
+	w.WriteHeader(http.StatusSeeOther)
 }
 
-func (p *Provider) serveMeaning(w http.ResponseWriter, r *http.Request) {
-	code := r.PathValue("code")
-	text, known := meanings[code]
-	if !known {
-		http.NotFound(w, r)
-		return
+// refused shows a person that a request is wrong. Its developer is told why as
+// long as the client is not live; what is wrong then stands in the log.
+func (p *Provider) refused(w http.ResponseWriter, r *http.Request, c *relying.Client, e wireError) {
+	p.c.Log.InfoContext(r.Context(), "request refused", "code", e.Code, "cause", e.Text, "trace_id", w.Header().Get("X-Trace-Id"))
+	if c != nil && c.Environment == eid.Live {
+		e.Text = ""
 	}
-	p.c.Problem(w, r, http.StatusOK, code, text)
+	p.c.Problem(w, r, http.StatusBadRequest, e.Code, e.Text)
+}
+
+// nobody is a client_id that no client has.
+func nobody(id string) *refusal {
+	switch {
+	case id == "":
+		return refuse("invalid_client", "client_id is missing.")
+	case strings.TrimSpace(id) != id:
+		return refuse("invalid_client", "client_id has a blank or a line end around it.")
+	}
+	return refuse("invalid_client", "client_id is not that of a client.")
+}
+
+// astray is a redirect_uri that the client does not have. Of a test client it
+// is said which one was meant, and what differs; the one that came is not
+// repeated.
+func astray(c *relying.Client, uri string) *refusal {
+	switch {
+	case uri == "":
+		return refuse("invalid_request", "redirect_uri is missing.")
+	case c.Environment != eid.Test:
+	case len(c.Redirects) == 0:
+		return refuse("invalid_request", "redirect_uri is not an address of this machine: http, localhost or 127.0.0.1, and without a fragment.")
+	default:
+		for _, known := range c.Redirects {
+			if what := difference(uri, known); what != "" {
+				return refuse("invalid_request", "redirect_uri is not registered. It differs from "+known+" in "+what+".")
+			}
+		}
+	}
+	return refuse("invalid_request", "redirect_uri is not registered for the client exactly as it is sent.")
+}
+
+// difference names the one part in which an address is not another one; "" if
+// they have less in common.
+func difference(uri, known string) string {
+	a, err1 := url.Parse(uri)
+	b, err2 := url.Parse(known)
+	if err1 != nil || err2 != nil || a.User != nil {
+		return ""
+	}
+	var all []string
+	for _, part := range []struct{ name, a, b string }{
+		{"its scheme", a.Scheme, b.Scheme}, {"its host", a.Hostname(), b.Hostname()}, {"its port", a.Port(), b.Port()},
+		{"its path", a.EscapedPath(), b.EscapedPath()}, {"its query", a.RawQuery, b.RawQuery}, {"its fragment", a.EscapedFragment(), b.EscapedFragment()},
+	} {
+		switch {
+		case part.a == part.b:
+		case strings.EqualFold(part.a, part.b):
+			all = append(all, "the capitals of "+part.name)
+		case strings.TrimSuffix(part.a, "/") == strings.TrimSuffix(part.b, "/"):
+			all = append(all, "the slash at its end")
+		default:
+			all = append(all, part.name)
+		}
+	}
+	switch {
+	case len(all) == 1:
+		return all[0]
+	case len(all) == 0: // the same in another writing
+		return "how it is written"
+	}
+	return ""
+}
+
+// twice is a parameter that is there more than once. It is named if its name
+// looks like one, without a digit.
+func twice(name string) *wireError {
+	if len(name) > 40 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return bad("invalid_request", "A parameter is sent twice.")
+	}
+	return bad("invalid_request", "The parameter "+name+" is sent twice.")
 }

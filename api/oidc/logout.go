@@ -24,7 +24,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	noStore(w.Header())
 	in, wrong := p.frontParams(w, r)
 	if wrong != nil {
-		p.c.Problem(w, r, http.StatusBadRequest, wrong.Code, wrong.Text)
+		p.refused(w, r, nil, *wrong)
 		return
 	}
 	c, sid, sub, err := p.hint(r, in)
@@ -34,7 +34,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	}
 	to := in["post_logout_redirect_uri"]
 	if to != "" && (c == nil || !c.Logout(to)) {
-		p.c.Problem(w, r, http.StatusBadRequest, "invalid_request", "post_logout_redirect_uri is not registered for the client, or id_token_hint does not say whose it is.")
+		p.refused(w, r, c, *bad("invalid_request", "post_logout_redirect_uri is not registered for the client, or id_token_hint does not say whose it is."))
 		return
 	}
 	sso, err := p.sso(r)

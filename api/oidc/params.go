@@ -28,8 +28,6 @@ func (e *wireError) Error() string { return e.Code + ": " + e.Text }
 
 func bad(code, text string) *wireError { return &wireError{code, text} }
 
-var errTwice = bad("invalid_request", "A parameter is sent twice.")
-
 // single reads values of which each name may be there once, but for resource.
 func single(v url.Values) (params, *wireError) {
 	if len(v) > maxParams {
@@ -38,7 +36,7 @@ func single(v url.Values) (params, *wireError) {
 	p := params{}
 	for name, all := range v {
 		if len(all) > 1 && name != "resource" {
-			return nil, errTwice
+			return nil, twice(name)
 		}
 		if all[0] != "" {
 			p[name] = all[0]

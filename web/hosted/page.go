@@ -46,6 +46,7 @@ type view struct {
 	LaunchKey, Message, Origins, Mood, Mark        string
 	To, ToText, Returned                           string // where an end without a return of its own leads
 	AsText, Later                                  bool   // Later: the page leads to To by itself after a while
+	Cause, Trace                                   string // of Code, for developers and for operators
 }
 
 type option struct {
@@ -486,12 +487,15 @@ func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields u
 }
 
 // Problem shows a page that belongs to no session: code is the word of a
-// protocol for what is wrong, and text says it to a developer.
+// protocol for what is wrong, and text says it to a developer, who finds more
+// under /docs/errors. Without text only the code is shown, and what leads an
+// operator to the log.
 func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code, text string) {
 	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
 	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: p.c.Words.Say(lang, "request.title"),
-		Lead: p.c.Words.Say(lang, "request.lead"), Mood: "bad", Mark: "!", Error: code, Count: text}
+		Lead: p.c.Words.Say(lang, "request.lead"), Mood: "bad", Mark: "!", Code: code, Cause: text, Trace: w.Header().Get("X-Trace-Id")}
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Eidgate-Error", code)
 	web.Headers(w.Header(), web.Policy{})
 	w.WriteHeader(status)
 	if err := p.tmpl.ExecuteTemplate(w, "page", d); err != nil {
