@@ -80,7 +80,7 @@ func (p *party) Find(ctx context.Context, q Query) ([]PublicKey, error) {
 	if err != nil || len(keys) > 0 {
 		return keys, err
 	}
-	if ring, err = p.again(ctx, ring); err != nil {
+	if ring, err = p.again(ctx); err != nil {
 		return nil, err
 	}
 	return ring.Find(ctx, q)
@@ -111,16 +111,17 @@ func (p *party) current(ctx context.Context) (*Ring, error) {
 	return p.ring, nil
 }
 
-// again fetches once more, if that was not done just now, and returns what is
-// known then.
-func (p *party) again(ctx context.Context, seen *Ring) (*Ring, error) {
+// again waits for a request that is running, or makes one unless that was done
+// just now, and returns what is known then.
+func (p *party) again(ctx context.Context) (*Ring, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.remote.now()
-	if p.ring != seen || !p.missed.IsZero() && now.Sub(p.missed) < unknown {
-		return p.ring, nil
+	if now := p.remote.now(); p.waiting == nil {
+		if !p.missed.IsZero() && now.Sub(p.missed) < unknown {
+			return p.ring, nil
+		}
+		p.missed = now
 	}
-	p.missed = now
 	if err := p.wait(ctx, p.attempt(ctx)); err != nil {
 		return nil, err
 	}

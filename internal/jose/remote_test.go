@@ -105,7 +105,9 @@ func TestRemote(t *testing.T) {
 		p.publish(t, "c")
 		p.look(t, party, "c", 0, 0) // twice within 30 s is too often
 		p.look(t, party, "a", 1, 0)
-		time.Sleep(30 * time.Second)
+		time.Sleep(28 * time.Second) // the request itself took one
+		p.look(t, party, "c", 0, 0)
+		time.Sleep(time.Second)
 		p.look(t, party, "c", 1, 1)
 		p.look(t, party, "a", 0, 0)
 		for i := range 100 { // names that somebody invents
@@ -215,6 +217,20 @@ func TestRemoteAtOnce(t *testing.T) {
 		if n := p.asked.Swap(0); n != 1 {
 			t.Errorf("%d requests, want 1", n)
 		}
+		p.publish(t, "a", "b") // all who bring the new name wait for the one request
+		for range 50 {
+			wg.Go(func() {
+				keys, err := remote.Party(address).Find(t.Context(), jose.Query{ID: "b", Alg: "ES256", Use: "sig"})
+				if err != nil || len(keys) != 1 {
+					t.Errorf("%d keys, %v", len(keys), err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := p.asked.Swap(0); n != 1 {
+			t.Errorf("%d requests for a new name, want 1", n)
+		}
+		time.Sleep(30 * time.Second)
 		for i := range 50 {
 			wg.Go(func() {
 				keys, err := remote.Party(address).Find(t.Context(), jose.Query{ID: fmt.Sprint(i), Alg: "ES256", Use: "sig"})

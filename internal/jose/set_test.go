@@ -191,6 +191,53 @@ func TestSetInTime(t *testing.T) {
 	}
 }
 
+// The order of publication follows each state by itself.
+func TestOrderInTime(t *testing.T) {
+	t.Parallel()
+	at := now
+	old := jose.Key{ID: "old", Use: "sig", Alg: "EdDSA", Private: edKey(t)}
+	fresh := jose.Key{ID: "fresh", Use: "sig", Alg: "EdDSA", Private: edKey(t), From: now.Add(1), Until: now.Add(2)}
+	set, err := jose.NewSet(jose.Schedule{Cache: 1}, func() time.Time { return at }, fresh, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for after, want := range []string{"old fresh", "fresh old", "old fresh", "old"} {
+		at = now.Add(time.Duration(after))
+		var ids []string
+		for _, k := range ring(t, set).Keys {
+			ids = append(ids, k.ID)
+		}
+		if got := strings.Join(ids, " "); got != want {
+			t.Errorf("after %d: %s, want %s", after, got, want)
+		}
+	}
+}
+
+// Whoever keeps an old copy of the set, or takes what it holds for the future,
+// may encrypt to its keys.
+func TestDecryptInTime(t *testing.T) {
+	t.Parallel()
+	at := now
+	key := jose.Key{ID: "k", Use: "enc", Alg: "ECDH-ES", Private: curveKey(t, elliptic.P256()), From: now.Add(1), Until: now.Add(2)}
+	set, err := jose.NewSet(jose.Schedule{Cache: 1}, func() time.Time { return at }, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message, err := jose.Encrypt(raw(t, curveKey(t, elliptic.P256()), `{}`, `{}`), recipient(t, set, "ECDH-ES"), "ECDH-ES", "A256GCM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for after := range 3 { // next, active, retired
+		at = now.Add(time.Duration(after))
+		if _, err := set.Decrypt(message, jose.Opening{}); err != nil {
+			t.Errorf("after %d: %v", after, err)
+		}
+	}
+	at = now.Add(3)
+	_, err = set.Decrypt(message, jose.Opening{})
+	wants(t, err, jose.NoKey)
+}
+
 func TestNewSetRefuses(t *testing.T) {
 	t.Parallel()
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
