@@ -231,6 +231,20 @@ func TestCheck(t *testing.T) {
 		{"secrets", shop(), func(c *relying.Client) {
 			c.Secrets = append(c.Secrets, relying.ClientSecret{Name: "first", Hash: []byte("s3cret")})
 		}, "secrets.1.name secrets.1.hash"},
+		{"as much as there may be", shop(), func(c *relying.Client) {
+			c.ACRValues, c.Redirects, c.Secrets = strings.Repeat("a", 2048), nil, nil
+			for i := range 50 {
+				c.Redirects = append(c.Redirects, fmt.Sprintf("https://shop.example/%d", i))
+			}
+			for i := range 10 {
+				c.Secrets = append(c.Secrets, relying.ClientSecret{Name: fmt.Sprint(i), Hash: relying.HashSecret("s")})
+			}
+		}, ""},
+		{"many addresses", shop(), func(c *relying.Client) {
+			for i := range 50 {
+				c.Redirects = append(c.Redirects, fmt.Sprintf("https://shop.example/%d", i))
+			}
+		}, "redirect_uris"},
 		{"many secrets", shop(), func(c *relying.Client) {
 			c.Secrets = nil
 			for i := range 11 {

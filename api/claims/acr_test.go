@@ -66,6 +66,7 @@ func TestChoose(t *testing.T) {
 		{"idp:sbid sbid_end_user_ip:203.0.113.24 sbid_intention_text:SGVq sbid_intention_text_format:simpleMarkdownV1", sbid, nil, "",
 			"sbid_end_user_ip sbid_intention_text sbid_intention_text_format"}, // a browser may have written it
 		{"199001012385:x b2:x", three, nil, "", "?"}, // may be somebody's number
+		{",sbid", three, nil, "", "?"},
 		{":x ,, :", three, nil, "", "?"},
 		{"a\x00b:1 \u00e4:2 " + strings.Repeat("k", 41) + ":3", three, nil, "", "?"},
 	} {

@@ -309,6 +309,19 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+// TestBirthdayIsOldEnough: who is 18 today is 18.
+func TestBirthdayIsOldEnough(t *testing.T) {
+	t.Parallel()
+	for years, want := range map[int]string{17: `{"eighteen_or_older":false}`, 18: `{"eighteen_or_older":true}`, 19: `{"eighteen_or_older":true}`} {
+		if got := text(t, claims.For([]string{"eighteen-or-older"}, &eid.Identity{EID: eid.MitID, Age: &years}, signicat)); got != want {
+			t.Errorf("at %d: %s", years, got)
+		}
+	}
+	if got := claims.For([]string{"eighteen-or-older"}, &eid.Identity{EID: eid.IDIN, Approved: ptr(false), Age: ptr(40)}, signicat); got[0].Value != false {
+		t.Error("what the eID says itself counts")
+	}
+}
+
 // TestLastingNames holds what idp_id may be: nothing that is new each time.
 func TestLastingNames(t *testing.T) {
 	t.Parallel()

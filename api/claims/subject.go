@@ -30,15 +30,19 @@ const (
 	high        = "high"
 )
 
-var idinLevels = []level{{":loa2", low}, {":loa3", substantial}, {":loa4", high}}
+var (
+	idinLevels  = []level{{":loa2", low}, {":loa3", substantial}, {":loa4", high}}
+	nbidLevels  = []level{{":bid", high}, {":bis", substantial}, {"loa=3", substantial}, {"loa=4", high}}
+	mitidLevels = []level{{low, low}, {substantial, substantial}, {high, high}}
+)
 
 var schemes = []scheme{
 	{eid: eid.BankIDSE, code: "sbid", nin: "PERSON", acr: substantial},
 	{eid: eid.IDIN, code: "idin", issuer: "idin", acr: substantial, levels: idinLevels},
 	{eid: eid.IDINAge, code: "idin", issuer: "idin", levels: idinLevels}, // AgeChecked states no level
 	{eid: eid.Itsme, code: "itsme", nin: "PERSON", acr: high},
-	{eid: eid.BankIDNO, code: "nbid", nin: "BIRTH", acr: high, levels: []level{{":bid", high}, {":bis", substantial}, {"loa=3", substantial}, {"loa=4", high}}},
-	{eid: eid.MitID, code: "mitid", issuer: "MitID", nin: "PERSON", levels: []level{{low, low}, {substantial, substantial}, {high, high}}},
+	{eid: eid.BankIDNO, code: "nbid", nin: "BIRTH", acr: high, levels: nbidLevels},
+	{eid: eid.MitID, code: "mitid", issuer: "MitID", nin: "PERSON", levels: mitidLevels},
 	{eid: eid.NemID, code: "nemid", nin: "PERSON"},
 }
 
