@@ -5,7 +5,9 @@
 package load
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -102,7 +104,8 @@ func request(b *testing.B) time.Duration {
 		if err != nil {
 			return false
 		}
-		return res.Body.Close() == nil
+		_, err = io.Copy(io.Discard, res.Body) // a body that is not read costs the connection
+		return errors.Join(err, res.Body.Close()) == nil
 	}
 	for !get() {
 		<-time.After(time.Millisecond)
