@@ -26,11 +26,17 @@ func TestMain(m *testing.M) {
 
 var fence = regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)\n```$")
 
-// blocks are the programs of docs/start.md by the word after the fence, those
-// of one word joined.
+// blocks are the programs of docs/start.md.
 func blocks(t *testing.T) map[string]string {
 	t.Helper()
-	raw, err := os.ReadFile("../../docs/start.md")
+	return blocksOf(t, "start.md")
+}
+
+// blocksOf are the programs of a document by the word after the fence, those of
+// one word joined.
+func blocksOf(t *testing.T, name string) map[string]string {
+	t.Helper()
+	raw, err := os.ReadFile("../../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
