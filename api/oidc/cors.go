@@ -2,8 +2,8 @@ package oidc
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
-	"strings"
 
 	"eidgate/relying"
 )
@@ -37,8 +37,8 @@ func share(w http.ResponseWriter, r *http.Request, c *relying.Client) {
 		return
 	}
 	own := slices.ContainsFunc(c.Redirects, func(address string) bool {
-		rest, ok := strings.CutPrefix(address, origin)
-		return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
+		u, err := url.Parse(address)
+		return err == nil && u.Host != "" && origin == u.Scheme+"://"+u.Host
 	})
 	if own || c.Redirect(origin+"/") {
 		w.Header().Set("Access-Control-Allow-Origin", origin)

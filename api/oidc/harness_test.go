@@ -107,6 +107,7 @@ type world struct {
 	docs     map[string][]byte // what can be fetched
 	fetched  int
 	sent     []broker.Delivery
+	trail    []string // what was recorded of reads
 	kept     *jose.Set
 }
 
@@ -128,10 +129,17 @@ func (r *record) String() string {
 	return r.buf.String()
 }
 
-// A teller is a broker that remembers what it was told to deliver.
+// A teller is a broker that remembers what it was told to deliver and to record.
 type teller struct {
 	*broker.Broker
 	w *world
+}
+
+func (t teller) Record(ctx context.Context, session, actor, action, outcome string) error {
+	t.w.mu.Lock()
+	t.w.trail = append(t.w.trail, strings.Join([]string{session, actor, action, outcome}, " "))
+	t.w.mu.Unlock()
+	return t.Broker.Record(ctx, session, actor, action, outcome)
 }
 
 func (t teller) Tell(ctx context.Context, session string, out ...broker.Delivery) error {

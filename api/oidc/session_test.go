@@ -421,7 +421,7 @@ func TestBackChannelLogout(t *testing.T) {
 		}
 	})
 	w.in(t, "OP-BCL-02 a token is made anew for each attempt", func(t *testing.T) {
-		body := w.sent[0].Body
+		body := w.told(one)
 		first, err := w.provider.LogoutToken(t.Context(), body)
 		if err != nil {
 			t.Fatal(err)
@@ -444,12 +444,23 @@ func TestBackChannelLogout(t *testing.T) {
 	w.in(t, "OP-ATK-07 a logout token is no hint", func(t *testing.T) {
 		v := w.visitor()
 		w.tokens(one, v)
-		token, err := w.provider.LogoutToken(t.Context(), w.sent[0].Body)
+		token, err := w.provider.LogoutToken(t.Context(), w.told(one))
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.denied(t, v, silent(one, "id_token_hint", token), "login_required")
 	})
+}
+
+// told is what a client is to be told.
+func (w *world) told(c *relying.Client) []byte {
+	for _, d := range w.sent {
+		if d.URL == c.BackLogout {
+			return d.Body
+		}
+	}
+	w.t.Fatal("nothing")
+	return nil
 }
 
 // TestPushedOnlyOnce opens a pushed request until a code was made of it.

@@ -66,7 +66,7 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Clie
 		}
 		w.Header().Set("WWW-Authenticate", `Bearer realm="eidgate"`+more)
 	}
-	if text == "" && r.Method == http.MethodPost {
+	if r.Header.Get("Authorization") == "" && r.Method == http.MethodPost {
 		if in, wrong := form(w, r, maxBody); wrong == nil && in["access_token"] != "" {
 			kind, text = "Bearer", in["access_token"]
 		}
@@ -121,13 +121,14 @@ func (p *Provider) userInfo(r *http.Request, c *relying.Client, t *Token, g *Gra
 		out = append(out, claims.Claim{Name: "idp_issuer", Value: issuer})
 	}
 	out = append(out, claims.Claim{Name: "sub", Value: s.Subject})
-	if c.Userinfo == relying.Signed || c.Userinfo == relying.SignedAndEncrypted {
+	plain := c.Userinfo == "" || c.Userinfo == relying.JSON
+	if !plain {
 		out = append(claims.Object{{Name: "iss", Value: p.issuer}, {Name: "aud", Value: c.ID}}, out...)
 	}
 	if body, err = out.MarshalJSON(); err != nil {
 		return "", nil, err
 	}
-	if c.Userinfo == "" || c.Userinfo == relying.JSON {
+	if plain {
 		return "application/json", body, nil
 	}
 	token := string(body)
