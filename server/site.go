@@ -18,7 +18,7 @@ import (
 // one.
 func (s *simulators) startPage(urls map[string]string, version string, plays func(eid.EID) bool, opened func() *store.Store) *site.Sandbox {
 	return &site.Sandbox{Public: urls["public"], Demo: urls["demo"], Phone: urls["control"] + "/phone", Control: urls["control"],
-		Key: sandboxKey, Secret: sandboxSecret, Version: version, Tries: tries(urls["demo"], plays),
+		Key: sandboxKey, Secret: sandboxSecret, Client: sandboxClient, ClientSecret: sandboxClientSecret, Version: version, Tries: tries(urls["demo"], plays),
 		Recent: func() []site.Login { return recentLogins(opened()) },
 		Queued: func() (out []string) {
 			for _, q := range s.decisions.Queue() {

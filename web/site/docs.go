@@ -42,7 +42,7 @@ var folders = []struct{ folder, name string }{
 }
 
 // first is the order within the first group; others follow by name.
-var first = []string{"start", "errors", "webhooks", "sandbox"}
+var first = []string{"start", "errors", "errors-oidc", "webhooks", "sandbox"}
 
 // read finds the documents, the pages of single error codes, and the programs
 // that the start page shows.
@@ -67,7 +67,9 @@ func (s *Site) read() error {
 		case "start.md":
 			s.snippets = programs(source)
 		case "errors.md":
-			s.codes(source)
+			s.codes(source, "[All error codes](errors.md) · [How a login can end](start.md#how-a-login-can-end)")
+		case "errors-oidc.md":
+			s.codes(source, "[All error codes of OpenID Connect](errors-oidc.md) · [What a program must check](apis/oidc.md#what-your-program-must-check)")
 		}
 		return nil
 	})
@@ -83,12 +85,13 @@ func title(source string) string {
 	return strings.ReplaceAll(t, "`", "")
 }
 
-// codes makes a page of every error code: its part of errors.md.
-func (s *Site) codes(source string) {
+// codes makes a page of every error code of an API: its part of the list, and
+// what else to read.
+func (s *Site) codes(source, more string) {
 	for _, part := range strings.Split(source, "\n## ")[1:] {
 		code, text, _ := strings.Cut(part, "\n")
 		p := &page{Path: "errors/" + strings.ReplaceAll(code, " ", ""), Title: code}
-		p.body = render("# "+code+"\n"+text+"\n\n[All error codes](errors.md) · [How a login can end](start.md#how-a-login-can-end)\n", ".")
+		p.body = render("# "+code+"\n"+text+"\n\n"+more+"\n", ".")
 		s.pages[p.Path] = p
 	}
 }

@@ -19,7 +19,7 @@ import (
 // required.
 type Config struct {
 	Static  *web.Static
-	Docs    fs.FS    // Markdown files; start.md and errors.md are among them
+	Docs    fs.FS    // Markdown files; start.md, errors.md and errors-oidc.md are among them
 	Contact string   // live: how to reach the operator; "" says nothing
 	Sandbox *Sandbox // nil in a live server
 }
@@ -28,6 +28,7 @@ type Config struct {
 type Sandbox struct {
 	Public, Demo, Phone, Control string // addresses, no slash at the end
 	Key, Secret                  string // the sandbox's own, known to all
+	Client, ClientSecret         string // likewise, of OpenID Connect
 	Version                      string
 	Tries                        []Try           // of the demo shop
 	Recent                       func() []Login  // newest first
@@ -35,6 +36,9 @@ type Sandbox struct {
 	Enqueue                      func(outcome string) error
 	Forget                       func() // empties the queue
 }
+
+// Issuer is the OpenID provider's name for itself.
+func (b *Sandbox) Issuer() string { return b.Public + "/auth/open" }
 
 // A Try is a login of the demo shop, with the address of its page.
 type Try struct{ Label, URL string }
@@ -140,7 +144,8 @@ func (s *Site) start(w http.ResponseWriter, _ *http.Request) {
 	}
 	b := s.c.Sandbox
 	s.show(w, http.StatusOK, "start", &frame{Title: "Sandbox", Snippets: s.snippets, Outcomes: Outcomes, Values: []value{
-		{"Address", b.Public}, {"API key", b.Key}, {"Webhook secret", b.Secret}, {"Control API", b.Control + "/sandbox/v1"}}})
+		{"Address", b.Public}, {"API key", b.Key}, {"Webhook secret", b.Secret}, {"OpenID issuer", b.Issuer()}, {"Discovery", b.Issuer() + "/.well-known/openid-configuration"},
+		{"Client id", b.Client}, {"Client secret", b.ClientSecret}, {"Control API", b.Control + "/sandbox/v1"}}})
 }
 
 // recent is the part of the start page that changes by itself.

@@ -32,7 +32,7 @@ func start(t *testing.T, b *sandbox, contact string) *http.ServeMux {
 	c := site.Config{Static: static, Docs: docs.Files, Contact: contact}
 	if b != nil {
 		c.Sandbox = &site.Sandbox{Public: "http://localhost:9100", Demo: "http://localhost:9104", Tries: []site.Try{{Label: "Swedish BankID", URL: "http://localhost:9104/?method=sbid-another"}, {Label: "iDIN at a counter", URL: "http://localhost:9104/?method=idin&configid=counter"}}, Phone: "http://localhost:9103/phone",
-			Control: "http://localhost:9103", Key: "the-key", Secret: "whsec_secret", Version: "1.2.3",
+			Control: "http://localhost:9103", Key: "the-key", Secret: "whsec_secret", Client: "the-client", ClientSecret: "its-secret", Version: "1.2.3",
 			Recent: func() []site.Login { return b.logins },
 			Queued: func() []string { return b.queue },
 			Forget: func() { b.queue = nil },
@@ -86,6 +86,8 @@ func TestStartPage(t *testing.T) {
 	want(t, text, `class="button" href="http://localhost:9104/?method=sbid-another"`, `class="button quiet" href="http://localhost:9104/?method=idin&amp;configid=counter"`, "the-key", "whsec_secret", "1.2.3", "12:01:07", "BankID SE", "cancelled",
 		"/sandbox/v1/sessions/11111111-1111-4111-8111-111111111111/explain", "The next 2 logins: <strong>Cancel</strong>, <strong>Wrong code, three times</strong>",
 		"!localhost:8700", "!localhost:8704", "http://localhost:9100/v2/eid/sbid-another")
+	want(t, text, `<code>http://localhost:9100/auth/open/.well-known/openid-configuration</code>`, "<code>the-client</code>", "<code>its-secret</code>",
+		`href="http://localhost:9104/oidc/login?iss=http%3a%2f%2flocalhost%3a9100%2fauth%2fopen"`)
 	for _, lang := range []string{"curl", "Go", "JavaScript", "Python", "C#", "PHP"} {
 		want(t, text, ">"+lang+"</label>")
 	}
@@ -187,7 +189,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 	}
 	follow("/", "")
 	follow("/docs/errors/INVALID_APPID", "")
-	for _, must := range []string{"/docs", "/docs/start", "/docs/errors", "/docs/apis/zignsec", "/docs/decisions/0001-record-decisions"} {
+	for _, must := range []string{"/docs", "/docs/start", "/docs/errors", "/docs/errors-oidc", "/docs/apis/zignsec", "/docs/apis/oidc", "/docs/decisions/0001-record-decisions"} {
 		if _, ok := seen[must]; !ok {
 			t.Errorf("no way leads to %s", must)
 		}
@@ -204,17 +206,20 @@ func TestDocuments(t *testing.T) {
 	want(t, text, "<h1 id=\"invalid_target\">INVALID_TARGET</h1>", "What to do.", "!INVALID_WEBHOOK", `<a href="/docs/errors">`)
 	_, text, _ = get(t, mux, "/docs/errors/InternalException")
 	want(t, text, ">Internal Exception</h1>")
-	raw, err := docs.Files.ReadFile("errors.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	codes := regexp.MustCompile(`(?m)^## (.+)$`).FindAllStringSubmatch(string(raw), -1)
-	if len(codes) < 10 {
-		t.Errorf("errors.md has %d codes", len(codes))
-	}
-	for _, m := range codes { // terminal and header name pages without blanks
-		if status, text, _ := get(t, mux, "/docs/errors/"+strings.ReplaceAll(m[1], " ", "")); status != http.StatusOK || !strings.Contains(text, ">"+m[1]+"</h1>") {
-			t.Errorf("%s has no page: %d", m[1], status)
+	for _, list := range []string{"errors", "errors-oidc"} {
+		raw, err := docs.Files.ReadFile(list + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		codes := regexp.MustCompile(`(?m)^## (.+)$`).FindAllStringSubmatch(string(raw), -1)
+		if len(codes) < 10 {
+			t.Errorf("%s has %d codes", list, len(codes))
+		}
+		for _, m := range codes { // terminal and header name pages without blanks
+			status, text, _ := get(t, mux, "/docs/errors/"+strings.ReplaceAll(m[1], " ", ""))
+			if status != http.StatusOK || !strings.Contains(text, ">"+m[1]+"</h1>") || !strings.Contains(text, `<a href="/docs/`+list+`">`) {
+				t.Errorf("%s of %s has no page: %d", m[1], list, status)
+			}
 		}
 	}
 	for path, status := range map[string]int{"/docs/errors/NO_SUCH": 404, "/docs/nothing": 404, "/docs/start.md": 301, "/docs/docs.go": 404, "/docs/": 200} {
