@@ -32,7 +32,7 @@ type devCmd struct {
 	Auto        string   `enum:"approve,ask," default:"" help:"approve: logins succeed by themselves; ask: wait for the phone. Default ask on a terminal, else approve."`
 	Clock       string   `enum:"real,frozen" default:"real" help:"frozen: time moves only through the control API."`
 	ReadyFile   string   `placeholder:"FILE" help:"Written when a login would work."`
-	EnvFile     string   `placeholder:"FILE" help:"Written with EIDGATE_URL, EIDGATE_KEY and EIDGATE_WEBHOOK_SECRET, for your program."`
+	EnvFile     string   `placeholder:"FILE" help:"Written with EIDGATE_URL, EIDGATE_KEY and the other secrets, for your program."`
 	Open        bool     `help:"Open the browser."`
 	JSON        bool     `name:"json" help:"One JSON object a line on standard output."`
 	Quiet       bool     `help:"No screen."`
