@@ -82,6 +82,16 @@ func (p *page) form(action string) *form {
 	return nil
 }
 
+// leaving finds the form that posts to another site; nil for none.
+func (b *browser) leaving(p *page) *form {
+	for i, f := range p.forms {
+		if to, err := p.at.Parse(f.at); err == nil && !b.sameSite(to) {
+			return &p.forms[i]
+		}
+	}
+	return nil
+}
+
 // token tells orders apart: the token of the code or of the link.
 func (p *page) token() string {
 	if parts := strings.Split(p.code, "."); len(parts) == 4 {

@@ -21,8 +21,9 @@ type decision struct {
 }
 
 type decided struct {
-	State    string  `json:"state"`
-	Redirect *string `json:"redirect"`
+	State    string            `json:"state"`
+	Redirect *string           `json:"redirect"`
+	Fields   map[string]string `json:"fields,omitempty"` // what the browser posts there; none for a redirect
 }
 
 // byRobot is the source of what a robot's phone does.
@@ -180,6 +181,8 @@ func (r *robot) run(ctx context.Context, p *page) (*decided, error) {
 			return r.phoneOnly(ctx)
 		case p.status >= 400:
 			return nil, fmt.Errorf("the page answered %d", p.status)
+		case r.b.leaving(p) != nil:
+			return r.post(ctx, r.b.leaving(p))
 		case r.outcome.Word() == sandbox.CancelPage && r.begun && p.form("cancel") != nil:
 			p, err = r.b.cancel(ctx, p)
 		case p.code != "" || p.launch != "":
@@ -218,6 +221,19 @@ func (r *robot) end(ctx context.Context, to string) (*decided, error) {
 	out := &decided{State: state}
 	if to != "" {
 		out.Redirect = &to
+	}
+	return out, nil
+}
+
+// post is the end of a login whose answer is posted to the relying party.
+func (r *robot) post(ctx context.Context, f *form) (*decided, error) {
+	out, err := r.end(ctx, f.at)
+	if err != nil {
+		return nil, err
+	}
+	out.Fields = map[string]string{}
+	for name := range f.hidden {
+		out.Fields[name] = f.hidden.Get(name)
 	}
 	return out, nil
 }

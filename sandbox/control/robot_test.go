@@ -353,6 +353,20 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// The answer of a login that is posted to the relying party comes with what the
+// browser would post.
+func TestDecidePosts(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for outcome, word := range map[string]string{"approve": "code", "cancel": "error"} {
+		to, posted := w.DecideAt(w.OIDC.Issuer+"/connect/authorize?"+url.Values{"client_id": {w.OIDC.ID}, "redirect_uri": {"http://localhost:1/cb"}, "response_type": {"code"},
+			"response_mode": {"form_post"}, "scope": {"openid"}, "state": {"s"}, "acr_values": {"idp:sbid"}}.Encode(), outcome, "ada")
+		if to != "http://localhost:1/cb" || posted.Get("state") != "s" || posted.Get("iss") != w.OIDC.Issuer || posted.Get(word) == "" {
+			t.Errorf("%s: %s %v", outcome, to, posted)
+		}
+	}
+}
+
 // What was delivered, and what was said on the wire.
 func TestWebhooksAndMessages(t *testing.T) {
 	t.Parallel()

@@ -97,6 +97,13 @@ func StartDev(t testing.TB, store string, with ...func(*server.DevOptions)) *Dev
 	return w
 }
 
+// For is the same sandbox for a test within the one that started it.
+func (w *Dev) For(t testing.TB) *Dev {
+	of := *w
+	of.t = t
+	return &of
+}
+
 // Call makes a request with the key and reads JSON.
 func (w *Dev) Call(method, address, contentType, body string) (status int, out map[string]any) {
 	w.t.Helper()
@@ -139,19 +146,38 @@ func (w *Dev) Decide(id, outcome, person string) map[string]any {
 }
 
 // DecideAt runs a login to its end that begins at an address, and is where the
-// browser was sent then.
-func (w *Dev) DecideAt(start, outcome, person string) (redirect string) {
+// browser was sent then, with what it posts there; nil for a redirect.
+func (w *Dev) DecideAt(start, outcome, person string) (to string, posted url.Values) {
 	w.t.Helper()
 	in, err := json.Marshal(map[string]string{"start_url": start, "outcome": outcome, "person": person})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	status, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/decide", "application/json", string(in))
-	redirect, ok := out["redirect"].(string)
+	to, ok := out["redirect"].(string)
 	if status != 200 || !ok {
 		w.t.Fatalf("decide: %d %v", status, out)
 	}
-	return redirect
+	if fields, ok := out["fields"].(map[string]any); ok {
+		posted = url.Values{}
+		for name, value := range fields {
+			posted.Set(name, value.(string)) //nolint:errcheck // a panic fails the test as well
+		}
+	}
+	return to, posted
+}
+
+// NewClient registers a client for OpenID Connect, of what is said about it.
+func (w *Dev) NewClient(said string) (c Client) {
+	w.t.Helper()
+	status, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/clients", "application/json", said)
+	if status != 200 {
+		w.t.Fatalf("clients: %d %v", status, out)
+	}
+	c.Issuer, _ = out["issuer"].(string)
+	c.ID, _ = out["client_id"].(string)
+	c.Secret, _ = out["client_secret"].(string)
+	return c
 }
 
 // Result reads a session as the relying party.
