@@ -76,7 +76,7 @@ func TestEverySentenceIsTranslated(t *testing.T) {
 }
 
 // buttons are what is pressed.
-var buttons = []string{"back", "cancel", "continue", "more", "time.yes", "lang.show", "choice.show", "qr.here", "qr.close", "app.open", "app.other",
+var buttons = []string{"back", "cancel", "continue", "more", "time.yes", "lang.show", "qr.here", "qr.close", "app.open", "app.other",
 	"app.install", "inapp.copy", "inapp.copied", "rest.new", "elsewhere.go", "problem.again", "bankidse.device.same", "bankidse.device.other"}
 
 // TestButtonsAreShort: 28 characters fit one line of a phone. The name of the

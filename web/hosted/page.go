@@ -26,14 +26,13 @@ type view struct {
 	words *web.Words
 
 	Lang, Title, Lead, Party, Host, Ref, View, EID string
-	CSS, Script, Phone, Token                      string
+	CSS, Script, Phone                             string
 	Query, QuerySep, Self, Back, Action            string
 	Sandbox, Framed, Auto, HasChoice, InApp        bool
 	Refresh                                        int
 	Left                                           int64  // milliseconds until the page ends; 0 if nobody can get more
 	TimeLead                                       string // until when that is
 	Languages                                      []option
-	Countries                                      []option
 	Methods                                        []option
 	Fields                                         []field
 	Error, Count, Code, Go                         string
@@ -154,7 +153,7 @@ func (p *Pages) news(wait connector.Wait, say func(string) string) []string {
 func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	lang := p.language(r, v)
 	d := &view{words: p.c.Words, Lang: lang, Party: v.Spec.Party, Host: v.Spec.Host, Ref: v.Session.Ref(), View: kind(v), EID: v.Session.EID.Name(),
-		CSS: p.c.Static.Path("page.css"), Script: p.c.Static.Path("page.js"), Token: r.URL.Query().Get("w"),
+		CSS: p.c.Static.Path("page.css"), Script: p.c.Static.Path("page.js"),
 		Query: query(r), Self: "./" + query(r), Sandbox: v.Session.Environment == eid.Test, Framed: framed(r), Origins: strings.Join(v.Spec.Frames, " ")}
 	if d.Sandbox {
 		d.Phone = p.c.Phone
@@ -183,7 +182,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	policy := web.Policy{Frames: v.Spec.Frames, Forms: v.Spec.Next}
 	switch d.View {
 	case "choice":
-		p.choice(r, v, d, say)
+		p.choice(v, d, say)
 	case "form", "retry":
 		if err := p.form(r, v, d, say); err != nil {
 			return err
@@ -229,31 +228,36 @@ func inApp(agent string) bool {
 	return false
 }
 
-// choice lists the methods of one country, and lets the person pick another
-// where there are several.
-func (p *Pages) choice(r *http.Request, v *broker.View, d *view, say func(string) string) {
+// choice lists the methods in the party's order, by country where there are
+// several: that of the page's language comes first.
+func (p *Pages) choice(v *broker.View, d *view, say func(string) string) {
 	d.Title = say("choice.title")
-	chosen := r.URL.Query().Get("country")
 	var codes []string
 	for _, m := range v.Spec.Methods {
 		if !slices.Contains(codes, m.Country) {
 			codes = append(codes, m.Country)
 		}
 	}
-	if !slices.Contains(codes, chosen) && len(codes) > 0 {
-		chosen = codes[0]
-		if i := slices.IndexFunc(codes, func(c string) bool { return home[d.Lang] == c }); i >= 0 {
-			chosen = codes[i]
+	slices.SortStableFunc(codes, func(a, b string) int {
+		switch home[d.Lang] {
+		case a:
+			return -1
+		case b:
+			return 1
 		}
-	}
-	for _, m := range v.Spec.Methods {
-		if m.Country == chosen {
-			d.Methods = append(d.Methods, option{Value: m.Name, Label: say("method." + string(m.EID)), Hint: say("method." + string(m.EID) + ".hint"), Mark: m.EID.Name()[:1]})
-		}
-	}
+		return 0
+	})
 	for _, c := range codes {
+		group := ""
 		if len(codes) > 1 {
-			d.Countries = append(d.Countries, option{Code: c, Name: say("country." + c), On: c == chosen})
+			group = say("country." + c)
+		}
+		for _, m := range v.Spec.Methods {
+			if m.Country == c {
+				d.Methods = append(d.Methods, option{Value: m.Name, Label: say("method." + string(m.EID)), Hint: say("method." + string(m.EID) + ".hint"),
+					Mark: initial(say("method." + string(m.EID))), Group: group})
+				group = ""
+			}
 		}
 	}
 }

@@ -1,0 +1,85 @@
+package hosted_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"eidgate/broker"
+	"eidgate/eid"
+	"eidgate/web/hosted"
+)
+
+// TestProblem: a person reads one sentence; a developer reads the cause where
+// there is one to read, and otherwise only what leads to it.
+func TestProblem(t *testing.T) {
+	t.Parallel()
+	p := pages(t, view(), true, hosted.Return{})
+	problem := func(code, text string) (*httptest.ResponseRecorder, string) {
+		w := httptest.NewRecorder()
+		w.Header().Set("X-Trace-Id", "4bf92f")
+		r := httptest.NewRequest(http.MethodGet, "https://eid.example/auth/open/connect/authorize", nil)
+		r.Header.Set("Accept-Language", "sv")
+		p.Problem(w, r, http.StatusBadRequest, code, text)
+		return w, w.Body.String()
+	}
+	w, text := problem("invalid_request", `The parameter <b>state"</b> is sent twice.`)
+	holds(t, text, `<html lang="sv"`, "<h1>Den här länken fungerar inte</h1>", `<section class="notice" lang="en"`, "<code>invalid_request</code>",
+		"The parameter &lt;b&gt;state&#34;&lt;/b&gt; is sent twice.", `<a href="/docs/errors/invalid_request">`, "4bf92f")
+	if w.Code != http.StatusBadRequest || w.Header().Get("X-Eidgate-Error") != "invalid_request" || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	_, text = problem("invalid_request", "")
+	holds(t, text, "<code>invalid_request</code>", "4bf92f")
+	if strings.Contains(text, "/docs/") {
+		t.Errorf("a live client's page leads to the documentation\n%s", text)
+	}
+}
+
+var listed = regexp.MustCompile(`<h2>([^<]+)</h2>|name="method" value="([^"]+)"`)
+
+// TestChoice: everything that may be used is in one list, in the party's order
+// but for the country that the page's language suggests.
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	methods := []broker.Method{{Name: "sbid", EID: eid.BankIDSE, Country: "se"}, {Name: "idin", EID: eid.IDIN, Country: "nl"}, {Name: "sbid-another", EID: eid.BankIDSE, Country: "se"}}
+	for lang, want := range map[string]string{
+		"en": "Sweden sbid sbid-another Netherlands idin", "sv": "Sverige sbid sbid-another Nederländerna idin",
+		"nl": "Nederland idin Zweden sbid sbid-another", "fi": "Ruotsi sbid sbid-another Alankomaat idin",
+	} {
+		v := view()
+		v.Place, v.Spec.Methods, v.Session.Language = broker.AtChoice, methods, lang
+		_, text := shown(t, pages(t, v, true, hosted.Return{}), "")
+		var got []string
+		for _, m := range listed.FindAllStringSubmatch(text, -1) {
+			got = append(got, m[1]+m[2])
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", lang, got, want)
+		}
+	}
+	v := view()
+	v.Place, v.Spec.Methods = broker.AtChoice, methods[:1]
+	if _, text := shown(t, pages(t, v, true, hosted.Return{}), ""); strings.Contains(text, "<h2>") {
+		t.Errorf("one country has a heading\n%s", text)
+	}
+}
+
+// TestPost: what is posted to a party stands in a form, and that may lead
+// nowhere else.
+func TestPost(t *testing.T) {
+	t.Parallel()
+	p := pages(t, view(), true, hosted.Return{})
+	w := httptest.NewRecorder()
+	err := p.Post(w, httptest.NewRequest(http.MethodGet, "https://eid.example/", nil), "https://shop.example/cb?a=1&b=2", url.Values{"code": {`"><script>`}, "state": {"s"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds(t, w.Body.String(), `<form method="post" action="https://shop.example/cb?a=1&amp;b=2" data-auto>`, `name="code" value="&#34;&gt;&lt;script&gt;"`, `name="state" value="s"`, "<button data-default>")
+	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' https://shop.example;") || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%v", w.Header())
+	}
+}
