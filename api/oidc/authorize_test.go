@@ -229,7 +229,8 @@ func TestAuthorize(t *testing.T) {
 	w.in(t, "OP-RM-02 form_post for codes and errors", func(t *testing.T) {
 		v := w.visitor()
 		for _, q := range []url.Values{request(c, "response_mode", "form_post"), request(c, "response_mode", "form_post", "prompt", "none", "acr_values", "idp:idin"),
-			request(c, "response_mode", "form_post", "response_type", "token")} {
+			request(c, "response_mode", "form_post", "response_type", "token"),
+			request(c, "response_mode", "form_post", "request_uri", "https://shop.example/request.jwt")} {
 			status, to := v.authorize(q)
 			if status != http.StatusOK || to.Query().Get("state") != "s1" || to.Query().Get("iss") != issuer || to.Query().Get("code") == "" && to.Query().Get("error") == "" {
 				t.Errorf("%d %v", status, to)
