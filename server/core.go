@@ -117,7 +117,8 @@ func (c *core) open(ctx context.Context, p parts) error {
 	}
 	c.worker = notify.New(notify.Config{Store: c.store, Client: func(e eid.Environment) *safehttp.Client { return clients[e] },
 		Mailer: p.mailer, LimitMail: !p.sandbox, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
-		Count: func(kind, result string) { c.metrics.webhooks.WithLabelValues(kind, result).Inc() }})
+		Logout: func(ctx context.Context, body []byte) (string, error) { return c.provider.LogoutToken(ctx, body) },
+		Count:  func(kind, result string) { c.metrics.webhooks.WithLabelValues(kind, result).Inc() }})
 	handleKey, err := hkdf.Key(sha256.New, p.master, nil, "eidgate browser handles", 32)
 	if err != nil {
 		return err
@@ -222,7 +223,9 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	start.Register(mux)
 	c.provider.Register(mux)
 	for _, path := range []string{"{$}", "{rest}"} {
-		mux.HandleFunc(loginRoot+"{id}/"+path, func(w http.ResponseWriter, r *http.Request) { pages.Serve(w, r, r.PathValue("id"), r.PathValue("rest")) })
+		mux.HandleFunc(loginRoot+"{id}/"+path, func(w http.ResponseWriter, r *http.Request) {
+			pages.Serve(w, r, r.PathValue("id"), r.PathValue("rest"))
+		})
 	}
 	mux.Handle("GET /static/", static)
 	mux.HandleFunc("GET /scripts/zignsecautostart.js", static.Autostart)
