@@ -1,0 +1,182 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"eidgate/server"
+	"eidgate/test/rig"
+)
+
+// certificate is that of every https server of these tests: the proxy before
+// the provider, and relying parties.
+var certificate tls.Certificate
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "eidgate-conformance-")
+		if err != nil {
+			panic(err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
+		if certificate, err = newCertificate(filepath.Join(dir, "roots.pem")); err != nil {
+			panic(err)
+		}
+		return m.Run()
+	}())
+}
+
+// newCertificate makes a certificate for localhost which everybody in this
+// process trusts: the tests, the provider, the sandbox's robot.
+func newCertificate(roots string) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	now := time.Now()
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "localhost"},
+		DNSNames: []string{"localhost"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
+		&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}}, key.Public(), key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, os.Setenv("SSL_CERT_FILE", roots)
+}
+
+// serveTLS starts an https server at localhost.
+func serveTLS(t testing.TB, h http.Handler) (address string) {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	return strings.Replace(srv.URL, "127.0.0.1", "localhost", 1)
+}
+
+// A system is a provider under test with everything around it: the sandbox
+// behind a proxy that speaks TLS, as an operator has it.
+type system struct {
+	dev   *rig.Dev
+	http  *http.Client // of relying parties: no cookies, no redirects
+	ahead atomic.Int64 // by which its clock was moved, in nanoseconds
+}
+
+func newSystem(t testing.TB) *system {
+	t.Helper()
+	var to atomic.Pointer[url.URL]
+	public := serveTLS(t, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to.Load())
+		r.Out.Host = r.In.Host
+	}})
+	s := &system{dev: rig.StartDev(t, "memory", func(o *server.DevOptions) { o.URL = public }),
+		http: &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	local, err := url.Parse(s.dev.URLs["local"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.Store(local)
+	return s
+}
+
+func (s *system) issuer() string { return s.dev.URLs["public"] + "/auth/open" }
+
+// now is the provider's time.
+func (s *system) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+
+// advance lets time pass, for everybody who uses this system.
+func (s *system) advance(t *testing.T, d time.Duration) {
+	t.Helper()
+	s.control(t, "/clock", map[string]string{"advance": d.String()})
+	s.ahead.Add(int64(d))
+}
+
+// control calls the sandbox's control API.
+func (s *system) control(t testing.TB, path string, in any) map[string]any {
+	t.Helper()
+	body, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.send(t, http.MethodPost, s.dev.URLs["control"]+"/sandbox/v1"+path, http.Header{"Content-Type": {"application/json"}}, string(body))
+	if r.status != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, r.status, r.body)
+	}
+	return r.json
+}
+
+// A reply is what came back from a server.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+	json   map[string]any // nil where the body is none
+}
+
+func (r *reply) text(name string) string {
+	v, _ := r.json[name].(string)
+	return v
+}
+
+// send makes a request of a relying party.
+func (s *system) send(t testing.TB, method, address string, h http.Header, body string) *reply {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range h {
+		req.Header[name] = values
+	}
+	res, err := s.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	out := &reply{status: res.StatusCode, header: res.Header}
+	if out.body, err = io.ReadAll(io.LimitReader(res.Body, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(out.body))
+	d.UseNumber()
+	if d.Decode(&out.json) != nil {
+		out.json = nil
+	}
+	return out
+}
+
+// form sends a form.
+func (s *system) form(t testing.TB, method, address string, h http.Header, form url.Values) *reply {
+	t.Helper()
+	h = h.Clone()
+	if h == nil {
+		h = http.Header{}
+	}
+	h.Set("Content-Type", "application/x-www-form-urlencoded")
+	return s.send(t, method, address, h, form.Encode())
+}
