@@ -1,0 +1,239 @@
+package browser
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"eidgate/test/rig"
+)
+
+// shopOIDC opens the shop's page of OpenID Connect and sets its form; pairs are
+// ids and values.
+func shopOIDC(ctx context.Context, t *testing.T, w *rig.Dev, pairs ...string) {
+	t.Helper()
+	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"))
+	for i := 0; i+1 < len(pairs); i += 2 {
+		eval[bool](ctx, t, `(document.getElementById("`+pairs[i]+`").value = "`+pairs[i+1]+`") === "`+pairs[i+1]+`"`)
+	}
+	do(ctx, t, chromedp.Click(chromedp.CSS("form[action='/oidc/login'] button")))
+}
+
+// sessionAt is the id of the session whose page is open.
+func sessionAt(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	until(ctx, t, `location.pathname.startsWith("/auth/open/login/")`)
+	return strings.Split(eval[string](ctx, t, "location.pathname"), "/")[4]
+}
+
+const (
+	noneIn  = `document.querySelector("#result-title")?.textContent === "Nobody was logged in"`
+	greeted = `document.querySelector("#result-title")?.textContent.startsWith("Welcome")`
+	// allGood: every check of the shop says yes.
+	allGood = `document.querySelectorAll(".checks .good").length === 8 && document.querySelectorAll(".checks li").length === 8`
+)
+
+// TestOpenID: a person logs in with BankID over OpenID Connect, is known the
+// second time, and logs out of both.
+func TestOpenID(t *testing.T) {
+	t.Parallel()
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := rig.StartDev(t, "memory")
+			ctx := tab(t)
+			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
+			shopOIDC(ctx, t, w, "acr", "idp:sbid", "locales", "sv")
+			id := sessionAt(ctx, t)
+			if !scripts {
+				press(ctx, t, "form[action^=start] button", begun)
+			}
+			until(ctx, t, begun+` && document.documentElement.lang === "sv"`)
+			phone(t, w, id, "approve")
+			until(ctx, t, welcome+" && "+allGood)
+			if got := eval[string](ctx, t, `document.querySelector("dl").textContent + document.querySelector("#result").textContent`); !strings.Contains(got, "sbid") || !strings.Contains(got, "199001012385") {
+				t.Errorf("the shop shows %s", got)
+			}
+			shopOIDC(ctx, t, w, "acr", "idp:sbid") // single sign-on
+			until(ctx, t, welcome+` && document.querySelector("#form-title").textContent === "Once more"`)
+			if n := len(w.Orders()); n != 0 {
+				t.Errorf("%d orders for somebody who is known", n)
+			}
+			press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
+			press(ctx, t, "form[method=post] button", `document.querySelector("#result")?.textContent.includes("and eidgate too")`)
+			shopOIDC(ctx, t, w, "acr", "idp:sbid")
+			if again := sessionAt(ctx, t); again == id {
+				t.Error("after the logout nobody asks who it is")
+			}
+		})
+	}
+}
+
+// TestOpenIDAtTheBank: iDIN, with the answer in a form, which a script posts or
+// a button.
+func TestOpenIDAtTheBank(t *testing.T) {
+	t.Parallel()
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := rig.StartDev(t, "memory")
+			ctx := tab(t)
+			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
+			shopOIDC(ctx, t, w, "acr", "idp:idin", "mode", "form_post", "locales", "nl")
+			until(ctx, t, banks+` && document.querySelector("h1").textContent === "Kies je bank"`)
+			press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
+			press(ctx, t, "[data-testid=person-vries]", loggedIn)
+			do(ctx, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
+			if !scripts {
+				until(ctx, t, `document.querySelector("form[data-auto] input[name=code]") !== null`)
+				if to := eval[string](ctx, t, `document.querySelector("form[data-auto]").action + " " + location.search`); to != w.URLs["demo"]+"/oidc/callback " {
+					t.Errorf("the form leads to %s", to)
+				}
+				shot(ctx, t, "post")
+				do(ctx, t, chromedp.Click(chromedp.CSS("form[data-auto] button")))
+			}
+			until(ctx, t, greeted+" && "+allGood+` && document.querySelector("#result").textContent.includes("browser back at POST /oidc/callback")`)
+			if got := eval[string](ctx, t, `document.querySelector("#result").textContent`); !strings.Contains(got, "de Vries") || !strings.Contains(got, "idin") {
+				t.Errorf("the shop shows %s", got)
+			}
+		})
+	}
+}
+
+// TestOpenIDChoice: the start page begins a login for which the person chooses
+// the eID, and thinks again.
+func TestOpenIDChoice(t *testing.T) {
+	t.Parallel()
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := rig.StartDev(t, "memory")
+			ctx := tab(t)
+			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(w.URLs["public"]))
+			press(ctx, t, `a[href*="/oidc/login?iss="]`, `document.querySelectorAll("button[name=method]").length === 2`)
+			id := sessionAt(ctx, t)
+			eval[bool](ctx, t, `(document.querySelector("#language").value = "nl") === "nl"`)
+			press(ctx, t, "form.lang button", `document.querySelector(".methods h2").textContent === "Nederland" && document.querySelector("button[name=method]").value === "idin"`)
+			press(ctx, t, "button[value=idin]", banks)
+			press(ctx, t, ".back a", `document.querySelectorAll("button[name=method]").length === 2`)
+			press(ctx, t, "button[value=idin]", banks)
+			eval[bool](ctx, t, `history.back() === undefined`)
+			until(ctx, t, `document.querySelectorAll("button[name=method]").length === 2`)
+			eval[bool](ctx, t, `document.querySelector("button[value=sbid]").click() === undefined`) // the page out of memory has no nodes that chromedp knows
+			until(ctx, t, map[bool]string{true: begun, false: `document.querySelector("form[action^=start] button") !== null`}[scripts])
+			if !scripts {
+				press(ctx, t, "form[action^=start] button", begun)
+			}
+			if n := len(w.Orders()); n != 1 {
+				t.Errorf("%d orders", n)
+			}
+			phone(t, w, id, "approve")
+			until(ctx, t, welcome+" && "+allGood)
+		})
+	}
+}
+
+// TestOpenIDEnds: the shop learns of the end that a login had, whoever decided
+// it.
+func TestOpenIDEnds(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	is := func(code string) string {
+		return noneIn + ` && document.querySelector("p.bad strong").textContent === "` + code + `"`
+	}
+	t.Run("cancelled on the page", func(t *testing.T) {
+		t.Parallel()
+		ctx := tab(t)
+		shopOIDC(ctx, t, w)
+		press(ctx, t, "form[action^=cancel] button", is("access_denied"))
+		press(ctx, t, "p.bad a", `document.querySelector("h1").textContent === "access_denied"`)
+	})
+	t.Run("nobody is known", func(t *testing.T) {
+		t.Parallel()
+		ctx := tab(t)
+		shopOIDC(ctx, t, w, "prompt", "none")
+		until(ctx, t, is("login_required"))
+	})
+	t.Run("scopes that exclude each other", func(t *testing.T) {
+		t.Parallel()
+		ctx := tab(t)
+		do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"), chromedp.Click(chromedp.CSS("[value=date-of-birth]")), chromedp.Click(chromedp.CSS("[value=eighteen-or-older]")),
+			chromedp.Click(chromedp.CSS("form[action='/oidc/login'] button")))
+		until(ctx, t, is("invalid_scope"))
+	})
+	for hint, want := range map[string]string{"sandbox:approve;person=ada": welcome, "sandbox:cancel": is("access_denied"), "sandbox:decline": is("access_denied")} {
+		t.Run(hint, func(t *testing.T) {
+			t.Parallel()
+			ctx := tab(t)
+			shopOIDC(ctx, t, w, "acr", "idp:sbid", "hint", hint)
+			until(ctx, t, want) // nobody has touched the phone
+		})
+	}
+	t.Run("at a bank, by itself", func(t *testing.T) {
+		t.Parallel()
+		ctx := tab(t)
+		shopOIDC(ctx, t, w, "acr", "idp:idin", "hint", "sandbox:cancel")
+		press(ctx, t, "button[value=BANKNL2Y]", is("access_denied"))
+	})
+}
+
+// TestOpenIDPages looks at the pages of the provider and of the shop that only
+// OpenID Connect has.
+func TestOpenIDPages(t *testing.T) {
+	t.Parallel()
+	axe := needAxe(t)
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	wrong := func(change ...string) string {
+		q := url.Values{"client_id": {w.OIDC.ID}, "redirect_uri": {"https://localhost/<b>cb"}, "response_type": {"code"}, "scope": {"openid"}}
+		for i := 0; i+1 < len(change); i += 2 {
+			q.Add(change[i], change[i+1])
+		}
+		return w.OIDC.Issuer + "/connect/authorize?" + q.Encode()
+	}
+	do(ctx, t, chromedp.Navigate(wrong()))
+	until(ctx, t, `document.querySelector("h1").textContent === "This link does not work" && document.querySelector("#main").textContent.includes("redirect_uri is not an address of this machine")`)
+	if eval[bool](ctx, t, `document.documentElement.innerHTML.includes("cb")`) {
+		t.Error("the page repeats what came")
+	}
+	inspect(ctx, t, "openid-problem", axe)
+	press(ctx, t, "section.notice a", `document.querySelector("h1").textContent === "invalid_request"`)
+	inspect(ctx, t, "docs-openid-error", axe)
+	do(ctx, t, chromedp.Navigate(wrong("client_id", "another")))
+	until(ctx, t, `document.querySelector("section.notice").textContent.includes("The parameter client_id is sent twice.")`)
+	do(ctx, t, chromedp.Navigate(w.OIDC.Issuer+"/connect/endsession"))
+	until(ctx, t, `document.querySelector("h1").textContent === "You are logged out"`)
+	inspect(ctx, t, "openid-logged-out", axe)
+
+	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"))
+	inspect(ctx, t, "shop-oidc", axe)
+	shopOIDC(ctx, t, w)
+	until(ctx, t, `document.querySelectorAll("button[name=method]").length === 2`)
+	inspect(ctx, t, "openid-choice", axe)
+	press(ctx, t, "form[action^=cancel] button", noneIn)
+	inspect(ctx, t, "shop-oidc-error", axe)
+
+	do(ctx, t, noScripts(true))
+	shopOIDC(ctx, t, w, "acr", "idp:sbid", "hint", "sandbox:approve;person=ada", "mode", "form_post")
+	press(ctx, t, "form[action^=start] button", `document.querySelector("form[data-auto] input[name=code]") !== null`) // the page loads itself again
+	eval[bool](ctx, t, `document.querySelector("form").removeAttribute("data-auto") === undefined`)
+	inspect(ctx, t, "openid-post", axe)
+	press(ctx, t, "form button", welcome)
+	eval[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true); true`)
+	inspect(ctx, t, "shop-oidc-result", axe)
+
+	// Another tab asks eidgate to log out, and does not say whose login it means.
+	do(ctx, t, chromedp.Navigate(w.OIDC.Issuer+"/connect/endsession"))
+	until(ctx, t, `document.querySelector("h1").textContent === "Do you want to log out?"`)
+	inspect(ctx, t, "openid-logout", axe)
+	press(ctx, t, "form button", `document.querySelector("h1").textContent === "You are logged out"`)
+	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"))
+	press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
+	inspect(ctx, t, "shop-oidc-logout", axe)
+	press(ctx, t, "form[method=post] button", `document.querySelector("#result")?.textContent.includes("and eidgate too")`)
+	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc/callback?state=foreign"))
+	inspect(ctx, t, "shop-oidc-stranger", axe)
+}
