@@ -1,3 +1,5 @@
+//go:debug x509usefallbackroots=1
+
 package conformance
 
 import (
@@ -10,15 +12,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,42 +28,32 @@ import (
 )
 
 // certificate is that of every https server of these tests: the proxy before
-// the provider, and relying parties.
+// the provider, and relying parties. Everybody in this process trusts it: the
+// tests, the provider that calls relying parties, the sandbox's robot.
 var certificate tls.Certificate
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "eidgate-conformance-")
-		if err != nil {
-			panic(err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
-		if certificate, err = newCertificate(filepath.Join(dir, "roots.pem")); err != nil {
-			panic(err)
-		}
-		return m.Run()
-	}())
-}
-
-// newCertificate makes a certificate for localhost which everybody in this
-// process trusts: the tests, the provider, the sandbox's robot.
-func newCertificate(roots string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return tls.Certificate{}, err
+		panic(err)
 	}
 	now := time.Now()
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "localhost"},
-		DNSNames: []string{"localhost"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
-		&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}}, key.Public(), key)
+	self := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, self, self, key.Public(), key)
 	if err != nil {
-		return tls.Certificate{}, err
+		panic(err)
 	}
-	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		return tls.Certificate{}, err
+	root, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, os.Setenv("SSL_CERT_FILE", roots)
+	certificate = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	roots := x509.NewCertPool()
+	roots.AddCert(root)
+	x509.SetFallbackRoots(roots) // in place of the machine's, by the directive above
+	m.Run()
 }
 
 // serveTLS starts an https server at localhost.
