@@ -173,7 +173,7 @@ func TestAcross(t *testing.T) {
 }
 
 // TestProfiles holds what each profile demands of the same request and the same
-// client, as docs/apis/signicat.md shows it under Clients.
+// client.
 func TestProfiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -27,7 +27,7 @@ func (e *refusal) Unwrap() error { return &e.wireError }
 
 func refuse(code, text string) *refusal { return &refusal{wireError{code, text}} }
 
-// serveAuthorize is where a login begins (§4).
+// serveAuthorize is where a login begins (§13).
 func (p *Provider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	if !method(w, r, http.MethodGet, http.MethodPost) {
 		return
@@ -85,7 +85,7 @@ func (p *Provider) frontParams(w http.ResponseWriter, r *http.Request) (params, 
 	return single(v)
 }
 
-// accept finds the client and checks its request, in the order of §4. The
+// accept finds the client and checks its request, in the order of §13.1. The
 // request is there whenever its answer may go to its address.
 func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *request, error) {
 	c, err := p.client(ctx, in["client_id"])

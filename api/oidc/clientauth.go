@@ -25,7 +25,7 @@ type proof struct {
 	secret string // or the assertion
 }
 
-// proofOf finds it. Two at once are none (§7).
+// proofOf finds it. Two at once are none (§16).
 func proofOf(r *http.Request, in params) (proof, *wireError) {
 	var all []proof
 	if len(r.Header.Values("Authorization")) > 1 {

@@ -8,7 +8,7 @@ import (
 	"eidgate/relying"
 )
 
-// Programs that run in a browser call us from pages of their own (§12.4). What
+// Programs that run in a browser call us from pages of their own (§22). What
 // they may read is decided when it is known whose they are; no cookie counts at
 // these addresses, so that letting a browser ask gives nothing away.
 

@@ -14,7 +14,7 @@ type document struct {
 	etag string
 }
 
-// What is served of each kind of algorithm (§2).
+// What is served of each kind of algorithm (§10).
 var (
 	signs       = []string{"RS256", "PS256", "ES256", "EdDSA"}
 	requestAlgs = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}

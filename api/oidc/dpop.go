@@ -8,7 +8,7 @@ import (
 	"eidgate/relying"
 )
 
-// How far a proof's time may be from ours (§8).
+// How far a proof's time may be from ours (§18).
 const (
 	proofAge   = 60 * time.Second
 	proofAhead = 30 * time.Second

@@ -100,7 +100,7 @@ func (p *Provider) leaving(c *relying.Client, q *request, fields url.Values) (Le
 	return Leaving{URL: withQuery(q.Redirect, fields)}, err
 }
 
-// ending is what a client hears of a login that has failed (§4.4).
+// ending is what a client hears of a login that has failed (§13.5).
 func ending(c *relying.Client, why eid.Reason) (code, text string) {
 	info := eid.Reasons[why]
 	signicat := c.Errors == relying.SignicatErrors

@@ -175,7 +175,8 @@ func newWorld(t testing.TB) *world {
 		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
 			return connector.Settings{Key: "k"}, nil
 		},
-		Public: "https://eid.example", HandleKey: make([]byte, 32), Epoch: uuid.NewString(), NewID: uuid.NewString, Now: w.clock.Now, Log: logger})
+		Public: "https://eid.example", HandleKey: make([]byte, 32), Epoch: uuid.NewString(), Limits: broker.Limits{Dead: time.Hour}, // nobody beats here
+		NewID: uuid.NewString, Now: w.clock.Now, Log: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func (p *Provider) back(w http.ResponseWriter, r *http.Request) (*relying.Client
 }
 
 // serveIntrospect says whether a token counts (RFC 7662). Of a token of another
-// account nothing is said, as of one that does not exist (§10).
+// account nothing is said, as of one that does not exist (§20).
 func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) {
 	c, in, ok := p.back(w, r)
 	if !ok {

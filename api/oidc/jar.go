@@ -12,7 +12,7 @@ import (
 	"eidgate/relying"
 )
 
-// skew is by how much a client's clock may differ from ours (§6).
+// skew is by how much a client's clock may differ from ours (§15).
 const skew = 30 * time.Second
 
 // badObject is every way in which a request object cannot be used: which one

@@ -22,7 +22,7 @@ func random() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// servePush keeps a request that a client sends itself (§5).
+// servePush keeps a request that a client sends itself (§14).
 func (p *Provider) servePush(w http.ResponseWriter, r *http.Request) {
 	if !method(w, r, http.MethodPost) {
 		return

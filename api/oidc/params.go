@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Bounds of what a request may carry (docs/protocols/oidc.md §3).
+// Bounds of what a request may carry (docs/protocols/oidc.md §11).
 const (
 	maxBody   = 64 << 10
 	maxPushed = 128 << 10

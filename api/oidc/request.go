@@ -11,7 +11,7 @@ import (
 )
 
 // A request is an authorization request that has been checked, as it is kept
-// until its answer (docs/protocols/oidc.md §4).
+// until its answer (docs/protocols/oidc.md §13).
 type request struct {
 	Client    string    `json:"client"`
 	Redirect  string    `json:"redirect_uri"`

@@ -336,6 +336,7 @@ func TestLogouts(t *testing.T) {
 		if res := v.end(url.Values{"id_token_hint": {x.body}, "post_logout_redirect_uri": {out}}); res.StatusCode != http.StatusBadRequest {
 			t.Errorf("%d", res.StatusCode)
 		}
+		w.denied(t, v, silent(signed, "id_token_hint", x.body), "login_required")
 	})
 }
 

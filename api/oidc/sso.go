@@ -48,7 +48,7 @@ func (p *Provider) sso(r *http.Request) (*SSO, error) {
 }
 
 // reuse answers from a login that this browser has had, where the client and
-// its request allow that (§4.2).
+// its request allow that (§13.2).
 func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request, choice claims.Choice) (done bool, err error) {
 	// Where a text is to be read, or consent to be given, that happens at the eID.
 	if c.ForceLogin || q.prompts("login") || q.prompts("select_account") || q.prompts("consent") || len(choice.Text) > 0 {

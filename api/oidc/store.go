@@ -20,7 +20,7 @@ var (
 )
 
 // A Pushed is an authorization request that a client has pushed, until a grant
-// is made of it (docs/protocols/oidc.md §5). Its handle is not in it.
+// is made of it (docs/protocols/oidc.md §14). Its handle is not in it.
 type Pushed struct {
 	Client  string
 	Account string // whose key seals it

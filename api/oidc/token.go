@@ -35,7 +35,7 @@ type tokens struct {
 	Scope   string `json:"scope"`
 }
 
-// serveToken gives tokens for a grant (§6). The client is known before its
+// serveToken gives tokens for a grant (§17). The client is known before its
 // grant is looked for, so that nobody else can try codes.
 func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
 	if !method(w, r, http.MethodPost) {
@@ -185,7 +185,7 @@ func (p *Provider) refreshToken(c *relying.Client, out *tokens, grant, key strin
 	return t
 }
 
-// refresh gives new tokens for old ones (§6.2).
+// refresh gives new tokens for old ones (§17.2).
 func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, key string) (*tokens, error) {
 	if in["refresh_token"] == "" {
 		return nil, bad("invalid_request", "The request is missing a required parameter.")
@@ -288,7 +288,7 @@ func signedWith(c *relying.Client, alg string) string {
 }
 
 // idToken says who was logged in, and when, and of the person what scopes
-// release there (§6.1).
+// release there (§17.1).
 func (p *Provider) idToken(ctx context.Context, c *relying.Client, s *snapshot, scopes []string, accessToken string, now time.Time, nonce string) (string, error) {
 	alg := signedWith(c, c.IDTokenAlg)
 	life := c.Life().IDToken

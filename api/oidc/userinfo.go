@@ -11,7 +11,7 @@ import (
 	"eidgate/relying"
 )
 
-// serveUserInfo tells a client what its access token lets it know (§9).
+// serveUserInfo tells a client what its access token lets it know (§19).
 func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 	if !method(w, r, http.MethodGet, http.MethodPost) {
 		return
