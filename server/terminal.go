@@ -186,10 +186,13 @@ func (t *terminal) refusal(r *http.Request, status int, h http.Header, answer []
 	}
 	var body struct {
 		Errors []struct{ Description string }
+		Text   string `json:"error_description"` // of OAuth
 	}
 	cause := ""
-	if json.Unmarshal(answer, &body) == nil && len(body.Errors) > 0 {
-		cause = body.Errors[0].Description
+	if json.Unmarshal(answer, &body) == nil {
+		if cause = body.Text; len(body.Errors) > 0 {
+			cause = body.Errors[0].Description
+		}
 	}
 	if t.json {
 		t.event(struct {

@@ -81,6 +81,19 @@ func TestFolding(t *testing.T) {
 	}
 }
 
+// TestRefusalsOfOAuth have their cause at another place.
+func TestRefusalsOfOAuth(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	tm := &terminal{err: &b, now: noon, docs: "localhost:8700/docs"}
+	tm.refusal(httptest.NewRequest(http.MethodPost, "/auth/open/connect/token?code=secret", nil), 400, http.Header{"X-Eidgate-Error": {"invalid_grant"}},
+		[]byte(`{"error":"invalid_grant","error_uri":"https://eid.example/","error_description":"The provided authorization grant is invalid."}`))
+	const want = "12:01:07  POST /auth/open/connect/token  400 invalid_grant\n          The provided authorization grant is invalid.\n          localhost:8700/docs/errors/invalid_grant\n"
+	if b.String() != want {
+		t.Errorf("%s\nwant\n%s", b.String(), want)
+	}
+}
+
 // TestRefusalsArePlain holds that what a client sends cannot drive the
 // terminal.
 func TestRefusalsArePlain(t *testing.T) {

@@ -31,6 +31,41 @@ func TestOIDCByHand(t *testing.T) {
 	}
 }
 
+// TestOIDCRefusals: what is refused names its code's page, also where a person
+// is the one who reads it.
+func TestOIDCRefusals(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for _, c := range []struct{ method, path, code string }{
+		{"POST", "token", "invalid_client"}, {"POST", "par", "invalid_client"}, {"GET", "authorize", "invalid_client"},
+		{"GET", "authorize?client_id=" + w.OIDC.ID, "invalid_request"}, {"GET", "endsession?state=a&state=b", "invalid_request"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, w.OIDC.Issuer+"/connect/"+c.path, strings.NewReader("client_id="+w.OIDC.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		hint := res.Header.Get("X-Eidgate-Hint")
+		if res.StatusCode != http.StatusBadRequest || hint != w.URLs["public"]+"/docs/errors/"+c.code {
+			t.Errorf("%s %s = %s, %q", c.method, c.path, res.Status, hint)
+			continue
+		}
+		if status, _, text := visit(t, newBrowser(t), hint); status != http.StatusOK || !strings.Contains(text, ">"+c.code+"</h1>") {
+			t.Errorf("%s = %d", hint, status)
+		}
+	}
+	at := w.OIDC.Issuer + "/config/errors/invalid_grant" // what error_uri says
+	status, to, _ := visit(t, newBrowser(t), at)
+	if status != http.StatusSeeOther || to != "/docs/errors/invalid_grant" {
+		t.Errorf("%s = %d to %q", at, status, to)
+	}
+}
+
 // TestOIDCProgram logs in with the program of docs/apis/oidc.md as its reader
 // does, and sees that it sends another browser away.
 func TestOIDCProgram(t *testing.T) {
