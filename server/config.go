@@ -47,8 +47,9 @@ type ListenConfig struct {
 	Ops    string `yaml:"ops"`    // health and metrics, never public; default "127.0.0.1:8709"
 }
 
-// TLSConfig is the public listener's certificate. Without it the listener
-// speaks http, for a proxy that ends TLS.
+// TLSConfig is the public listener's certificate. The listener then speaks TLS
+// 1.3, and 1.2 with AES-GCM alone. Without it the listener speaks http, for a
+// proxy that ends TLS.
 type TLSConfig struct {
 	Certificate string `yaml:"certificate"` // PEM file with the chain
 	Key         string `yaml:"key"`         // PEM file that only the server may read

@@ -1,14 +1,25 @@
 package server
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAddressForAPhone(t *testing.T) {
@@ -91,4 +102,71 @@ func TestNamesOfTheSandbox(t *testing.T) {
 			t.Errorf("%q: sandbox and live %v, want %v", host, got, want)
 		}
 	}
+}
+
+// The public listener speaks TLS 1.3, and of 1.2 four suites. Which of the two
+// kinds of keys the certificate has decides about half of them.
+func TestPublicTLS(t *testing.T) {
+	t.Parallel()
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []crypto.Signer{curve, long} {
+		self := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+		der, err := x509.CreateCertificate(rand.Reader, self, self, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf := publicTLS(tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+		taken := 0
+		for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+			got, err := shake(conf, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}})
+			if err != nil {
+				continue
+			}
+			taken++
+			if got.Version != tls.VersionTLS12 || !strings.HasPrefix(suite.Name, "TLS_ECDHE_") || !strings.Contains(suite.Name, "_GCM_") {
+				t.Errorf("%T: %s is taken, with version %x", key, suite.Name, got.Version)
+			}
+		}
+		if taken != 2 {
+			t.Errorf("%T: %d suites are taken, want 2", key, taken)
+		}
+		for version, ok := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+			if got, err := shake(conf, &tls.Config{MinVersion: version, MaxVersion: version}); (err == nil) != ok {
+				t.Errorf("%T: version %x: %x, %v", key, version, got.Version, err)
+			}
+		}
+		if got, err := shake(conf, &tls.Config{}); err != nil || got.Version != tls.VersionTLS13 {
+			t.Errorf("%T: both agree on %x, %v", key, got.Version, err)
+		}
+	}
+}
+
+// shake lets a client and a server begin a connection.
+func shake(server, client *tls.Config) (tls.ConnectionState, error) {
+	a, b := net.Pipe()
+	defer a.Close()
+	client.InsecureSkipVerify = true //nolint:gosec // whose certificate it is does not matter here
+	c, s := tls.Client(a, client), tls.Server(b, server)
+	done := make(chan error, 1)
+	go func() {
+		err := s.Handshake()
+		if err != nil {
+			_ = b.Close() // the client has nothing to wait for
+		}
+		done <- err
+	}()
+	err := c.Handshake()
+	if err != nil {
+		_ = a.Close() // nor has the server
+	} else {
+		go func() { _, _ = io.Copy(io.Discard, c) }() // tickets, until the pipe is closed
+	}
+	return c.ConnectionState(), errors.Join(err, <-done)
 }

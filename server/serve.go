@@ -62,7 +62,7 @@ func Serve(ctx context.Context, cfg *Config, o ServeOptions) error {
 		if err != nil {
 			return fmt.Errorf("%w: server.tls: %w", ErrConfig, err)
 		}
-		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+		srv.TLSConfig = publicTLS(cert)
 	}
 	// On a stop, /readyz says no first, so that a balancer looks elsewhere.
 	delay := 5 * time.Second
