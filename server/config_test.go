@@ -230,7 +230,7 @@ func TestClientConfiguration(t *testing.T) {
 		{"two of one id", secrets, secrets + "\n      - client_id: shop\n        environment: test\n        redirect_uris: [https://shop.example/cb]\n        token_endpoint_auth_method: none", []string{
 			"accounts.0.oidc_clients.1.client_id: is the id of " + at + " too"}},
 		{"keys that are none", secrets, "token_endpoint_auth_method: private_key_jwt\n        jwks_file: DIR/text\n        keys: [{name: k, file: DIR/private.json}, {name: l}]", []string{
-			at + ".jwks_file: does not hold a JWK set (jose: json: malformed)",
+			at + ".jwks_file: does not hold a JWK set (jose: json: no object)",
 			at + ".keys.0.file: does not hold the JWK of a public key: RSA of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519 (jose: private: member d)",
 			at + ".keys.1.file: is required: the public key as a JWK"}},
 		{"a set without a use", secrets, "token_endpoint_auth_method: private_key_jwt\n        jwks_file: DIR/useless.json", []string{
