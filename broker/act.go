@@ -13,17 +13,41 @@ import (
 )
 
 // Choose settles on a method where the relying party left the choice to the
-// person. Binds the session.
+// person, before an order has begun or after one that may be tried again. Binds
+// the session.
 func (b *Broker) Choose(ctx context.Context, id string, h Handle, br connector.Browser, method string) (*View, error) {
 	err := b.alter(ctx, id, h, func(s *Session, spec *Spec) error {
 		i := slices.IndexFunc(spec.Methods, func(m Method) bool { return m.Name == method })
-		if i < 0 || s.State != Created {
+		if i < 0 {
 			return ErrMove
+		}
+		if err := b.unbegun(ctx, s); err != nil {
+			return err
 		}
 		s.Method, s.EID = method, spec.Methods[i].EID
 		return nil
 	})
 	return b.after(ctx, id, h, br, err)
+}
+
+// unbegun takes a session back to before its order, if that has ended and may
+// be tried again; ErrMove for one that is under way.
+func (b *Broker) unbegun(ctx context.Context, s *Session) error {
+	switch {
+	case s.State != Created && s.State != Started:
+		return ErrMove
+	case s.Order == "":
+		return nil
+	}
+	o, err := b.c.Store.Order(ctx, s.Order)
+	if err != nil {
+		return err
+	}
+	if !o.Ended {
+		return ErrMove
+	}
+	s.Order = ""
+	return nil
 }
 
 // Speak sets the language of the session's pages.

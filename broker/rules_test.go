@@ -272,6 +272,54 @@ func TestRetryWithinTheSession(t *testing.T) {
 	}
 }
 
+// TestAnotherMethod: after a failure that may be tried again, a person may
+// choose anew; not while something is under way, and not where the party has
+// chosen.
+func TestAnotherMethod(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keep["other"] = w.story
+	n := w.node(w.store)
+	s, err := n.Create(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify, Language: "en", Spec: broker.Spec{Party: "Shop", Page: "/s/",
+		Methods: []broker.Method{{Name: "story", EID: "story"}, {Name: "other", EID: "other"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	choose := func(method string) *broker.View {
+		t.Helper()
+		v, err := n.Choose(t.Context(), s.ID, ada, connector.Browser{}, method)
+		if err != nil && !errors.Is(err, broker.ErrMove) {
+			t.Fatal(err)
+		}
+		return v
+	}
+	choose("story")
+	w.to(n, s.ID, "ask")
+	if choose("other"); w.session(s.ID).Method != "story" {
+		t.Error("the method was changed while its order was under way")
+	}
+	failed := connector.Submitted{Values: url.Values{"fail": {"upstream_unavailable"}, "retry": {"1"}}}
+	if v, err := n.Act(t.Context(), s.ID, ada, connector.Browser{}, failed); err != nil || v.Place != broker.AtRetry {
+		t.Fatalf("after a failure: %+v, %v", v, err)
+	}
+	if choose("none"); w.session(s.ID).Order == "" {
+		t.Error("a method that does not exist took the order away")
+	}
+	if v := choose("other"); v.Place != broker.AtFront || v.Session.EID != "other" || v.Session.State != broker.Started {
+		t.Fatalf("after the choice: %+v", v)
+	}
+	if v := choose("story"); v.Place != broker.AtFront || v.Session.EID != "story" { // and once more
+		t.Fatalf("after the second choice: %+v", v)
+	}
+	choose("other")
+	if got := w.finish(s.ID, func() *node { return n }); got.State != broker.Finished || got.EID != "other" {
+		t.Errorf("state = %s %s of %s", got.State, got.Reason, got.EID)
+	}
+	if choose("story"); w.session(s.ID).Method != "other" {
+		t.Error("the method was changed after the end")
+	}
+}
+
 func TestPinnedPerson(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -118,12 +118,12 @@ func push(ctx context.Context, n *node, id string) (bool, error) {
 	case connector.Ask:
 		_, err = n.Act(ctx, id, ada, connector.Browser{}, connector.Submitted{Values: url.Values{"go": {"1"}}})
 	case connector.Redirect:
-		_, err = n.Returned(ctx, eid.Test, "story", connectortest.Inbound(order), ada, connector.Browser{})
+		_, err = n.Returned(ctx, eid.Test, v.Session.EID, connectortest.Inbound(order), ada, connector.Browser{})
 	case connector.Embed:
 		_, err = n.Act(ctx, id, ada, connector.Browser{}, connector.Shown{})
 	case connector.Wait:
 		var r *connector.Reply
-		if r, err = n.Called(ctx, eid.Test, "story", connectortest.Inbound(order)); err == nil && r != nil && r.Status != 200 {
+		if r, err = n.Called(ctx, eid.Test, v.Session.EID, connectortest.Inbound(order)); err == nil && r != nil && r.Status != 200 {
 			err = fmt.Errorf("reply %d", r.Status)
 		}
 		pause()

@@ -136,6 +136,21 @@ func TestOpenIDChoice(t *testing.T) {
 	}
 }
 
+// TestOpenIDAnotherWay: a bank that cannot be reached is not the end of it.
+func TestOpenIDAnotherWay(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	shopOIDC(ctx, t, w, "locales", "en")
+	press(ctx, t, "button[value=idin]", banks)
+	id := sessionAt(ctx, t)
+	press(ctx, t, "button[value=DICHNL2A]", `document.querySelector("[role=alert]") !== null`)
+	press(ctx, t, ".back a", `document.querySelectorAll("button[name=method]").length === 2`)
+	press(ctx, t, "button[value=sbid]", begun)
+	phone(t, w, id, "approve")
+	until(ctx, t, welcome+" && "+allGood)
+}
+
 // TestOpenIDEnds: the shop learns of the end that a login had, whoever decided
 // it.
 func TestOpenIDEnds(t *testing.T) {

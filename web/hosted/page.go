@@ -158,7 +158,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if d.Sandbox {
 		d.Phone = p.c.Phone
 	}
-	if d.View == "form" && len(v.Spec.Methods) > 1 && v.Session.State == broker.Created {
+	if before := v.Place == broker.AtFront || v.Place == broker.AtRetry; before && len(v.Spec.Methods) > 1 {
 		if d.Back = d.Self + "?choose=1"; d.Query != "" {
 			d.Back = d.Self + "&choose=1"
 		}
