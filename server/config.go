@@ -190,7 +190,7 @@ type OIDCClientConfig struct {
 	ClientID      string   `yaml:"client_id"`                 // letters, digits, and . _ ~ -; no other client's on this server. Required
 	Environment   string   `yaml:"environment"`               // test or live. Required
 	ClientName    string   `yaml:"client_name"`               // what people read; default the account's name
-	Profile       string   `yaml:"profile"`                   // signicat, for programs written for Signicat; standard; fapi2; or fapi2-ms. default standard
+	Profile       string   `yaml:"profile"`                   // signicat, for programs written for Signicat; standard; fapi2; or fapi2-ms. default signicat
 	Native        bool     `yaml:"native"`                    // an app: a port of this machine of any number, and schemes of its own; default false
 	Hybrid        bool     `yaml:"hybrid"`                    // response_type "code id_token" too; profile signicat only; default false
 	Redirects     []string `yaml:"redirect_uris"`             // where people are sent back to, compared letter by letter. Required

@@ -151,7 +151,7 @@ func readClientSecret(path string) (string, error) {
 // are left out of it.
 func (c *OIDCClientConfig) record(a *AccountConfig) (*relying.Client, error) {
 	out := &relying.Client{ID: c.ClientID, Account: a.ID, Environment: eid.Environment(c.Environment), Name: orElse(c.ClientName, a.Name),
-		Profile: relying.Profile(orElse(c.Profile, string(relying.Standard))), Native: c.Native, Hybrid: c.Hybrid,
+		Profile: relying.Profile(orElse(c.Profile, string(relying.Signicat))), Native: c.Native, Hybrid: c.Hybrid,
 		Redirects: c.Redirects, Logouts: c.Logouts, BackLogout: c.BackLogout, SandboxReturn: c.AnyLoopback,
 		Scopes: c.Scopes, AuthAlg: c.AuthAlg, JWKSURI: c.JWKSURI, RequestAlg: c.RequestAlg, IDTokenAlg: c.IDTokenAlg,
 		IDTokenEnc: relying.Encryption(c.IDTokenEnc), EncryptIDToken: c.EncryptID, UserData: relying.UserData(c.UserData),

@@ -268,7 +268,7 @@ func TestClientsAreWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &relying.Client{ID: "shop", Account: testAccount, Environment: eid.Test, Name: "Shop", Profile: relying.Standard,
+	want := &relying.Client{ID: "shop", Account: testAccount, Environment: eid.Test, Name: "Shop", Profile: relying.Signicat,
 		Redirects: []string{"https://shop.example/cb"}, Scopes: []string{"openid"}, Auth: relying.SecretBasic,
 		Secrets: []relying.ClientSecret{{Name: "a", Hash: relying.HashSecret(secret), Expires: time.Date(2030, 1, 31, 0, 0, 0, 0, time.UTC)}}}
 	if diff := cmp.Diff(want, got); diff != "" {
