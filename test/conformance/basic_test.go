@@ -260,10 +260,12 @@ func registered(t *testing.T, e *env) {
 		b := e.browser()
 		checkPage(t, b, b.open(t, p.at("authorization_endpoint")+"?"+c.request("redirect_uri", to).Encode()))
 	}
-	l := c.login(t, p, e.browser(), "redirect_uri", callbackQuery)
-	if l.request.Get("redirect_uri") != callbackQuery {
-		t.Error("the second address was not used")
-	}
+	r := c.request("redirect_uri", callbackQuery)
+	a := c.ask(t, p, e.browser(), r)
+	checkAnswer(t, p, c, r, a)
+	form := redemption(r, a.params.Get("code"))
+	form.Set("redirect_uri", callback) // registered too, but not where the code went (OP-TOK-04)
+	checkDenied(t, c.call(t, p, "token_endpoint", form), "invalid_grant")
 }
 
 func postRequest(t *testing.T, e *env) {
