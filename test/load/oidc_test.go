@@ -128,7 +128,9 @@ func serveProvider(ctx context.Context, addr string) error {
 	mux := http.NewServeMux()
 	p.Register(mux)
 	for _, path := range []string{"{$}", "{rest}"} {
-		mux.HandleFunc(oidc.Root+"/login/{id}/"+path, func(w http.ResponseWriter, r *http.Request) { pages.Serve(w, r, r.PathValue("id"), r.PathValue("rest")) })
+		mux.HandleFunc(oidc.Root+"/login/{id}/"+path, func(w http.ResponseWriter, r *http.Request) {
+			pages.Serve(w, r, r.PathValue("id"), r.PathValue("rest"))
+		})
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

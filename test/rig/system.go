@@ -53,6 +53,7 @@ func New(t testing.TB, store string, auto sandbox.Outcome) *System {
 	s.write(t, "store", store)
 	s.write(t, "key", Key)
 	s.write(t, "secret", secret)
+	s.write(t, "client", clientSecret)
 	s.write(t, "base.yaml", fmt.Sprintf(`server: {public_url: %q, shutdown_delay: 0s, listen: {public: "127.0.0.1:PUBLIC", ops: "127.0.0.1:OPS"}}
 store: {url_file: %s/store}
 keys: {master_file: %[2]s/master}
@@ -60,7 +61,8 @@ log: {level: warn}
 test_eids:
   bankid_se: {url: %s/rp/v6.0, certificate: %[2]s/rp.pem, tls_roots: %[2]s/tls-root.pem, signature_roots: %[2]s/signature-root.pem}
 %[5]saccounts:
-  - {id: %[4]s, name: Load shop, keys: [{environment: test, file: %[2]s/key}], webhook_secret_file: %[2]s/secret, limits: {setups: 100000, reads: 100000}}
+  - {id: %[4]s, name: Load shop, keys: [{environment: test, file: %[2]s/key}], webhook_secret_file: %[2]s/secret, limits: {setups: 100000, reads: 100000},
+     oidc_clients: [{client_id: load-shop, environment: test, redirect_uris: ["http://localhost/done"], scopes: [openid, profile], token_endpoint_auth_method: client_secret_post, secrets: [{name: first, file: %[2]s/client}]}]}
 `, Public, s.dir, s.Issuer.URL, Account, s.Bank.config))
 	up := Start(t, nil, Binary(t), "migrate", "up", "--config", s.config(t, "migrate"))
 	<-up.done
