@@ -225,6 +225,7 @@ func TestAuthorize(t *testing.T) {
 		if x := w.send("GET", "authorize?client_id=%zz", nil, nil); x.status != 400 {
 			t.Errorf("%d", x.status)
 		}
+		w.refused(t, v, request(c, "state", "\xff"), "invalid_request") // it would not come back as it was
 	})
 	w.in(t, "OP-RM-02 form_post for codes and errors", func(t *testing.T) {
 		v := w.visitor()

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // Bounds of what a request may carry (docs/protocols/oidc.md §11).
@@ -37,6 +38,9 @@ func single(v url.Values) (params, *wireError) {
 	for name, all := range v {
 		if len(all) > 1 && name != "resource" {
 			return nil, twice(name)
+		}
+		if !utf8.ValidString(all[0]) { // it would come back as something else
+			return nil, bad("invalid_request", "A parameter is not UTF-8.")
 		}
 		if all[0] != "" {
 			p[name] = all[0]
