@@ -59,7 +59,10 @@ func TestCanary(t *testing.T) {
 			for where, texts := range map[string][]string{"log": {w.log.String()}, "address": v.seen, "answer": said} {
 				for _, text := range texts {
 					for _, s := range secrets {
-						if strings.Contains(text, s) && !(s == "Basic " && strings.Contains(text, `Basic realm="`)) {
+						if s == "Basic " {
+							text = strings.ReplaceAll(text, `Basic realm="`, "")
+						}
+						if strings.Contains(text, s) {
 							t.Errorf("%s has %.20q: %.300s", where, s, text)
 						}
 					}

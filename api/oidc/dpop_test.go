@@ -64,7 +64,11 @@ func TestDPoP(t *testing.T) {
 			}
 		})
 	}
-	private := jwk(d.key).with("d", b64(d.key.D.FillBytes(make([]byte, 32))))
+	raw, err := d.key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := jwk(d.key).with("d", b64(raw))
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)

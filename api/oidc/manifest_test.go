@@ -1,7 +1,6 @@
 package oidc_test
 
 import (
-	"bufio"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -23,14 +22,12 @@ var ruleID = regexp.MustCompile(`^(OP-[A-Z]+-\d\d|oidcc-[A-Za-z0-9-]+|fapi2-[A-Z
 func TestManifest(t *testing.T) {
 	t.Parallel()
 	named := names(t)
-	f, err := os.Open("testdata/manifest.txt")
+	text, err := os.ReadFile("testdata/manifest.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
 	listed := map[string]bool{}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		line := lines.Text()
+	for line := range strings.SplitSeq(string(text), "\n") {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}

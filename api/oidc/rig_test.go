@@ -415,7 +415,7 @@ func terr(t *testing.T, x exchange, codes ...string) {
 	got, _ := x.json["error"].(string)
 	text, _ := x.json["error_description"].(string)
 	switch {
-	case x.status != http.StatusBadRequest && !(x.status == http.StatusUnauthorized && got == "invalid_client"),
+	case x.status != http.StatusBadRequest && (x.status != http.StatusUnauthorized || got != "invalid_client"),
 		!strings.Contains(" "+strings.Join(codes, " ")+" ", " "+got+" ") || got == "":
 		t.Errorf("%d %s; want %v", x.status, x.body, codes)
 	case x.header.Get("Content-Type") != "application/json" || !strings.Contains(x.header.Get("Cache-Control"), "no-store") || x.header.Get("Pragma") != "no-cache":

@@ -131,8 +131,8 @@ func (p *Provider) userInfo(r *http.Request, c *relying.Client, t *Token, g *Gra
 	if plain {
 		return "application/json", body, nil
 	}
-	token := string(body)
-	if token, err = p.c.Keys().Sign(signedWith(c, c.UserinfoAlg), "JWT", body); err != nil {
+	token, err := p.c.Keys().Sign(signedWith(c, c.UserinfoAlg), "JWT", body)
+	if err != nil {
 		return "", nil, err
 	}
 	if c.Userinfo != relying.Signed { // what is encrypted is signed first, always: bare JSON proves nothing
