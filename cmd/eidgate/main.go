@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -64,7 +65,15 @@ func failed(code int, try []string, format string, args ...any) error {
 // streams are where a command writes: results to out, everything else to err.
 type streams struct{ out, err io.Writer }
 
+// garbage lets the heap grow to four times what lives before it is collected:
+// a server keeps little and allocates much, and this saves a fifth of the
+// processor for some tens of megabytes. GOGC in the environment wins.
+const garbage = 300
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, stop, os.Args[1:], streams{os.Stdout, os.Stderr})
 	stop()

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -61,6 +62,7 @@ const back = "https://shop.example/back"
 
 // provider serves until it is killed.
 func provider() {
+	debug.SetGCPercent(300) // as the command does
 	if err := serveProvider(context.Background(), os.Getenv(providerEnv)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
