@@ -23,6 +23,7 @@ type Outcome struct {
 const (
 	apiV2       = "zignsec-v2"       // with our pages: result and webhook
 	apiHeadless = "zignsec-headless" // collect, without pages
+	apiOIDC     = "oidc"             // the error, or the tokens
 )
 
 // Outcomes is every eID's every outcome, with what the relying party receives.
@@ -55,6 +56,7 @@ func swedish() (out []Outcome) {
 		{"fail:somethingNew", "INVALID_REQUEST", "INVALID_REQUEST", "A hint that nobody knows yet, under any name."},
 	} {
 		e := Outcome{EID: "bankidse", Outcome: o.outcome, About: o.about, Receives: map[string]Receipt{apiV2: receipt(o.v2)}}
+		e.Receives[apiOIDC] = openID(o.v2, o.outcome)
 		if o.headless != "-" {
 			e.Receives[apiHeadless] = receipt(o.headless)
 		}
@@ -68,6 +70,18 @@ func receipt(code string) Receipt {
 		return Receipt{State: "FINISHED"}
 	}
 	return Receipt{State: "ERROR", Code: code}
+}
+
+// openID is the same over OpenID Connect, which says that nobody was logged in, or
+// that the request or its answer is broken.
+func openID(code, outcome string) Receipt {
+	switch {
+	case code == "":
+		return Receipt{State: "FINISHED"}
+	case outcome == "fail:AP1500" || outcome == "fail:AP3000":
+		return Receipt{State: "ERROR", Code: "server_error"}
+	}
+	return Receipt{State: "ERROR", Code: "access_denied"}
 }
 
 // The statuses of a check that has no outcome of its own.
@@ -114,7 +128,11 @@ func atBanks(eid, config string) (out []Outcome) {
 				r.Age = aborted
 			}
 		}
-		out = append(out, Outcome{EID: eid, Config: config, Outcome: o.outcome, Person: o.person, About: o.about, Receives: map[string]Receipt{apiV2: r}})
+		e := Outcome{EID: eid, Config: config, Outcome: o.outcome, Person: o.person, About: o.about, Receives: map[string]Receipt{apiV2: r}}
+		if eid == "idin" && config == "" && o.outcome != "fail:no_return" && o.outcome != "fail:pending" { // the browser stays at the bank, and nobody is told
+			e.Receives[apiOIDC] = openID(o.code, o.outcome)
+		}
+		out = append(out, e)
 	}
 	return out
 }

@@ -1,8 +1,11 @@
 package control_test
 
 import (
+	"encoding/json"
+	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"eidgate/sandbox/control"
@@ -30,6 +33,41 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// openID logs in over OpenID Connect and redeems the code, if there is one.
+func openID(t *testing.T, w *rig.Dev, o control.Outcome) control.Receipt {
+	t.Helper()
+	const back = "http://localhost/ok"
+	to, _ := w.DecideAt(w.OIDC.Issuer+"/connect/authorize?"+url.Values{"client_id": {w.OIDC.ID}, "redirect_uri": {back}, "response_type": {"code"}, "scope": {"openid profile"},
+		"acr_values": {map[string]string{"bankidse": "idp:sbid", "idin": "idp:idin"}[o.EID]}}.Encode(), o.Outcome, o.Person)
+	u, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := u.Query().Get("error"); code != "" {
+		return control.Receipt{State: "ERROR", Code: code}
+	}
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {u.Query().Get("code")}, "redirect_uri": {back}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.OIDC.Issuer+"/connect/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(w.OIDC.ID, w.OIDC.Secret)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var got struct {
+		Error string `json:"error"`
+		Token string `json:"id_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&got); err != nil || got.Token == "" {
+		return control.Receipt{State: "ERROR", Code: "token endpoint: " + got.Error}
+	}
+	return control.Receipt{State: "FINISHED"}
+}
+
 func outcomeOf(t *testing.T, w *rig.Dev, api string, o control.Outcome) control.Receipt {
 	t.Helper()
 	var got map[string]any
@@ -52,6 +90,8 @@ func outcomeOf(t *testing.T, w *rig.Dev, api string, o control.Outcome) control.
 		if state = "ERROR"; got["progressStatus"] == "COMPLETE" {
 			state = "FINISHED"
 		}
+	case "oidc":
+		return openID(t, w, o)
 	default:
 		t.Fatalf("nobody knows how to use %s", api)
 	}
