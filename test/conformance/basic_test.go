@@ -288,15 +288,24 @@ func secretPost(t *testing.T, e *env) {
 	c.userInfo(t, p, l.tokens)
 	// Only the method that is registered counts, and only one at a time.
 	r := c.request()
-	a := c.ask(t, p, e.browser(), r)
-	basic, twice := *c, http.Header{}
+	code := c.ask(t, p, e.browser(), r).params.Get("code")
+	basic := *c
 	basic.auth = "client_secret_basic"
-	checkDenied(t, basic.redeem(t, p, r, a.params.Get("code")), "invalid_client")
-	form := redemption(r, a.params.Get("code"))
-	c.authenticate(t, p, twice, form)
-	basic.authenticate(t, p, twice, form)
-	checkDenied(t, e.form(t, http.MethodPost, p.at("token_endpoint"), twice, form), "invalid_client")
-	checkTokens(t, p, c, r, c.redeem(t, p, r, a.params.Get("code")))
+	checkDenied(t, basic.redeem(t, p, r, code), "invalid_client")
+	posted := *e.first
+	posted.auth = "client_secret_post"
+	checkDenied(t, posted.redeem(t, p, r, code), "invalid_client")
+	for _, both := range [][2]*client{{c, &basic}, {e.first, &posted}} {
+		form, h := redemption(r, code), http.Header{}
+		both[0].authenticate(t, p, h, form)
+		both[1].authenticate(t, p, h, form)
+		got := e.form(t, http.MethodPost, p.at("token_endpoint"), h, form)
+		checkDenied(t, got, "invalid_client")
+		if got.status == http.StatusUnauthorized && !strings.HasPrefix(got.header.Get("Www-Authenticate"), "Basic realm=") {
+			t.Errorf("WWW-Authenticate: %q", got.header.Get("Www-Authenticate"))
+		}
+	}
+	checkTokens(t, p, c, r, c.redeem(t, p, r, code)) // nobody has looked at the code
 }
 
 // unsignedObject sends parameters in an object that nobody has signed. To look
