@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"eidgate/api/oidc"
 	"eidgate/eid"
 	"eidgate/relying"
 )
@@ -63,6 +64,38 @@ func TestNearMisses(t *testing.T) {
 		w.refused(t, w.visitor(), q, "invalid_request")
 		if w.shown != says {
 			t.Errorf("%q: %q", name, w.shown)
+		}
+	}
+}
+
+// TestMarker: login_hint steers the simulators for test clients alone, and
+// nothing else of it is kept where they could see it.
+func TestMarker(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	live := w.client(func(c *relying.Client) { c.Environment = eid.Live })
+	for _, x := range []struct {
+		client     *relying.Client
+		hint, want string
+	}{
+		{w.client(), "sandbox:cancel;person=ada", "sandbox:cancel;person=ada"},
+		{w.client(), "subject-199001012385", ""},
+		{w.client(), "", ""},
+		{live, "sandbox:cancel", ""},
+	} {
+		res, err := w.visitor().http.Get(w.server.URL + oidc.Root + "/connect/authorize?" + request(x.client, "login_hint", x.hint).Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		id := strings.Trim(strings.TrimPrefix(res.Header.Get("Location"), oidc.Root+"/login/"), "/")
+		s, err := w.broker.Session(t.Context(), w.account.ID, x.client.Environment, id)
+		if err != nil {
+			t.Fatalf("%q leads to %q: %v", x.hint, res.Header.Get("Location"), err)
+		}
+		spec, err := w.broker.Spec(t.Context(), s)
+		if err != nil || spec.Marker != x.want {
+			t.Errorf("%q of a client in %s: %q, %v", x.hint, x.client.Environment, spec.Marker, err)
 		}
 	}
 }
