@@ -9,21 +9,17 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/sync/errgroup"
-
 	"crypto/x509"
 
 	"eidgate/broker"
 	"eidgate/eid"
 	"eidgate/protocol/bankidse"
-	"eidgate/sandbox/control"
 	"eidgate/store"
 )
 
@@ -115,69 +111,6 @@ func SessionShow(ctx context.Context, c *Config, id string) (Row, []broker.Note,
 	}
 	notes, err := s.Notes(ctx, n.ID)
 	return row(n), notes, err
-}
-
-// SandboxOptions are the flags of "eidgate sandbox".
-type SandboxOptions struct {
-	Host, Auto, Data, ReadyFile, Name, Version string
-	Port                                       int
-	Stderr                                     io.Writer
-}
-
-// Sandbox runs the simulators alone, and writes what a server needs to reach
-// them: an RP certificate with its key, and the roots.
-func Sandbox(ctx context.Context, o SandboxOptions) error {
-	p := &ports{host: o.Host, first: o.Port}
-	defer p.close()
-	api, err := p.listen(3)
-	if err != nil {
-		return err
-	}
-	ctlAt, err := p.listen(1)
-	if err != nil {
-		return err
-	}
-	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	sims := newSimulators(false, o.Auto, 1)
-	base := fmt.Sprintf("https://localhost:%d", portOf(api))
-	agreement, err := sims.agreement(o.Name, base, "")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(o.Data, 0o700); err != nil {
-		return err
-	}
-	for name, text := range map[string]string{"bankid-rp.pem": agreement.Certificate + agreement.Key, "bankid-tls-root.pem": agreement.TLSRoots,
-		"bankid-signature-root.pem": agreement.SignatureRoots} {
-		if err := writeWhole(filepath.Join(o.Data, name), []byte(text)); err != nil {
-			return err
-		}
-	}
-	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age,
-		Mailbox: &mailbox{}, Stop: ctx.Done()})
-	if err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
-	issuer.TLSConfig = sims.bankidse.TLSConfig()
-	g.Go(func() error { return serve(ctx, api, issuer, time.Second, log) })
-	g.Go(func() error {
-		return serve(ctx, ctlAt, httpServer(newNames(base, true).only(ctl), log), time.Second, log)
-	})
-	urls := map[string]string{"issuers_tls": base, "control": fmt.Sprintf("http://localhost:%d", portOf(ctlAt))}
-	if o.ReadyFile != "" {
-		raw, err := json.Marshal(ready{Event: "ready", Version: o.Version, URLs: urls})
-		if err != nil {
-			return err
-		}
-		if err := writeWhole(o.ReadyFile, raw); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(o.Stderr, "simulators: BankID SE %s/rp/v6.0, phone %s/phone, certificates in %s\n", base, urls["control"], o.Data)
-	return g.Wait()
 }
 
 // Unmet means that evidence did not verify.

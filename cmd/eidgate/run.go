@@ -252,12 +252,13 @@ type sandboxCmd struct {
 	Host      string `default:"127.0.0.1" help:"Address to listen on."`
 	Port      int    `default:"8702" help:"First of four ports; 0 picks free ones."`
 	Auto      string `enum:"approve,ask" default:"approve" help:"approve: logins succeed by themselves."`
-	Data      string `required:"" placeholder:"DIR" help:"Directory that gets certificates and roots for eidgate.yaml."`
+	Public    string `default:"http://localhost:8700" help:"Public address of the server that uses them: phones that scan a code of iDIN end there."`
+	Data      string `required:"" placeholder:"DIR" help:"Directory that gets certificates, keys, and test_eids.yaml for a server's configuration."`
 	ReadyFile string `placeholder:"FILE" help:"Written when the simulators answer."`
 	Name      string `default:"Demo shop" help:"What the RP certificate says."`
 }
 
 func (c *sandboxCmd) Run(ctx context.Context, io streams) error {
-	return server.Sandbox(ctx, server.SandboxOptions{Host: c.Host, Port: c.Port, Auto: c.Auto, Data: c.Data,
+	return server.Sandbox(ctx, server.SandboxOptions{Host: c.Host, Port: c.Port, Auto: c.Auto, Public: c.Public, Data: c.Data,
 		ReadyFile: c.ReadyFile, Name: c.Name, Version: version(), Stderr: io.err})
 }

@@ -1,0 +1,132 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"eidgate/sandbox/control"
+)
+
+// SandboxOptions are the flags of "eidgate sandbox".
+type SandboxOptions struct {
+	Host, Auto, Data, ReadyFile, Name, Version string
+	Public                                     string // public address of the server that is to use them
+	Port                                       int
+	Stderr                                     io.Writer
+}
+
+// Sandbox runs the simulators alone, and writes what a server needs to reach
+// them: certificates, keys, and a configuration that names them.
+func Sandbox(ctx context.Context, o SandboxOptions) error {
+	p := &ports{host: o.Host, first: o.Port}
+	defer p.close()
+	plain, err := p.listen(0)
+	if err != nil {
+		return err
+	}
+	ctlAt, err := p.listen(1)
+	if err != nil {
+		return err
+	}
+	api, err := p.listen(3)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	sims := newSimulators(false, o.Auto, 1)
+	sims.issuers = fmt.Sprintf("http://localhost:%d", portOf(plain))
+	urls := map[string]string{"issuers": sims.issuers, "issuers_tls": fmt.Sprintf("https://localhost:%d", portOf(api)),
+		"control": fmt.Sprintf("http://localhost:%d", portOf(ctlAt))}
+	if err := sims.handOver(&o, urls["issuers_tls"]); err != nil {
+		return err
+	}
+	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
+		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age,
+		Mailbox: &mailbox{}, Stop: ctx.Done()})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
+	issuer.TLSConfig = sims.bankidse.TLSConfig()
+	g.Go(func() error { return serve(ctx, api, issuer, time.Second, log) })
+	g.Go(func() error {
+		return serve(ctx, plain, httpServer(newNames(sims.issuers, true).only(sims.issuersHandler()), log), time.Second, log)
+	})
+	g.Go(func() error {
+		return serve(ctx, ctlAt, httpServer(newNames(urls["control"], true).only(ctl), log), time.Second, log)
+	})
+	if o.ReadyFile != "" {
+		raw, err := json.Marshal(ready{Event: "ready", Version: o.Version, URLs: urls})
+		if err != nil {
+			return err
+		}
+		if err := writeWhole(o.ReadyFile, raw); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(o.Stderr, "simulators: BankID SE %s/rp/v6.0, iDIN %s/idin/rs, AgeChecked %[2]s/agechecked/api, phone %s/phone\nconfiguration for a server: %s\n",
+		urls["issuers_tls"], urls["issuers"], urls["control"], filepath.Join(o.Data, "test_eids.yaml"))
+	return g.Wait()
+}
+
+// handOver writes what each issuer gives a relying party, and the part of a
+// configuration that names it.
+func (s *simulators) handOver(o *SandboxOptions, secure string) error {
+	bankid, err := s.agreement(o.Name, secure, "")
+	if err != nil {
+		return err
+	}
+	idin, qr, err := s.contract(o.Name, o.Public)
+	if err != nil {
+		return err
+	}
+	age := s.age.Merchant(o.Name)
+	dir, err := filepath.Abs(o.Data)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{
+		"bankid-rp.pem": bankid.Certificate + bankid.Key, "bankid-tls-root.pem": bankid.TLSRoots, "bankid-signature-root.pem": bankid.SignatureRoots,
+		"idin.pem": idin.Certificate + idin.Key, "idin-data.key": strings.Join(idin.Decryption, ""), "idin-routing.pem": idin.Routing, "idin-qr.key": qr.Secret,
+		"agechecked.key": age.SecretKey,
+		"test_eids.yaml": fmt.Sprintf(handedOver, dir, bankid.Base, idin.MerchantID, idin.SubID, idin.LegalID, idin.Directory, qr.Token, qr.Backend, age.Base),
+	} {
+		if err := writeWhole(filepath.Join(dir, name), []byte(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handedOver is for eidgate.yaml: the eIDs of the server, and in comments what
+// an account can have instead of them.
+const handedOver = `# For the simulators that run now: their keys are new at each start.
+test_eids:
+  bankid_se: {url: %[2]q, certificate: %[1]s/bankid-rp.pem, tls_roots: %[1]s/bankid-tls-root.pem, signature_roots: %[1]s/bankid-signature-root.pem}
+  idin: {merchant_id: %[3]q, sub_id: %[4]d, legal_id: %[5]q, directory_url: %[6]q,
+    certificate: %[1]s/idin.pem, decryption: [%[1]s/idin-data.key], routing: [%[1]s/idin-routing.pem]}
+  idin_age: {backend: idin}
+# In an account, for a point of service, and for AgeChecked as who checks ages:
+#    configs:
+#      - id: counter
+#        test_eids:
+#          idin: {merchant_id: %[3]q, sub_id: %[4]d, legal_id: %[5]q, directory_url: %[6]q,
+#            certificate: %[1]s/idin.pem, decryption: [%[1]s/idin-data.key], routing: [%[1]s/idin-routing.pem],
+#            qr: {merchant_token: %[7]q, secret_signing_key_file: %[1]s/idin-qr.key, qr_backend_url: %[8]q}}
+#      - id: agechecked
+#        test_eids:
+#          idin_age: {backend: agechecked, agechecked: {url: %[9]q, key_file: %[1]s/agechecked.key}}
+`
