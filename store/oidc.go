@@ -365,13 +365,12 @@ func (s *Store) EndSSO(ctx context.Context, id string) error {
 }
 
 // SweepOIDC deletes what is over, limit rows in a transaction, until there is
-// no more. Grants are not among it: they go with their session.
+// no more. What belongs to a session is not among it: it goes with that.
 func (s *Store) SweepOIDC(ctx context.Context, now time.Time, limit int) error {
 	for _, q := range []string{
 		`DELETE FROM oidc_pushed WHERE handle IN (SELECT handle FROM oidc_pushed WHERE expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
-		`DELETE FROM oidc_token WHERE hash IN (SELECT hash FROM oidc_token WHERE expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
+		`DELETE FROM oidc_token WHERE hash IN (SELECT hash FROM oidc_token WHERE session = '' AND expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
 		`DELETE FROM oidc_once WHERE (purpose, value) IN (SELECT purpose, value FROM oidc_once WHERE expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
-		`DELETE FROM oidc_sso WHERE id IN (SELECT id FROM oidc_sso WHERE expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
 		`DELETE FROM oidc_key WHERE id IN (SELECT id FROM oidc_key WHERE gone > 0 AND gone <= $1 LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
 	} {
 		for n := limit; n == limit; {

@@ -13,9 +13,9 @@ CREATE INDEX oidc_grant_sso ON oidc_grant (sso) WHERE sso <> '';
 CREATE TABLE oidc_token (
 	hash BYTEA PRIMARY KEY, grant_id TEXT NOT NULL, session TEXT NOT NULL, client TEXT NOT NULL, kind TEXT NOT NULL, scope TEXT NOT NULL,
 	bound TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT NOT NULL, replaced BIGINT NOT NULL, successor BYTEA
-);
+) /* small */;
 CREATE INDEX oidc_token_session ON oidc_token (session) WHERE session <> '';
-CREATE INDEX oidc_token_expires ON oidc_token (expires);
+CREATE INDEX oidc_token_own ON oidc_token (expires) WHERE session = '';
 CREATE TABLE oidc_once (
 	purpose TEXT NOT NULL, value BYTEA NOT NULL, owner TEXT NOT NULL, expires BIGINT NOT NULL, PRIMARY KEY (purpose, value)
 ) /* small */;
@@ -23,9 +23,7 @@ CREATE INDEX oidc_once_expires ON oidc_once (expires);
 CREATE TABLE oidc_sso (
 	id TEXT PRIMARY KEY, hash BYTEA NOT NULL UNIQUE, account TEXT NOT NULL, session TEXT NOT NULL, eid TEXT NOT NULL,
 	auth BIGINT NOT NULL, used BIGINT NOT NULL, expires BIGINT NOT NULL
-);
-CREATE INDEX oidc_sso_session ON oidc_sso (session);
-CREATE INDEX oidc_sso_expires ON oidc_sso (expires);
+) /* small */;
 CREATE TABLE oidc_key (
 	id TEXT PRIMARY KEY, purpose TEXT NOT NULL, alg TEXT NOT NULL, private BYTEA NOT NULL,
 	starts BIGINT NOT NULL, until BIGINT NOT NULL, gone BIGINT NOT NULL, UNIQUE (purpose, alg, starts)
