@@ -254,7 +254,8 @@ func readIDToken(text string, keys []byte) (*idToken, error) {
 	var raw [3][]byte
 	for i, part := range parts {
 		var err error
-		if raw[i], err = base64.RawURLEncoding.Strict().DecodeString(part); err != nil {
+		raw[i], err = base64.RawURLEncoding.DecodeString(part)
+		if err != nil || base64.RawURLEncoding.EncodeToString(raw[i]) != part { // as it would be written: decoding passes over line ends
 			return nil, errSignature
 		}
 	}
