@@ -341,6 +341,17 @@ func (s *Store) Once(ctx context.Context, purpose, value string, expires time.Ti
 	return first, err
 }
 
+// Seen implements oidc.Store.
+func (s *Store) Seen(ctx context.Context, purpose, value string) (bool, error) {
+	h := sha256.Sum256([]byte(value))
+	var at int64
+	err := s.get(ctx, []any{&at}, `SELECT expires FROM oidc_once WHERE purpose = $1 AND value = $2 AND expires > $3`, purpose, h[:], micros(s.now()))
+	if errors.Is(err, broker.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // SSO implements oidc.Store.
 func (s *Store) SSO(ctx context.Context, hash [32]byte, now time.Time) (*oidc.SSO, error) {
 	b := oidc.SSO{Hash: hash}

@@ -45,7 +45,7 @@ func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) {
 	}
 	out := claims.Object{{Name: "active", Value: false}}
 	for _, kind := range []string{access, refresh} {
-		t, g, err := p.c.Store.ByToken(r.Context(), sha256.Sum256([]byte(in["token"])), kind, p.c.Now())
+		t, g, err := p.find(r.Context(), in["token"], kind)
 		if errors.Is(err, ErrUnknown) || errors.Is(err, ErrUsed) {
 			continue
 		}
@@ -104,6 +104,12 @@ func (p *Provider) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	}
 	share(w, r, c)
 	hash, now := sha256.Sum256([]byte(in["token"])), p.c.Now()
+	if t := p.own(r.Context(), in["token"], hash); t != nil && t.Client == c.ID {
+		if _, err := p.c.Store.Once(r.Context(), revokedPurpose, in["token"], t.Expires); err != nil {
+			p.unavailable(w, r, err)
+		}
+		return
+	}
 	_, _, err := p.c.Store.ByToken(r.Context(), hash, refresh, now)
 	whole := err == nil || errors.Is(err, ErrUsed) // a refresh token takes its access tokens with it
 	if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrUsed) {

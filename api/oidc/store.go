@@ -137,6 +137,8 @@ type Store interface {
 	// Once is true the first time that a value is seen for a purpose ("jti
 	// CLIENT"), until it expires.
 	Once(ctx context.Context, purpose, value string, expires time.Time) (bool, error)
+	// Seen is true after Once for the same value, until it expires.
+	Seen(ctx context.Context, purpose, value string) (bool, error)
 
 	// SSO reads a browser's session by its cookie's hash: ErrUnknown. TouchSSO
 	// says that it was used. EndSSO ends it.

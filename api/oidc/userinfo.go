@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"slices"
@@ -76,7 +75,7 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Clie
 		return nil, nil, nil, errToken
 	}
 	text = strings.TrimSpace(text)
-	t, g, err := p.c.Store.ByToken(r.Context(), sha256.Sum256([]byte(text)), access, p.c.Now())
+	t, g, err := p.find(r.Context(), text, access)
 	if errors.Is(err, ErrUnknown) {
 		challenge("invalid_token")
 		return nil, nil, nil, errToken
