@@ -224,6 +224,8 @@ func hinted(t *testing.T, e *env) {
 	c.login(t, p, b2)
 	r := c.request("prompt", "none", "id_token_hint", first.idToken)
 	checkRefused(t, p, c, r, c.ask(t, p, b2, r), "login_required")
+	r = c.request("prompt", "login", "id_token_hint", first.idToken) // nor does it help to log in
+	checkRefused(t, p, c, r, c.ask(t, p, b2, r), "login_required")
 }
 
 func acrValues(t *testing.T, e *env) {

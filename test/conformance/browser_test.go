@@ -27,6 +27,25 @@ func (s *system) browser() *browser {
 	return &browser{s: s, person: "ada", outcome: "approve", http: &http.Client{Jar: jar, Timeout: s.http.Timeout, CheckRedirect: s.http.CheckRedirect}}
 }
 
+// stolen is a browser of somebody who has this one's cookies.
+func (b *browser) stolen(t *testing.T, p *provider) *browser {
+	t.Helper()
+	at, err := url.Parse(p.issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := b.s.browser()
+	cookies := b.http.Jar.Cookies(at)
+	if len(cookies) == 0 {
+		t.Fatal("the browser has no cookies")
+	}
+	for _, c := range cookies {
+		c.Path, c.Secure = "/", true
+	}
+	out.http.Jar.SetCookies(at, cookies)
+	return out
+}
+
 // A page is what a browser shows, or where it is sent.
 type page struct {
 	status int

@@ -56,6 +56,8 @@ func logout(t *testing.T, e *env) {
 		b := e.browser()
 		l := c.login(t, p, b, "scope", "openid offline_access")
 		params := url.Values{"id_token_hint": {l.idToken}, "post_logout_redirect_uri": {loggedOut}, "state": {random(128)}, "client_id": {c.id}}
+		thief := b.stolen(t, p)
+		c.login(t, p, thief, "prompt", "none")
 		address, form := p.at("end_session_endpoint")+"?"+params.Encode(), url.Values(nil)
 		if method == http.MethodPost {
 			address, form = p.at("end_session_endpoint"), params
@@ -65,6 +67,7 @@ func logout(t *testing.T, e *env) {
 			t.Fatalf("%s: the browser went to %q with %s", method, a.to, names(a.params))
 		}
 		c.gone(t, p, b)
+		c.gone(t, p, thief)
 		checkUnknown(t, e.send(t, http.MethodGet, p.at("userinfo_endpoint"), c.bearer(t, p, l.access), ""))
 		checkDenied(t, c.refreshed(t, p, l.refresh), "invalid_grant")
 	}
@@ -103,13 +106,20 @@ func noReturnWith(t *testing.T, p *provider, c *client, b *browser, l *login, na
 	t.Helper()
 	params := url.Values{"id_token_hint": {l.idToken}, "post_logout_redirect_uri": {loggedOut}, "state": {random(20)}}
 	params.Set(name, value)
-	a := c.end(t, p, b, params)
-	if a.mode != "" || a.page.to != nil || strings.Contains(a.page.links, ".example") || len(strings.Fields(a.page.text)) < 3 {
-		t.Errorf("the browser went to %q, or the page is empty or leads there", a.to)
+	stays := func(a *answer) {
+		t.Helper()
+		if a.mode != "" || a.page.to != nil || strings.Contains(a.page.links, ".example") || len(strings.Fields(a.page.text)) < 3 {
+			t.Errorf("the browser went to %q, or the page is empty or leads there", a.to)
+		}
 	}
+	stays(c.end(t, p, c.s.browser(), params)) // where nobody is logged in
+	a := c.end(t, p, b, params)
+	stays(a)
 	// Whatever was not believed must not have logged anybody out unasked.
-	second := c.login(t, p, b, "prompt", "none")
-	same(t, b, l, second)
+	same(t, b, l, c.login(t, p, b, "prompt", "none"))
+	if question := a.page.form("endsession"); question != nil {
+		stays(b.walk(t, b.press(t, a.page, question, "", "")))
+	}
 }
 
 // told logs out with some of the usual parameters and no address to go back to:
