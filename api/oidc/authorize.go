@@ -102,7 +102,7 @@ func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *req
 	if in["request_uri"] != "" {
 		if c.Redirect(in["redirect_uri"]) {
 			q := &request{Client: c.ID, Redirect: in["redirect_uri"], State: in["state"]}
-			q.Mode, _ = modeOf(c, in["response_mode"]) // what is not served is answered by default
+			q.Mode, _ = modeOf(c, in["response_mode"], false) // what is not served is answered by default
 			return c, q, bad("request_uri_not_supported", "Push the request, or send it in the parameter request.")
 		}
 		return c, nil, refuse("request_uri_not_supported", "Push the request, or send it in the parameter request.")
@@ -115,8 +115,12 @@ func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *req
 	return c, q, err
 }
 
-// byDefault is how a client is answered that does not say how.
-func byDefault(c *relying.Client) string {
+// byDefault is how a client is answered that does not say how. A token is never
+// put into a query: that is sent to servers, and written into their logs.
+func byDefault(c *relying.Client, front bool) string {
+	if front {
+		return "fragment"
+	}
 	if slices.Contains(c.Policy().ResponseModes, "query") {
 		return "query"
 	}
@@ -124,16 +128,16 @@ func byDefault(c *relying.Client) string {
 }
 
 // modeOf is the way of answering that a client asks for.
-func modeOf(c *relying.Client, name string) (mode string, ok bool) {
+func modeOf(c *relying.Client, name string, front bool) (mode string, ok bool) {
 	switch {
 	case name == "":
-		return byDefault(c), true
-	case !slices.Contains(c.Policy().ResponseModes, name):
-		return byDefault(c), false
+		return byDefault(c, front), true
+	case !slices.Contains(c.Policy().ResponseModes, name), front && name == "query":
+		return byDefault(c, front), false
 	case name == "jwt":
 		return "query.jwt", true
 	}
-	return name, slices.Contains([]string{"query", "form_post", "query.jwt", "form_post.jwt"}, name)
+	return name, true
 }
 
 // check holds a request to what its client may ask.
@@ -142,11 +146,11 @@ func (p *Provider) check(ctx context.Context, c *relying.Client, in params, sign
 		return nil, astray(c, in["redirect_uri"])
 	}
 	policy := c.Policy()
-	q, wrong := readRequest(in, p.c.Now())
+	q, wrong := readRequest(in, policy.ResponseTypes, p.c.Now())
 	q.Client = c.ID
 	q.Sealed = signed || pushed && c.Auth != relying.Public // anybody can push in the name of a client that proves nothing
 	var served bool
-	if q.Mode, served = modeOf(c, in["response_mode"]); !served {
+	if q.Mode, served = modeOf(c, in["response_mode"], q.Front); !served {
 		return q, bad("invalid_request", "response_mode is not one that the client may use.")
 	}
 	switch {

@@ -97,6 +97,9 @@ func (p *Provider) leaving(c *relying.Client, q *request, fields url.Values) (Le
 	if strings.HasPrefix(q.Mode, "form_post") {
 		return Leaving{URL: q.Redirect, Post: fields}, err
 	}
+	if q.Mode == "fragment" {
+		return Leaving{URL: q.Redirect + "#" + fields.Encode()}, err
+	}
 	return Leaving{URL: withQuery(q.Redirect, fields)}, err
 }
 
@@ -185,7 +188,15 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 	case err != nil:
 		return nil, false, fmt.Errorf("write grant: %w", err)
 	}
-	return url.Values{"code": {code}}, signedOn, nil
+	fields = url.Values{"code": {code}}
+	if q.Front {
+		token, err := p.frontToken(ctx, c, &snap, code, now)
+		if err != nil {
+			return nil, false, err
+		}
+		fields.Set("id_token", token)
+	}
+	return fields, signedOn, nil
 }
 
 // subject is what an account's clients call a person; "" if the eID has named

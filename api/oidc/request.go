@@ -15,7 +15,8 @@ import (
 type request struct {
 	Client    string    `json:"client"`
 	Redirect  string    `json:"redirect_uri"`
-	Mode      string    `json:"mode"` // query or form_post, or one of them with ".jwt"
+	Mode      string    `json:"mode"`            // query, form_post or fragment; or one of the first two with ".jwt"
+	Front     bool      `json:"front,omitempty"` // response_type "code id_token"
 	Scopes    []string  `json:"scopes"`
 	State     string    `json:"state,omitempty"`
 	Nonce     string    `json:"nonce,omitempty"`
@@ -46,23 +47,28 @@ func (q *request) prompts(word string) bool { return slices.Contains(q.Prompt, w
 // prompts are the words of prompt that mean something here.
 var promptWords = []string{"none", "login", "consent", "select_account"}
 
-// readRequest checks everything about a request that its client and its
-// redirect address do not decide. What it does not know it leaves alone.
-func readRequest(p params, now time.Time) (*request, *wireError) {
+// readRequest checks everything about a request that its redirect address and
+// its client do not decide; of that, types are those of responses that it may
+// have. What it does not know it leaves alone.
+func readRequest(p params, types []string, now time.Time) (*request, *wireError) {
 	q := &request{Client: p["client_id"], Redirect: p["redirect_uri"], State: p["state"], Nonce: p["nonce"], Locales: p["ui_locales"],
 		Hint: p["login_hint"], ACR: p["acr_values"], Bound: p["dpop_jkt"], At: now}
+	kind := words(p["response_type"])
+	slices.Sort(kind)
+	q.Front = slices.Equal(kind, []string{"code", "id_token"}) && slices.Contains(types, "code id_token")
 	if len(q.State) > maxState || len(q.Nonce) > maxState {
 		return q, bad("invalid_request", "state and nonce have at most 4096 characters.")
 	}
 	if q.Bound != "" && !unreserved(q.Bound, 43, 43) {
 		return q, bad("invalid_request", "dpop_jkt is not the thumbprint of a key.")
 	}
-	switch p["response_type"] {
-	case "code":
-	case "":
+	switch {
+	case len(kind) == 0:
 		return q, bad("invalid_request", "response_type is missing. Use code.")
-	default:
+	case !q.Front && p["response_type"] != "code":
 		return q, bad("unsupported_response_type", "Only response_type code is served.")
+	case q.Front && q.Nonce == "":
+		return q, bad("invalid_request", "response_type code id_token needs a nonce.")
 	}
 	for _, s := range words(p["scope"]) {
 		if !slices.Contains(q.Scopes, s) {

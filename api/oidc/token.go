@@ -344,6 +344,19 @@ func signedWith(c *relying.Client, alg string) string {
 // idToken says who was logged in, and when, and of the person what scopes
 // release there (§17.1).
 func (p *Provider) idToken(ctx context.Context, c *relying.Client, s *snapshot, scopes []string, accessToken string, now time.Time, nonce string) (string, error) {
+	told := claims.For(claims.IDToken(scopes, c.IDTokenData()), &s.Identity, claims.FormatFor(c), s.Evidence...)
+	told = append(told, p.named(s.Request.Asked.IDToken, c, s, told)...)
+	return p.sayWho(ctx, c, s, "at_hash", accessToken, now, nonce, told)
+}
+
+// frontToken is the ID token that goes through the browser with a code: it says
+// nothing of the person but sub, since that way is in histories.
+func (p *Provider) frontToken(ctx context.Context, c *relying.Client, s *snapshot, code string, now time.Time) (string, error) {
+	return p.sayWho(ctx, c, s, "c_hash", code, now, s.Request.Nonce, nil)
+}
+
+// sayWho makes an ID token with a hash that binds another text to it.
+func (p *Provider) sayWho(ctx context.Context, c *relying.Client, s *snapshot, hash, bound string, now time.Time, nonce string, told []claims.Claim) (string, error) {
 	alg := signedWith(c, c.IDTokenAlg)
 	life := c.Life().IDToken
 	body := claims.Object{{Name: "iss", Value: p.issuer}, {Name: "nbf", Value: int(now.Unix())}, {Name: "iat", Value: int(now.Unix())},
@@ -352,15 +365,14 @@ func (p *Provider) idToken(ctx context.Context, c *relying.Client, s *snapshot, 
 	if nonce != "" {
 		add("nonce", nonce)
 	}
-	add("at_hash", leftHalf(alg, accessToken))
+	add(hash, leftHalf(alg, bound))
 	add("sid", s.SID)
 	add("sub", s.Subject)
 	add("auth_time", int(s.Auth.Unix()))
 	if c.Profile == relying.Signicat {
 		add("idp", s.IDP)
 	}
-	body = append(body, claims.For(claims.IDToken(scopes, c.IDTokenData()), &s.Identity, claims.FormatFor(c), s.Evidence...)...)
-	body = append(body, p.named(s.Request.Asked.IDToken, c, s, body)...)
+	body = append(body, told...)
 	if c.Profile == relying.Signicat {
 		if issuer := claims.Issuer(&s.Identity); issuer != "" {
 			add("idp_issuer", issuer)
@@ -402,7 +414,8 @@ func (p *Provider) named(names []string, c *relying.Client, s *snapshot, have cl
 	return out
 }
 
-// leftHalf is at_hash: the left half of a hash of the size of the signature's.
+// leftHalf is at_hash and c_hash: the left half of a hash of the size of the
+// signature's.
 func leftHalf(alg, token string) string {
 	var sum []byte
 	switch {
