@@ -56,6 +56,7 @@ type Client struct {
 	RequireRequest  bool      `json:"require_signed_request_object,omitempty"`
 	ForceLogin      bool      `json:"force_login,omitempty"`             // no single sign-on
 	ReferenceTokens bool      `json:"reference_access_tokens,omitempty"` // opaque, where the policy has JWTs
+	BoundTLS        bool      `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 	Lifetimes       Lifetimes `json:"lifetimes,omitzero"`
 
 	EIDs          []eid.EID `json:"eids,omitempty"`             // allowed; empty allows the account's
@@ -136,15 +137,6 @@ type ClientKey struct {
 	JWK       json.RawMessage `json:"jwk"`
 	NotBefore time.Time       `json:"not_before,omitzero"`
 	NotAfter  time.Time       `json:"not_after,omitzero"` // zero for no end
-}
-
-// A CertificateName is what a client's certificate must say; exactly one is set.
-type CertificateName struct {
-	Subject string `json:"tls_client_auth_subject_dn,omitempty"` // as RFC 4514 writes it
-	DNS     string `json:"tls_client_auth_san_dns,omitempty"`
-	URI     string `json:"tls_client_auth_san_uri,omitempty"`
-	IP      string `json:"tls_client_auth_san_ip,omitempty"`
-	Email   string `json:"tls_client_auth_san_email,omitempty"`
 }
 
 // Lifetimes are how long things last; zero takes the default.
@@ -352,14 +344,22 @@ func (c *Client) checkAuth(all *problems) {
 	all.add(keys || c.Auth != PrivateKeyJWT && c.Auth != SelfSignedTLS, "jwks", "or jwks_uri or keys must be there for %s", c.Auth)
 	all.add(c.AuthAlg == "" || c.Auth == PrivateKeyJWT && slices.Contains(p.Algs, c.AuthAlg),
 		"token_endpoint_auth_signing_alg", "is for %s, one of %v", PrivateKeyJWT, p.Algs)
-	n := 0
-	for _, s := range []string{c.Certificate.Subject, c.Certificate.DNS, c.Certificate.URI, c.Certificate.IP, c.Certificate.Email} {
-		if s != "" {
-			n++
-		}
+	all.add(c.JWKSURI != "" || c.Auth != SelfSignedTLS || !keys || c.certified(), "jwks", "must have a key with its certificate (x5c) for %s", SelfSignedTLS)
+	c.Certificate.check(all, c.Auth == TLS)
+}
+
+// certified says whether a key of the client's own has a certificate.
+func (c *Client) certified() bool {
+	keys := keysOf(c.JWKS)
+	for _, k := range c.Keys {
+		keys = append(keys, k.JWK)
 	}
-	all.add(n == 1 || c.Auth != TLS, "certificate", "must have exactly one name for %s", TLS)
-	all.add(n == 0 || c.Auth == TLS, "certificate", "is for %s only", TLS)
+	return slices.ContainsFunc(keys, func(raw json.RawMessage) bool {
+		var k struct {
+			Chain []string `json:"x5c"`
+		}
+		return json.Unmarshal(raw, &k) == nil && len(k.Chain) > 0
+	})
 }
 
 func (c *Client) checkKeys(all *problems) {

@@ -288,6 +288,15 @@ func TestCheck(t *testing.T) {
 			c.Auth, c.Secrets, c.Certificate = relying.TLS, nil, relying.CertificateName{DNS: "shop.example"}
 		}, ""},
 		{"a name without TLS", shop(), func(c *relying.Client) { c.Certificate.DNS = "shop.example" }, "certificate"},
+		{"self-signed with a bare key", strict(), func(c *relying.Client) { c.Auth = relying.SelfSignedTLS }, "jwks"},
+		{"self-signed with a certificate", strict(), func(c *relying.Client) {
+			c.Auth = relying.SelfSignedTLS
+			c.Keys = []relying.ClientKey{{Name: "a", JWK: json.RawMessage(`{"kty":"EC","x5c":["MII="]}`), NotBefore: now}}
+		}, ""},
+		{"self-signed with a certificate elsewhere", strict(), func(c *relying.Client) {
+			c.Auth, c.JWKS, c.JWKSURI = relying.SelfSignedTLS, nil, "https://bank.example/jwks"
+		}, ""},
+		{"roots without TLS", shop(), func(c *relying.Client) { c.Certificate.Roots = "x" }, "certificate certificate.roots"},
 		{"self-signed without a key", shop(), func(c *relying.Client) { c.Auth, c.Secrets = relying.SelfSignedTLS, nil }, "jwks"},
 		{"algorithms", shop(), func(c *relying.Client) { c.RequestAlg, c.IDTokenAlg, c.UserinfoAlg = "HS256", "none", "RS384" },
 			"request_object_signing_alg id_token_signed_response_alg userinfo_signed_response_alg"},

@@ -35,11 +35,22 @@ type PublicKey struct {
 }
 
 // A Query says which key is looked for. An empty ID stands for any.
-type Query struct{ ID, Alg, Use string }
+type Query struct {
+	ID, Alg, Use string
+	// Certificate is the DER of a certificate: then the key that has it as its
+	// own is looked for, whatever the algorithm.
+	Certificate string
+}
 
 // matches reports whether a key may be used for what a query asks.
 func (k PublicKey) matches(q Query) bool {
-	return (q.ID == "" || k.ID == q.ID) && (k.Use == "" || k.Use == q.Use) && (k.Alg == "" || k.Alg == q.Alg) && fits(q.Alg, k.Key)
+	if (q.ID != "" && k.ID != q.ID) || (k.Use != "" && k.Use != q.Use) {
+		return false
+	}
+	if q.Certificate != "" {
+		return len(k.Chain) > 0 && string(k.Chain[0].Raw) == q.Certificate
+	}
+	return (k.Alg == "" || k.Alg == q.Alg) && fits(q.Alg, k.Key)
 }
 
 // Keys finds keys of one party. Finding none is no error; not being able to

@@ -200,6 +200,21 @@ func TestCertificates(t *testing.T) {
 	if err != nil || len(k.Chain) != 1 || k.Chain[0].Subject.CommonName != "rp" {
 		t.Errorf("%d certificates, %v", len(k.Chain), err)
 	}
+	for q, want := range map[jose.Query]int{
+		{Certificate: string(der), Use: jose.Signing}:            1,
+		{Certificate: string(der)}:                               1,
+		{Certificate: string(der[:len(der)-1])}:                  0,
+		{Certificate: string(der), ID: "other"}:                  0,
+		{Certificate: string(der), Alg: "none", Use: "anything"}: 1,
+	} {
+		bare, err := jose.ParseJWK([]byte(public(t, key)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := (&jose.Ring{Keys: []jose.PublicKey{bare, k}}).Find(t.Context(), q); err != nil || len(found) != want || want == 1 && found[0].Chain == nil {
+			t.Errorf("%d keys for a certificate, want %d, %v", len(found), want, err)
+		}
+	}
 	_, err = jose.ParseJWK([]byte(with(curveKey(t, elliptic.P256()))))
 	wants(t, err, jose.NoKey)
 	_, err = jose.ParseJWK([]byte(with(rsaOther())))
