@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -126,52 +124,4 @@ func (s *Store) AddKey(ctx context.Context, k oidc.SigningKey) error {
 	return s.batch(ctx, []statement{{q: `INSERT INTO oidc_key (id, purpose, alg, private, starts, until, gone) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (purpose, alg, starts) DO NOTHING`,
 		args: []any{k.ID, k.Use, k.Alg, s.master.Seal(seal.Place("oidc_key", k.ID, "private"), k.Private), micros(k.From), micros(k.Until), micros(k.Gone)}}})
-}
-
-// person is the hash that a person is found by. A number of few digits could
-// be guessed from a hash without a key.
-func (s *Store) person(account, idp, subject string) []byte {
-	h := hmac.New(sha256.New, s.persons)
-	for _, part := range []string{account, idp, subject} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	return h.Sum(nil)
-}
-
-func subjectPlace(account, idp string, person []byte) string {
-	return seal.Place("oidc_subject", fmt.Sprintf("%s/%s/%x", account, idp, person), "sub")
-}
-
-// PutSubject imports the sub that an account has known a person by.
-func (s *Store) PutSubject(ctx context.Context, account, idp, subject, sub string) error {
-	key, err := s.accountKey(ctx, account)
-	if err != nil {
-		return err
-	}
-	h := s.person(account, idp, subject)
-	return s.batch(ctx, []statement{{q: `INSERT INTO oidc_subject (account, idp, person, sub) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (account, idp, person) DO UPDATE SET sub = excluded.sub`,
-		args: []any{account, idp, h, key.Seal(subjectPlace(account, idp, h), []byte(sub))}}})
-}
-
-// Subject implements oidc.Store.
-func (s *Store) Subject(ctx context.Context, account, idp, subject string) (string, error) {
-	h := s.person(account, idp, subject)
-	var sealed []byte
-	err := s.get(ctx, []any{&sealed}, `SELECT sub FROM oidc_subject WHERE account = $1 AND idp = $2 AND person = $3`, account, idp, h)
-	if errors.Is(err, broker.ErrNotFound) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read subject: %w", err)
-	}
-	key, err := s.accountKey(ctx, account)
-	if err != nil {
-		return "", err
-	}
-	sub, err := key.Open(subjectPlace(account, idp, h), sealed)
-	if err != nil {
-		return "", fmt.Errorf("read subject: %w", err)
-	}
-	return string(sub), nil
 }

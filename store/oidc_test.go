@@ -1,12 +1,16 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -686,7 +690,7 @@ func TestRemoveTakesGrants(t *testing.T) {
 		t.Fatal(err)
 	}
 	signOn(t, s, &oidc.SSO{ID: "sid", Hash: h("cookie"), Session: n.ID, Used: now, Expires: now.Add(time.Hour)}, "begun")
-	if err := s.PutSubject(t.Context(), "acc", "sbid", "1", "sub"); err != nil {
+	if err := s.PutSubjects(t.Context(), "acc", store.Subject{IDP: "sbid", Person: "1", Sub: "sub"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Remove(t.Context(), "acc", "key"); err != nil {
@@ -744,20 +748,54 @@ func TestProviderKeys(t *testing.T) {
 func TestImportedSubjects(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {
-		for _, sub := range []string{"first", "old-sub="} {
-			if err := s.PutSubject(t.Context(), "acc", "sbid", "199001012385", sub); err != nil {
+		if err := s.Subjects(t.Context(), "acc", func([32]byte, string) error { return errors.New("there is none") }); err != nil {
+			t.Error(err)
+		}
+		for _, names := range [][]store.Subject{
+			{{IDP: "sbid", Person: "199001012385", Sub: "first"}, {IDP: "idin", Person: "BIN", Sub: "bank"}},
+			{{IDP: "sbid", Person: "199001012385", Sub: "old-sub="}}, {},
+		} {
+			if err := s.PutSubjects(t.Context(), "acc", names...); err != nil {
 				t.Fatal(err)
 			}
 		}
+		if err := s.PutSubjects(t.Context(), "other", store.Subject{IDP: "sbid", Person: "199001012386", Sub: "theirs"}); err != nil {
+			t.Fatal(err)
+		}
 		for _, c := range []struct{ account, idp, subject, want string }{
-			{"acc", "sbid", "199001012385", "old-sub="}, {"other", "sbid", "199001012385", ""},
+			{"acc", "sbid", "199001012385", "old-sub="}, {"other", "sbid", "199001012385", ""}, {"acc", "sbid", "199001012386", ""},
 			{"acc", "idin", "199001012385", ""}, {"acc", "sbid", "19900101238", ""}, {"acc", "sbi", "d199001012385", ""},
 		} {
 			if got, err := s.Subject(t.Context(), c.account, c.idp, c.subject); err != nil || got != c.want {
 				t.Errorf("Subject(%q, %q, …) = %q, %v; want %q", c.account, c.idp, got, err, c.want)
 			}
 		}
+		got := map[[32]byte]string{}
+		if err := s.Subjects(t.Context(), "acc", func(person [32]byte, sub string) error { got[person] = sub; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		want := map[[32]byte]string{s.Person("acc", "sbid", "199001012385"): "old-sub=", s.Person("acc", "idin", "BIN"): "bank"}
+		if !maps.Equal(got, want) {
+			t.Errorf("Subjects = %d names, want %d", len(got), len(want))
+		}
+		stop := errors.New("enough")
+		if err := s.Subjects(t.Context(), "acc", func([32]byte, string) error { return stop }); !errors.Is(err, stop) {
+			t.Errorf("Subjects that are stopped: %v", err)
+		}
 	})
+}
+
+// TestSubjectsTellNothing: a name that is brought along gets into no log.
+func TestSubjectsTellNothing(t *testing.T) {
+	t.Parallel()
+	n := store.Subject{IDP: "sbid", Person: canary, Sub: canary}
+	var out bytes.Buffer
+	for _, l := range []*slog.Logger{slog.New(slog.NewJSONHandler(&out, nil)), slog.New(slog.NewTextHandler(&out, nil))} {
+		l.Info("one", "value", n, "pointer", &n, "error", fmt.Errorf("write %v", n))
+	}
+	if strings.Contains(out.String(), canary) || !strings.Contains(out.String(), "subject of sbid") {
+		t.Error(out.String())
+	}
 }
 
 // seedOIDC writes a canary into everything of the provider that is sealed or
@@ -771,7 +809,7 @@ func seedOIDC(t *testing.T, s *store.Store, n *broker.Session) {
 	for what, err := range map[string]error{
 		"pushed request": s.PutPushed(t.Context(), h(canary), p), "grant": put(t.Context(), s, g, nil), "once": once,
 		"key":     s.AddKey(t.Context(), oidc.SigningKey{ID: "kid", Use: "sig", Alg: "RS256", Private: []byte(canary), From: now}),
-		"subject": s.PutSubject(t.Context(), "acc", "sbid", canary, canary),
+		"subject": s.PutSubjects(t.Context(), "acc", store.Subject{IDP: "sbid", Person: canary, Sub: canary}),
 	} {
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)

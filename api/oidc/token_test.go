@@ -13,6 +13,7 @@ import (
 
 	"eidgate/eid"
 	"eidgate/relying"
+	"eidgate/store"
 )
 
 func TestCodes(t *testing.T) {
@@ -405,7 +406,7 @@ func TestIDToken(t *testing.T) {
 		if err != nil || len(raw) != 32 {
 			t.Errorf("%v: %v", first, err)
 		}
-		if err := w.store.PutSubject(t.Context(), w.account.ID, "sbid", "199001012385", "sub-before"); err != nil {
+		if err := w.store.PutSubjects(t.Context(), w.account.ID, store.Subject{IDP: "sbid", Person: "199001012385", Sub: "sub-before"}); err != nil {
 			t.Fatal(err)
 		}
 		if got := payload(t, w.tokens(a, w.visitor())["id_token"])["sub"]; got != "sub-before" {
