@@ -134,7 +134,7 @@ func (s *sessions) NewClient(ctx context.Context, said json.RawMessage) (any, er
 	if c.ID != "" || len(c.Secrets) > 0 || c.Environment != "" {
 		return nil, fmt.Errorf("%w: client_id, secrets and environment are not for the caller to choose", control.ErrClient)
 	}
-	c.Account, c.Name, c.Profile = cmp.Or(c.Account, sandboxAccount), cmp.Or(c.Name, "Test client"), cmp.Or(c.Profile, relying.Standard)
+	c.Account, c.Name, c.Profile = cmp.Or(c.Account, sandboxAccount), cmp.Or(c.Name, "Test client"), cmp.Or(c.Profile, relying.Signicat)
 	c.Auth = cmp.Or(c.Auth, relying.SecretBasic)
 	if c.Account != sandboxAccount && !strings.HasPrefix(c.Account, madeHere) {
 		return nil, control.ErrNoAccount

@@ -30,11 +30,15 @@ type client struct {
 	proof      *key   // that its tokens are bound to; nil for none
 }
 
-// client registers one.
+// client registers one that speaks plain OpenID Connect, unless its members say
+// otherwise.
 func (s *system) client(t testing.TB, members map[string]any) *client {
 	t.Helper()
 	if members["redirect_uris"] == nil {
 		members["redirect_uris"] = []string{callback, callbackQuery}
+	}
+	if members["profile"] == nil {
+		members["profile"] = "standard" // what the suite is about
 	}
 	r := s.control(t, "/clients", members)
 	c := &client{s: s, alg: "RS256"}

@@ -55,7 +55,7 @@ func freshRSA(t *testing.T) (private []byte, public json.RawMessage) {
 
 // encrypted registers a client whose ID tokens and userinfo are encrypted.
 func encrypted(dev *rig.Dev, alg string, public json.RawMessage) *settings {
-	return settingsFor(dev.NewClient(fmt.Sprintf(`{"any_loopback":true,"jwks":{"keys":[%s]},
+	return settingsFor(dev.NewClient(fmt.Sprintf(`{"profile":"standard","any_loopback":true,"jwks":{"keys":[%s]},
 		"id_token_encryption":{"alg":%q,"enc":"A256GCM"},"require_encrypted_id_token":true,
 		"userinfo_encryption":{"alg":%[2]q,"enc":"A256GCM"},"userinfo_response":"SignedAndEncrypted"}`, public, alg)))
 }
