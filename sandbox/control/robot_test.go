@@ -309,7 +309,7 @@ func TestClients(t *testing.T) {
 	_, a := ask(t, w, "POST", "/accounts", `{}`)
 	mine, _ := a["id"].(string)
 	status, c := ask(t, w, "POST", "/clients", `{"account":"`+mine+`","redirect_uris":["https://shop.example/back"]}`)
-	if status != 200 || c["account"] != mine || c["profile"] != "standard" || c["issuer"] != w.URLs["public"]+"/auth/open" || c["secrets"] != nil {
+	if status != 200 || c["account"] != mine || c["profile"] != "signicat" || c["issuer"] != w.URLs["public"]+"/auth/open" || c["secrets"] != nil {
 		t.Fatalf("clients: %d %v", status, c)
 	}
 	id, _ := c["client_id"].(string)
