@@ -62,6 +62,13 @@ var params = map[string]param{
 	"sbid_intention_text_format": {eid.BankIDSE, true, setFormat},
 }
 
+// Known says whether a key of acr_values means anything, though it may not for
+// every request.
+func Known(key string) bool {
+	_, ok := params[key]
+	return ok || key == "idp"
+}
+
 const (
 	maxBanks   = 50
 	maxIgnored = 16

@@ -198,7 +198,7 @@ func lasting(id *eid.Identity) string {
 	switch s := raw(id); {
 	case !slices.Contains(dutch, id.EID):
 		return s
-	case len(s) >= 5 && strings.EqualFold(s[:5], "TRANS"), id.Check != nil && s == strconv.FormatInt(id.Check.ID, 10):
+	case transient(s), id.Check != nil && s == strconv.FormatInt(id.Check.ID, 10):
 		return ""
 	default:
 		return s
