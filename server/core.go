@@ -254,7 +254,7 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 	// A test client's keys may be on this machine, if this server is there too.
 	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Timeouts: safehttp.Timeouts{Total: 5 * time.Second}})
 	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
-		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Secure: strings.HasPrefix(p.public, "https://"),
+		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, Secure: strings.HasPrefix(p.public, "https://"),
 		Fetch: fetch.Get, Now: p.now, NewID: uuid.NewString, Log: p.log})
 }
 

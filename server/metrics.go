@@ -30,6 +30,7 @@ type metrics struct {
 	up       *prometheus.GaugeVec
 	expiry   *prometheus.GaugeVec
 	security *prometheus.CounterVec
+	ignored  *prometheus.CounterVec
 	webhooks *prometheus.CounterVec
 	duties   *prometheus.CounterVec
 	lists    *prometheus.CounterVec
@@ -74,6 +75,8 @@ func newMetrics(version string) *metrics {
 	m.expiry = gauge("eidgate_certificate_expiry_timestamp_seconds",
 		"When a certificate ends. use is rp, or routing for the last of those of iDIN's routing service; account and config are empty for the server's own.", "use", "eid", "environment", "account", "config")
 	m.security = counter("eidgate_security_events_total", "What should not happen: proof_invalid, binding_mismatch.", "kind")
+	m.ignored = counter("eidgate_acr_values_ignored_total",
+		"Keys of acr_values that had no effect on a login. kind is known for those that we have, and unknown; a session's timeline names them.", "kind")
 	m.webhooks = counter("eidgate_webhook_attempts_total", "Notifications sent.", "kind", "result")
 	m.duties = counter("eidgate_duties_total",
 		"What was seen to after an order had ended: a final status of iDIN. result is the upstream's word for it, or given_up.", "eid", "environment", "result")
@@ -143,6 +146,15 @@ func (m *metrics) observe(o broker.Observation) {
 			m.listAge.WithLabelValues(string(s.EID), string(s.Environment)).Set(float64(o.At.Unix()))
 		}
 	}
+}
+
+// ignore counts a key of acr_values that had no effect.
+func (m *metrics) ignore(known bool) {
+	kind := "unknown"
+	if known {
+		kind = "known"
+	}
+	m.ignored.WithLabelValues(kind).Inc()
 }
 
 // request counts an answered request by the pattern that matched it.

@@ -272,6 +272,7 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 	}
 	for _, key := range choice.Ignored {
 		n.Notes = append(n.Notes, "acr_values: "+key+" has no effect")
+		p.c.Ignored(claims.Known(key))
 	}
 	return p.c.Broker.Create(ctx, n)
 }

@@ -107,7 +107,8 @@ type world struct {
 	docs     map[string][]byte // what can be fetched
 	fetched  int
 	sent     []broker.Delivery
-	trail    []string // what was recorded of reads
+	trail    []string     // what was recorded of reads
+	ignored  map[bool]int // keys of acr_values, by whether they are known
 	kept     *jose.Set
 }
 
@@ -153,7 +154,7 @@ const shop = "https://shop.example/cb"
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, clock: sandbox.NewClock(true), eids: map[eid.EID]*instant{}, log: &record{}, docs: map[string][]byte{}}
+	w := &world{t: t, clock: sandbox.NewClock(true), eids: map[eid.EID]*instant{}, log: &record{}, docs: map[string][]byte{}, ignored: map[bool]int{}}
 	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if w.store, err = store.Open(t.Context(), store.Config{URL: "memory", Master: bytes.Repeat([]byte{7}, 32), Now: w.clock.Now, Log: logger}); err != nil {
@@ -221,6 +222,11 @@ func newWorld(t testing.TB) *world {
 			defer w.mu.Unlock()
 			w.fields = fields
 			rw.Header().Set("X-Asks", map[bool]string{true: "1"}[ask])
+		},
+		Ignored: func(known bool) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.ignored[known]++
 		},
 		Fetch: func(_ context.Context, address string) ([]byte, error) {
 			w.mu.Lock()

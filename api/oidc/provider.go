@@ -58,6 +58,9 @@ type Config struct {
 	Problem func(w http.ResponseWriter, r *http.Request, status int, code, text string)
 	// Post lets the browser post fields to an address.
 	Post func(w http.ResponseWriter, r *http.Request, to string, fields url.Values, frames []string) error
+	// Ignored counts a key of acr_values that has had no effect; known ones
+	// would have one in another request.
+	Ignored func(known bool)
 	// Ended tells a person that they are logged out; ask lets them confirm it.
 	Ended func(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values)
 	// Fetch reads a document of a relying party: its keys.

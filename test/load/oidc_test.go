@@ -122,7 +122,7 @@ func serveProvider(ctx context.Context, addr string) error {
 		return err
 	}
 	p, err = oidc.New(oidc.Config{Broker: b, Accounts: db, Store: db, Public: "http://" + addr, Keys: keys.Set, Secret: bytes.Repeat([]byte{9}, 32),
-		Has: func(*relying.Account, eid.Environment, eid.EID) bool { return true }, Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended,
+		Has: func(*relying.Account, eid.Environment, eid.EID) bool { return true }, Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: func(bool) {},
 		Fetch: func(context.Context, string) ([]byte, error) { return nil, errors.New("there is no network") }, Now: time.Now, NewID: uuid.NewString, Log: log})
 	if err != nil {
 		return err
