@@ -35,8 +35,11 @@ type Config struct {
 type ServerConfig struct {
 	PublicURL      string         `yaml:"public_url"` // the one name that this server answers to; https, no path. Required
 	Listen         ListenConfig   `yaml:"listen"`
-	TLS            TLSConfig      `yaml:"tls"`
-	TrustedProxies []string       `yaml:"trusted_proxies"` // networks whose X-Forwarded-For counts; default none
+	TLS            TLSConfig      `yaml:"tls"`             // the public listener's certificate
+	MTLSURL        string         `yaml:"mtls_url"`        // what listen.mtls is called; https, no path, and not public_url. Required with it
+	MTLSTLS        TLSConfig      `yaml:"mtls_tls"`        // its certificate; default tls
+	MTLSRoots      string         `yaml:"mtls_roots"`      // PEM certificates of those who may issue clients' certificates (tls_client_auth); default nobody, so that each client names its own
+	TrustedProxies []string       `yaml:"trusted_proxies"` // networks whose X-Forwarded-For counts, and at a listen.mtls without TLS their Client-Cert; default none
 	Contact        string         `yaml:"contact"`         // how people reach the operator, shown at the public address; default nothing
 	ShutdownDelay  *time.Duration `yaml:"shutdown_delay"`  // how long /readyz says no before the drain; 0s to 1m, default 5s
 }
@@ -44,12 +47,13 @@ type ServerConfig struct {
 // ListenConfig is one address for each listener.
 type ListenConfig struct {
 	Public string `yaml:"public"` // default ":8443"
+	MTLS   string `yaml:"mtls"`   // for OpenID Connect clients that show a certificate, which browsers must never be asked for; default no such listener
 	Ops    string `yaml:"ops"`    // health and metrics, never public; default "127.0.0.1:8709"
 }
 
-// TLSConfig is the public listener's certificate. The listener then speaks TLS
-// 1.3, and 1.2 with AES-GCM alone. Without it the listener speaks http, for a
-// proxy that ends TLS.
+// TLSConfig is a listener's certificate. The listener then speaks TLS 1.3, and
+// 1.2 with AES-GCM alone. Without it the listener speaks http, for a proxy that
+// ends TLS.
 type TLSConfig struct {
 	Certificate string `yaml:"certificate"` // PEM file with the chain
 	Key         string `yaml:"key"`         // PEM file that only the server may read
@@ -221,10 +225,11 @@ type OIDCClientConfig struct {
 	Userinfo    string                   `yaml:"userinfo_response"`            // Json, Signed, Encrypted or SignedAndEncrypted; default Json
 	UserinfoAlg string                   `yaml:"userinfo_signed_response_alg"` // of a signed one; default as ID tokens
 	UserinfoEnc OIDCEncryptionConfig     `yaml:"userinfo_encryption"`
-	StringsOnly bool                     `yaml:"claims_as_strings"`       // every claim about the person is text; default false
-	Errors      string                   `yaml:"errors"`                  // standard (access_denied) or signicat (IDP-3200), when a person cancels; default standard
-	ForceLogin  bool                     `yaml:"force_login"`             // never use an earlier login again; default false
-	Reference   bool                     `yaml:"reference_access_tokens"` // access tokens that say nothing, where the profile has JWTs; default false
+	StringsOnly bool                     `yaml:"claims_as_strings"`                          // every claim about the person is text; default false
+	Errors      string                   `yaml:"errors"`                                     // standard (access_denied) or signicat (IDP-3200), when a person cancels; default standard
+	ForceLogin  bool                     `yaml:"force_login"`                                // never use an earlier login again; default false
+	Reference   bool                     `yaml:"reference_access_tokens"`                    // access tokens that say nothing, where the profile has JWTs; default false
+	BoundTLS    bool                     `yaml:"tls_client_certificate_bound_access_tokens"` // access tokens count only with the certificate that they were got with; needs server.listen.mtls; default false
 	Lifetimes   OIDCClientLifetimeConfig `yaml:"lifetimes"`
 }
 
@@ -237,13 +242,14 @@ type OIDCSecretConfig struct {
 }
 
 // OIDCCertificateConfig is what the certificate of a client must say that
-// authenticates with tls_client_auth: one of these.
+// authenticates with tls_client_auth: one of these names.
 type OIDCCertificateConfig struct {
 	Subject string `yaml:"tls_client_auth_subject_dn"` // its subject, as RFC 4514 writes it
 	DNS     string `yaml:"tls_client_auth_san_dns"`    // a DNS name
 	URI     string `yaml:"tls_client_auth_san_uri"`    // an address
 	IP      string `yaml:"tls_client_auth_san_ip"`     // an IP address
 	Email   string `yaml:"tls_client_auth_san_email"`  // an e-mail address
+	CAFile  string `yaml:"ca_file"`                    // PEM certificates of those who may have issued it; default server.mtls_roots. One of the two is required
 }
 
 // OIDCKeyConfig is one public key of a client, for as long as it counts.
@@ -334,7 +340,7 @@ func ReadConfig(path string) (*Config, []strictyaml.Problem, error) {
 	if len(doc.Problems) == 1 && strings.HasPrefix(doc.Problems[0].Text, "not readable as YAML") {
 		return nil, doc.Problems, nil
 	}
-	k := checker{doc: doc, now: time.Now()}
+	k := checker{doc: doc, now: time.Now(), of: &c.Server}
 	k.config(&c)
 	return &c, doc.Sorted(), nil
 }
@@ -353,6 +359,13 @@ func (c *Config) Summary() []string {
 		fmt.Sprintf("public    %s on %s, %s", c.Server.PublicURL, orElse(c.Server.Listen.Public, ":8443"), scheme),
 		"ops       " + orElse(c.Server.Listen.Ops, "127.0.0.1:8709"),
 		"store     " + kind,
+	}
+	if c.Server.Listen.MTLS != "" {
+		scheme := "behind a proxy that ends TLS"
+		if c.Server.mtlsTLS().Certificate != "" {
+			scheme = "with TLS"
+		}
+		out = append(out, fmt.Sprintf("mtls      %s on %s, %s", c.Server.MTLSURL, c.Server.Listen.MTLS, scheme))
 	}
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
@@ -381,6 +394,7 @@ func (c *Config) Summary() []string {
 type checker struct {
 	doc *strictyaml.Document
 	now time.Time
+	of  *ServerConfig // what the rest depends on
 }
 
 func (k *checker) config(c *Config) {
@@ -421,6 +435,7 @@ func (k *checker) server(s *ServerConfig) {
 		k.file("server.tls.certificate", s.TLS.Certificate)
 		k.secret("server.tls.key", s.TLS.Key)
 	}
+	k.mtls(s)
 	for i, p := range s.TrustedProxies {
 		k.network(fmt.Sprintf("server.trusted_proxies.%d", i), p)
 	}

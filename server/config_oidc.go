@@ -54,7 +54,26 @@ func (k *checker) client(at string, c *OIDCClientConfig, a *AccountConfig, seen 
 	if len(c.Scopes) > 0 && !slices.Contains(c.Scopes, "openid") {
 		k.doc.Report(at+".scopes", "must have openid, or nobody can log in")
 	}
+	k.clientTLS(at, c)
 	k.clientRules(at, c, a)
+}
+
+// clientTLS finds what a client needs that the server does not have.
+func (k *checker) clientTLS(at string, c *OIDCClientConfig) {
+	auth := relying.AuthMethod(c.Auth)
+	own := c.Certificate != nil && c.Certificate.CAFile != ""
+	if k.of.Listen.MTLS == "" && (auth == relying.TLS || auth == relying.SelfSignedTLS) {
+		k.doc.Report(at+".token_endpoint_auth_method", "%s needs server.listen.mtls, where clients show their certificates", auth)
+	}
+	if k.of.Listen.MTLS == "" && c.BoundTLS {
+		k.doc.Report(at+".tls_client_certificate_bound_access_tokens", "needs server.listen.mtls, where clients show their certificates")
+	}
+	if auth == relying.TLS && !own && k.of.MTLSRoots == "" {
+		k.doc.Report(at+".certificate.ca_file", "or server.mtls_roots is required: who may issue the client's certificate")
+	}
+	if own {
+		k.file(at+".certificate.ca_file", c.Certificate.CAFile)
+	}
 }
 
 // clientFiles turns members that the configuration has in files into its keys.
@@ -65,6 +84,7 @@ var clientFiles = []struct {
 	{regexp.MustCompile(`^(secrets\.\d+)\.hash$`), "$1.file"},
 	{regexp.MustCompile(`^(keys\.\d+)\.jwk$`), "$1.file"},
 	{regexp.MustCompile(`^jwks(\..*)?$`), "jwks_file"},
+	{regexp.MustCompile(`^certificate\.roots$`), "certificate.ca_file"},
 }
 
 // clientRules reports what the rules for clients say, under the keys of the
@@ -157,7 +177,7 @@ func (c *OIDCClientConfig) record(a *AccountConfig) (*relying.Client, error) {
 		IDTokenEnc: relying.Encryption(c.IDTokenEnc), EncryptIDToken: c.EncryptID, UserData: relying.UserData(c.UserData),
 		Userinfo: relying.UserinfoResponse(c.Userinfo), UserinfoAlg: c.UserinfoAlg, UserinfoEnc: relying.Encryption(c.UserinfoEnc),
 		RequirePKCE: c.RequirePKCE, RequirePAR: c.RequirePAR, RequireRequest: c.RequireJAR, ForceLogin: c.ForceLogin,
-		ReferenceTokens: c.Reference, Lifetimes: relying.Lifetimes(c.Lifetimes), ACRValues: c.ACRValues, ForceACR: c.ForceACR,
+		ReferenceTokens: c.Reference, BoundTLS: c.BoundTLS, Lifetimes: relying.Lifetimes(c.Lifetimes), ACRValues: c.ACRValues, ForceACR: c.ForceACR,
 		Errors: relying.ErrorWord(c.Errors), StringsOnly: c.StringsOnly, FrameAncestor: c.FrameAncestor}
 	if len(out.Scopes) == 0 {
 		out.Scopes = []string{"openid"}
@@ -173,7 +193,7 @@ func (c *OIDCClientConfig) record(a *AccountConfig) (*relying.Client, error) {
 		}
 	}
 	if c.Certificate != nil {
-		out.Certificate = relying.CertificateName(*c.Certificate)
+		out.Certificate = relying.CertificateName{Subject: c.Certificate.Subject, DNS: c.Certificate.DNS, URI: c.Certificate.URI, IP: c.Certificate.IP, Email: c.Certificate.Email}
 	}
 	return out, c.files(out)
 }
@@ -194,6 +214,11 @@ func (c *OIDCClientConfig) files(out *relying.Client) error {
 		out.Secrets = append(out.Secrets, rec)
 	}
 	var err error
+	if c.Certificate != nil && c.Certificate.CAFile != "" {
+		raw, err := os.ReadFile(c.Certificate.CAFile)
+		errs = append(errs, err)
+		out.Certificate.Roots = string(raw)
+	}
 	if c.JWKSFile != "" {
 		out.JWKS, err = readKeySet(c.JWKSFile)
 		errs = append(errs, err)

@@ -202,9 +202,6 @@ func TestClientConfiguration(t *testing.T) {
         acr_values: idp:sbid
         force_acr_values: true
         frame_ancestors: [https://shop.example]`, nil},
-		{"a certificate's name", secrets, `profile: fapi2
-        token_endpoint_auth_method: tls_client_auth
-        certificate: {tls_client_auth_san_dns: shop.example}`, nil},
 		{"FAPI and no key", secrets, "profile: fapi2", []string{at + ".jwks_file: or jwks_uri or keys must be there for private_key_jwt"}},
 		{"FAPI with a secret", secrets, "profile: fapi2\n        jwks_uri: https://shop.example/jwks\n        " + secrets, []string{
 			at + ".secrets: must be empty: a client has one method"}},

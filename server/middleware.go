@@ -18,11 +18,12 @@ import (
 type names struct {
 	public  string // the one to tell who asked by another
 	exact   map[string]bool
-	sandbox bool // also loopback names and addresses
+	sandbox bool   // also loopback names and addresses
+	setting string // that says so
 }
 
 func newNames(public string, sandbox bool, also ...string) names {
-	n := names{exact: map[string]bool{}, sandbox: sandbox}
+	n := names{exact: map[string]bool{}, sandbox: sandbox, setting: "server.public_url"}
 	if u, err := url.Parse(public); err == nil {
 		n.public = u.Host
 		n.exact[strings.ToLower(u.Hostname())] = true
@@ -51,7 +52,7 @@ func (n names) know(host string) bool {
 // page that another site's name points at cannot drive us so. Paths in free
 // are exempt: clients of the ZignSec API send a hard-coded Host, and a key.
 func (n names) only(next http.Handler, free ...string) http.Handler {
-	fix := "set server.public_url or your proxy's Host header"
+	fix := "set " + n.setting + " or your proxy's Host header"
 	if n.sandbox {
 		fix = "use that name, or start eidgate dev with --also-known-as NAME"
 	}

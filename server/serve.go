@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -48,21 +49,9 @@ func Serve(ctx context.Context, cfg *Config, o ServeOptions) error {
 	if err := cfg.accounts(ctx, c); err != nil {
 		return err
 	}
-	public, err := net.Listen("tcp", orElse(cfg.Server.Listen.Public, ":8443"))
+	doors, err := cfg.doors(c, log)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	ops, err := net.Listen("tcp", orElse(cfg.Server.Listen.Ops, "127.0.0.1:8709"))
-	if err != nil {
-		return errors.Join(fmt.Errorf("listen: %w", err), public.Close())
-	}
-	srv := httpServer(c.handler, log)
-	if cfg.Server.TLS.Certificate != "" {
-		cert, err := tls.LoadX509KeyPair(cfg.Server.TLS.Certificate, cfg.Server.TLS.Key)
-		if err != nil {
-			return fmt.Errorf("%w: server.tls: %w", ErrConfig, err)
-		}
-		srv.TLSConfig = publicTLS(cert)
+		return err
 	}
 	// On a stop, /readyz says no first, so that a balancer looks elsewhere.
 	delay := 5 * time.Second
@@ -85,12 +74,61 @@ func Serve(ctx context.Context, cfg *Config, o ServeOptions) error {
 		drain()
 		return nil
 	})
-	g.Go(func() error { return serve(run, public, srv, 20*time.Second, log) })
-	g.Go(func() error { return serve(run, ops, httpServer(c.health.handler(), log), time.Second, log) })
+	for _, d := range doors {
+		g.Go(func() error { return serve(run, d.listener, d.server, d.drain, log) })
+	}
 	g.Go(func() error { return c.run(run) })
 	c.health.ready.Store(true)
 	log.InfoContext(ctx, "ready", "version", o.Version, "public_url", cfg.Server.PublicURL)
 	return g.Wait()
+}
+
+// A door is a listener with what it serves, and how long its requests may take
+// after a stop.
+type door struct {
+	address  string
+	server   *http.Server
+	drain    time.Duration
+	listener net.Listener
+}
+
+// doors opens the listeners, all or none.
+func (c *Config) doors(of *core, log *slog.Logger) ([]door, error) {
+	public, ops := httpServer(of.handler, log), httpServer(of.health.handler(), log)
+	out := []door{{orElse(c.Server.Listen.Public, ":8443"), public, 20 * time.Second, nil}, {orElse(c.Server.Listen.Ops, "127.0.0.1:8709"), ops, time.Second, nil}}
+	if err := secured(public, "server.tls", c.Server.TLS, publicTLS); err != nil {
+		return nil, err
+	}
+	if of.mtls != nil {
+		clients := httpServer(of.mtls, log)
+		out = append(out, door{c.Server.Listen.MTLS, clients, 20 * time.Second, nil})
+		if err := secured(clients, "server.mtls_tls", c.Server.mtlsTLS(), mutualTLS); err != nil {
+			return nil, err
+		}
+	}
+	for i := range out {
+		var err error
+		if out[i].listener, err = net.Listen("tcp", out[i].address); err != nil {
+			for _, opened := range out[:i] {
+				err = errors.Join(err, opened.listener.Close())
+			}
+			return nil, fmt.Errorf("listen: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// secured gives a server its certificate, if there is one.
+func secured(s *http.Server, key string, c TLSConfig, speak func(tls.Certificate) *tls.Config) error {
+	if c.Certificate == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrConfig, key, err)
+	}
+	s.TLSConfig = speak(cert)
+	return nil
 }
 
 func orElse(s, usual string) string {
@@ -132,6 +170,9 @@ func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
 			return p, err
 		}
 		p.proxies = append(p.proxies, prefix)
+	}
+	if p.mtls, err = c.Server.mtls(p.proxies); err != nil {
+		return p, err
 	}
 	var networks []netip.Prefix
 	for _, n := range c.Webhooks.AllowedNetworks {

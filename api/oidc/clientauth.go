@@ -95,6 +95,9 @@ func (p *Provider) authenticate(r *http.Request, in params) (*relying.Client, er
 		(&relying.Client{}).Secret(have.secret, p.c.Now())
 		return nil, errClient
 	}
+	if have.method == relying.Public && (c.Auth == relying.TLS || c.Auth == relying.SelfSignedTLS) {
+		have.method = c.Auth // a request says who calls, and the connection proves it
+	}
 	if c.Auth != have.method {
 		return c, errClient
 	}
@@ -107,7 +110,7 @@ func (p *Provider) authenticate(r *http.Request, in params) (*relying.Client, er
 		return c, p.assertion(r, c, have.secret)
 	case relying.Public: // proves nothing, and is held to PKCE
 	case relying.TLS, relying.SelfSignedTLS:
-		return c, errClient // no listener asks for certificates
+		return c, p.certified(r, c)
 	default:
 		return c, errClient
 	}
@@ -156,7 +159,8 @@ func (p *Provider) forUs(cl *jose.Claims, issuerOnly bool, r *http.Request) bool
 	if issuerOnly {
 		return aud == p.issuer && !cl.AudienceIsArray
 	}
-	return aud == p.issuer || aud == p.issuer+"/connect/token" || aud == p.c.Public+r.URL.Path
+	here := p.here(r)
+	return aud == p.issuer || aud == p.issuer+"/connect/token" || aud == here+Root+"/connect/token" || aud == here+r.URL.Path
 }
 
 // failed answers an error of a back-channel endpoint.

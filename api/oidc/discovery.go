@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"eidgate/api/claims"
+	"eidgate/relying"
 )
 
 // A document is written once.
@@ -28,7 +29,13 @@ var (
 // programs of Signicat's customers have seen.
 func (p *Provider) describe() (document, error) {
 	at := func(path string) string { return p.issuer + "/connect/" + path }
-	body, err := claims.Object{
+	methods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}
+	var more claims.Object
+	if p.c.TLS != nil {
+		methods = append(methods, string(relying.TLS), string(relying.SelfSignedTLS))
+		more = p.c.TLS.describe()
+	}
+	body, err := append(claims.Object{
 		{Name: "issuer", Value: p.issuer},
 		{Name: "jwks_uri", Value: p.issuer + "/.well-known/openid-configuration/jwks"},
 		{Name: "authorization_endpoint", Value: at("authorize")},
@@ -46,7 +53,7 @@ func (p *Provider) describe() (document, error) {
 		{Name: "grant_types_supported", Value: []string{"authorization_code", "client_credentials", "refresh_token"}},
 		{Name: "response_types_supported", Value: []string{"code"}},
 		{Name: "response_modes_supported", Value: []string{"form_post", "query", "jwt", "query.jwt", "form_post.jwt"}},
-		{Name: "token_endpoint_auth_methods_supported", Value: []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}},
+		{Name: "token_endpoint_auth_methods_supported", Value: methods},
 		{Name: "token_endpoint_auth_signing_alg_values_supported", Value: requestAlgs},
 		{Name: "id_token_signing_alg_values_supported", Value: signs},
 		{Name: "id_token_encryption_alg_values_supported", Value: keyAlgs},
@@ -67,7 +74,7 @@ func (p *Provider) describe() (document, error) {
 		{Name: "authorization_response_iss_parameter_supported", Value: true},
 		{Name: "authorization_signing_alg_values_supported", Value: signs},
 		{Name: "dpop_signing_alg_values_supported", Value: proofAlgs},
-	}.MarshalJSON()
+	}, more...).MarshalJSON()
 	sum := sha256.Sum256(body)
 	return document{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}, err
 }

@@ -31,7 +31,7 @@ func (p *Provider) proven(r *http.Request, algs []string, endpoint string) (*jos
 		return nil, errProof
 	}
 	now := p.c.Now()
-	if !proof.For(r.Method, p.issuer+"/connect/"+endpoint) || proof.IssuedAt.Before(now.Add(-proofAge)) || proof.IssuedAt.After(now.Add(proofAhead)) {
+	if !proof.For(r.Method, p.here(r)+Root+"/connect/"+endpoint) || proof.IssuedAt.Before(now.Add(-proofAge)) || proof.IssuedAt.After(now.Add(proofAhead)) {
 		return nil, errProof
 	}
 	first, err := p.c.Store.Once(r.Context(), "proof "+proof.JKT, proof.ID, proof.IssuedAt.Add(proofAge+proofAhead))
@@ -49,6 +49,9 @@ func (p *Provider) proofKey(r *http.Request, c *relying.Client, endpoint string)
 	proof, err := p.proven(r, c.Policy().Algs, endpoint)
 	if err != nil || proof == nil {
 		return "", err
+	}
+	if c.BoundTLS {
+		return "", bad("invalid_request", "The client's tokens are bound to its certificate: send no DPoP proof.")
 	}
 	return proof.JKT, nil
 }

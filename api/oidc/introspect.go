@@ -73,15 +73,9 @@ func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) active(t *Token, g *Grant) (claims.Object, error) {
-	kind := "Bearer"
-	if t.Bound != "" {
-		kind = "DPoP"
-	}
 	out := claims.Object{{Name: "active", Value: true}, {Name: "scope", Value: t.Scope}, {Name: "client_id", Value: t.Client}, {Name: "iss", Value: p.issuer},
-		{Name: "aud", Value: p.issuer + "/resources"}, {Name: "iat", Value: int(t.Created.Unix())}, {Name: "exp", Value: int(t.Expires.Unix())}, {Name: "token_type", Value: kind}}
-	if t.Bound != "" {
-		out = append(out, claims.Claim{Name: "cnf", Value: claims.Object{{Name: "jkt", Value: t.Bound}}})
-	}
+		{Name: "aud", Value: p.issuer + "/resources"}, {Name: "iat", Value: int(t.Created.Unix())}, {Name: "exp", Value: int(t.Expires.Unix())}, {Name: "token_type", Value: kind(t.Bound)}}
+	out = append(out, confirm(t.Bound)...)
 	if g == nil {
 		return append(out, claims.Claim{Name: "sub", Value: "client:" + t.Client}), nil
 	}

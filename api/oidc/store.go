@@ -57,7 +57,7 @@ type Token struct {
 	Scope   string
 	Created time.Time
 	Expires time.Time
-	Bound   string // thumbprint of the key or certificate that must come with it; "" for a bearer
+	Bound   string // what must come with it: the thumbprint of a key, or "x5t#S256:" and a certificate's; "" for a bearer
 
 	Replaced time.Time // when Rotate replaced it; zero while it counts
 }

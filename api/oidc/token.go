@@ -67,12 +67,9 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) grant(r *http.Request, c *relying.Client, in params) (*tokens, error) {
-	key, err := p.proofKey(r, c, "token")
+	key, err := p.holder(r, c)
 	if err != nil {
 		return nil, err
-	}
-	if c.Policy().Bound && key == "" {
-		return nil, bad("invalid_request", "The client's tokens are bound: send a DPoP proof.")
 	}
 	switch in["grant_type"] {
 	case "authorization_code":
@@ -143,7 +140,7 @@ func (q *request) fits(in params, key string) bool {
 }
 
 func kind(key string) string {
-	if key != "" {
+	if key != "" && !strings.HasPrefix(key, byCertificate) {
 		return "DPoP"
 	}
 	return "Bearer"
@@ -159,9 +156,7 @@ func (p *Provider) accessToken(c *relying.Client, out *tokens, grant, subject, k
 	if c.Policy().JWTAccess {
 		body := claims.Object{{Name: "iss", Value: p.issuer}, {Name: "aud", Value: p.issuer + "/resources"}, {Name: "sub", Value: subject}, {Name: "client_id", Value: c.ID},
 			{Name: "iat", Value: int(now.Unix())}, {Name: "exp", Value: int(now.Add(life).Unix())}, {Name: "jti", Value: random()}, {Name: "scope", Value: out.Scope}}
-		if key != "" {
-			body = append(body, claims.Claim{Name: "cnf", Value: claims.Object{{Name: "jkt", Value: key}}})
-		}
+		body = append(body, confirm(key)...)
 		if grant == "" {
 			body = append(body, claims.Claim{Name: "account_id", Value: c.Account})
 		}
@@ -321,15 +316,13 @@ func (p *Provider) own(ctx context.Context, text string, hash [32]byte) *Token {
 		return nil
 	}
 	t := &Token{Hash: hash, Kind: access, Created: cl.IssuedAt, Expires: cl.Expires}
-	var cnf struct {
-		JKT string `json:"jkt"`
-	}
+	var cnf confirmation
 	for name, into := range map[string]any{"client_id": &t.Client, "scope": &t.Scope, "cnf": &cnf} {
 		if raw := cl.Raw[name]; raw != nil && json.Unmarshal(raw, into) != nil {
 			return nil
 		}
 	}
-	t.Bound = cnf.JKT
+	t.Bound = cnf.bound()
 	return t
 }
 

@@ -46,7 +46,8 @@ func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 var errToken = errors.New("no access token that counts")
 
 // bearer reads the access token of a request, and the grant behind it. A token
-// that is bound to a key comes with a proof of it.
+// that is bound to a key comes with a proof of it, one that is bound to a
+// certificate over a connection that shows that.
 func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Client, *Token, *Grant, error) {
 	kind, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if len(r.Header.Values("Authorization")) > 1 {
@@ -87,7 +88,8 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Clie
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if c == nil || (t.Bound != "") != bound {
+	byCert := strings.HasPrefix(t.Bound, byCertificate)
+	if c == nil || (t.Bound != "" && !byCert) != bound || byCert && t.Bound != certificateOf(r) {
 		challenge("invalid_token")
 		return nil, nil, nil, errToken
 	}
