@@ -45,6 +45,7 @@ type core struct {
 	health     *health
 	metrics    *metrics
 	handler    http.Handler // the public listener's
+	mtls       http.Handler // that of clients with certificates; nil for none
 	keys       *oidc.Keyring
 	provider   *oidc.Provider
 	now        func() time.Time
@@ -61,6 +62,7 @@ type parts struct {
 	agreements agreements
 	limits     broker.Limits
 	proxies    proxies
+	mtls       *oidc.MutualTLS // nil for no such listener
 	policy     func(eid.Environment) safehttp.Policy
 	mailer     notify.Mailer
 	now        func() time.Time
@@ -219,6 +221,9 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	if c.provider, err = c.openID(p, pages); err != nil {
 		return nil, err
 	}
+	if p.mtls != nil {
+		c.mtls = c.clientRoutes(p)
+	}
 	mux := http.NewServeMux()
 	start.Register(mux)
 	c.provider.Register(mux)
@@ -254,7 +259,7 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 	// A test client's keys may be on this machine, if this server is there too.
 	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Timeouts: safehttp.Timeouts{Total: 5 * time.Second}})
 	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
-		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, Secure: strings.HasPrefix(p.public, "https://"),
+		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
 		Fetch: fetch.Get, Now: p.now, NewID: uuid.NewString, Log: p.log})
 }
 

@@ -42,7 +42,7 @@ type Broker interface {
 	Tell(ctx context.Context, session string, out ...broker.Delivery) error
 }
 
-// Config is what a Provider needs. All fields are required.
+// Config is what a Provider needs. All fields but TLS are required.
 type Config struct {
 	Broker   Broker
 	Accounts relying.Directory
@@ -65,7 +65,8 @@ type Config struct {
 	Ended func(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values)
 	// Fetch reads a document of a relying party: its keys.
 	Fetch  func(ctx context.Context, address string) ([]byte, error)
-	Secure bool // the public address is https
+	TLS    *MutualTLS // nil where no client shows a certificate
+	Secure bool       // the public address is https
 	Now    func() time.Time
 	NewID  func() string
 	Log    *slog.Logger
