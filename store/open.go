@@ -152,7 +152,8 @@ func random() string {
 }
 
 // openFile takes the file for this process alone: two SQLite writers in two
-// processes would each believe to be the only node.
+// processes would each believe to be the only node. Pages that change with
+// every login go into the file once for 16 MB of log.
 func (s *Store) openFile(path string) error {
 	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // named by the operator
 	if err != nil {
@@ -163,7 +164,7 @@ func (s *Store) openFile(path string) error {
 		return fmt.Errorf("%s is in use by another eidgate process", path)
 	}
 	s.lock = f
-	return s.openSQLite("file:"+path+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+	return s.openSQLite("file:"+path+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)")
 }
 
 func (s *Store) openSQLite(name, pragmas string) (err error) {
