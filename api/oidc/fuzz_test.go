@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http/httptest"
 	"net/url"
@@ -130,6 +131,36 @@ func FuzzAuthentication(f *testing.F) {
 		}
 		if ways > 1 || ways == 0 && have.method != relying.Public || in["client_id"] != "" && have.id != in["client_id"] || have.secret != "" && have.method == relying.Public {
 			t.Fatalf("%d ways, taken as %s of %q", ways, have.method, have.id)
+		}
+	})
+}
+
+// FuzzClientCert reads any headers of a proxy: what is accepted is certificates
+// that are written as RFC 9440 has it, and nothing else.
+func FuzzClientCert(f *testing.F) {
+	const der = "MIIBNDCB26ADAgECAgEBMAoGCCqGSM49BAMCMA0xCzAJBgNVBAMTAmNhMB4XDTI2MTEyNjAwMDAwMFoXDTI3MTEyNjAwMDAwMFowDTELMAkGA1UEAxMCY2E="
+	f.Add(":"+der+":", "")
+	f.Add(" :: ", ":AA==:, :AA==:")
+	f.Add(":"+der+":;a=1", ":"+der+":,")
+	f.Fuzz(func(t *testing.T, cert, above string) {
+		var more []string
+		if above != "" {
+			more = []string{above}
+		}
+		chain, err := readChain([]string{cert}, more)
+		if err != nil {
+			if chain != nil {
+				t.Fatalf("refused, and yet %d certificates", len(chain))
+			}
+			return
+		}
+		var written []string
+		for _, c := range chain {
+			written = append(written, ":"+base64.StdEncoding.EncodeToString(c.Raw)+":")
+		}
+		blanks := strings.NewReplacer(" ", "", "\t", "")
+		if blanks.Replace(cert) != written[0] || blanks.Replace(above) != strings.Join(written[1:], ",") {
+			t.Fatalf("%d certificates are written otherwise", len(chain))
 		}
 	})
 }

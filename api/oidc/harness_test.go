@@ -152,7 +152,8 @@ func (t teller) Tell(ctx context.Context, session string, out ...broker.Delivery
 
 const shop = "https://shop.example/cb"
 
-func newWorld(t testing.TB) *world {
+// newWorld makes one; change says how its provider differs.
+func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 	t.Helper()
 	w := &world{t: t, clock: sandbox.NewClock(true), eids: map[eid.EID]*instant{}, log: &record{}, docs: map[string][]byte{}, ignored: map[bool]int{}}
 	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -196,7 +197,7 @@ func newWorld(t testing.TB) *world {
 	if w.kept, err = jose.NewSet(jose.Schedule{Cache: time.Hour, Longest: time.Hour}, w.clock.Now, ours...); err != nil {
 		t.Fatal(err)
 	}
-	w.provider, err = oidc.New(oidc.Config{Broker: teller{w.broker, w}, Accounts: w.store, Store: w.store, Public: "https://eid.example", Keys: func() *jose.Set { return w.kept },
+	config := oidc.Config{Broker: teller{w.broker, w}, Accounts: w.store, Store: w.store, Public: "https://eid.example", Keys: func() *jose.Set { return w.kept },
 		Secret: bytes.Repeat([]byte{9}, 32), Has: func(*relying.Account, eid.Environment, eid.EID) bool { return true },
 		Browser: func(rw http.ResponseWriter, r *http.Request) broker.Handle {
 			if c, err := r.Cookie("b"); err == nil {
@@ -237,8 +238,11 @@ func newWorld(t testing.TB) *world {
 			}
 			return nil, errors.New("there is nothing at this address")
 		},
-		Now: w.clock.Now, NewID: uuid.NewString, Log: logger})
-	if err != nil {
+		Now: w.clock.Now, NewID: uuid.NewString, Log: logger}
+	for _, f := range change {
+		f(&config)
+	}
+	if w.provider, err = oidc.New(config); err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
