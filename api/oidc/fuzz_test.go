@@ -1,8 +1,12 @@
 package oidc
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"math/big"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
@@ -138,7 +142,17 @@ func FuzzAuthentication(f *testing.F) {
 // FuzzClientCert reads any headers of a proxy: what is accepted is certificates
 // that are written as RFC 9440 has it, and nothing else.
 func FuzzClientCert(f *testing.F) {
-	const der = "MIIBNDCB26ADAgECAgEBMAoGCCqGSM49BAMCMA0xCzAJBgNVBAMTAmNhMB4XDTI2MTEyNjAwMDAwMFoXDTI3MTEyNjAwMDAwMFowDTELMAkGA1UEAxMCY2E="
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	one := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	raw, err := x509.CreateCertificate(rand.Reader, one, one, public, private)
+	if err != nil {
+		f.Fatal(err)
+	}
+	der := base64.StdEncoding.EncodeToString(raw)
+	f.Add(":"+der+":", ":"+der+": ,\t:"+der+":")
 	f.Add(":"+der+":", "")
 	f.Add(" :: ", ":AA==:, :AA==:")
 	f.Add(":"+der+":;a=1", ":"+der+":,")
