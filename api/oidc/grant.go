@@ -210,6 +210,12 @@ func (p *Provider) subject(ctx context.Context, account string, who *eid.Identit
 	return sub, err
 }
 
+// of says whether a grant is of a client as it is now. What a client had in
+// another environment, or in another account, before it was moved, stays there.
+func (g *Grant) of(c *relying.Client) bool {
+	return g.Client == c.ID && g.Account == c.Account && g.Environment == c.Environment
+}
+
 // readSnapshot is the inverse of what issue has written.
 func readSnapshot(g *Grant) (*snapshot, error) {
 	var s snapshot

@@ -58,7 +58,7 @@ func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) {
 			p.trouble(w, r, err)
 			return
 		}
-		if owner == nil || owner.Account != c.Account || owner.Environment != c.Environment {
+		if owner == nil || owner.Account != c.Account || owner.Environment != c.Environment || g != nil && !g.of(owner) {
 			break
 		}
 		if out, err = p.active(t, g); err != nil {

@@ -108,6 +108,9 @@ func (p *Provider) pushed(ctx context.Context, c *relying.Client, handle string)
 	if err := json.Unmarshal(kept.Request, &q); err != nil {
 		return nil, errors.New("stored request is not readable")
 	}
+	if !c.Redirect(q.Redirect) { // it has been taken away meanwhile
+		return nil, astray(c, q.Redirect)
+	}
 	q.Pushed = hash[:]
 	return &q, nil
 }

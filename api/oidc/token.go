@@ -96,7 +96,7 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 		if snap, err = readSnapshot(g); err != nil {
 			return nil, err
 		}
-		if !snap.Request.fits(in, key) {
+		if !g.of(c) || !snap.Request.fits(in, key) {
 			return nil, errGrant
 		}
 		out.Scope = strings.Join(snap.Request.Scopes, " ")
@@ -195,7 +195,7 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 		err = p.reused(ctx, c, old, now)
 	}
 	switch {
-	case errors.Is(err, ErrUnknown), err == nil && (g == nil || old.Client != c.ID || old.Bound != "" && old.Bound != key):
+	case errors.Is(err, ErrUnknown), err == nil && (g == nil || old.Client != c.ID || !g.of(c) || old.Bound != "" && old.Bound != key):
 		return nil, errGrant
 	case err != nil:
 		return nil, err

@@ -89,7 +89,7 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Clie
 		return nil, nil, nil, err
 	}
 	byCert := strings.HasPrefix(t.Bound, byCertificate)
-	if c == nil || (t.Bound != "" && !byCert) != bound || byCert && t.Bound != certificateOf(r) {
+	if c == nil || g != nil && !g.of(c) || (t.Bound != "" && !byCert) != bound || byCert && t.Bound != certificateOf(r) {
 		challenge("invalid_token")
 		return nil, nil, nil, errToken
 	}

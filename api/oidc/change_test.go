@@ -1,0 +1,50 @@
+package oidc_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+
+	"eidgate/eid"
+	"eidgate/relying"
+)
+
+// TestClientChanges holds that nothing which a client has from before a change
+// crosses environments, or leads where it may not go any more.
+func TestClientChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	change := func(c *relying.Client, f func(*relying.Client)) {
+		w.t.Helper()
+		next := *c
+		f(&next)
+		if err := w.store.PutClient(w.t.Context(), &next); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.in(t, "OP-ATK-11 what a client had for tests is nothing once it is live", func(t *testing.T) {
+		c := w.client()
+		v := w.visitor()
+		out := w.tokens(c, v, "scope", "openid profile offline_access")
+		code := w.code(v, silent(c))
+		change(c, func(c *relying.Client) { c.Environment = eid.Live })
+		terr(t, w.form("token", refreshed(out["refresh_token"]), basic(c)...), "invalid_grant")
+		terr(t, w.form("token", redeem(code), basic(c)...), "invalid_grant")
+		if status, _, _ := w.userinfo(out["access_token"].(string)); status != http.StatusUnauthorized {
+			t.Errorf("userinfo: %d", status)
+		}
+		for _, name := range []string{"access_token", "refresh_token"} {
+			if x := w.form("introspect", url.Values{"token": {out[name].(string)}}, basic(c)...); x.body != `{"active":false}` {
+				t.Errorf("%s: %s", name, x.body)
+			}
+		}
+	})
+	w.in(t, "OP-ATK-04 a pushed request does not lead to an address that was taken away", func(t *testing.T) {
+		c := w.client()
+		v := w.visitor()
+		w.tokens(c, v)
+		q := w.pushed(t, c, w.form("par", request(c), basic(c)...))
+		change(c, func(c *relying.Client) { c.Redirects = []string{"https://shop.example/new"} })
+		w.refused(t, v, q, "invalid_request")
+	})
+}
