@@ -39,6 +39,13 @@ func (c Choice) LogValue() slog.Value {
 	return slog.GroupValue(slog.Any("eids", c.EIDs), slog.Int("params", len(c.Params)), slog.Any("ignored", c.Ignored))
 }
 
+// Bank says whether somebody has come by a bank that was asked for: any, where
+// none is named, and with an eID that has no banks.
+func (c Choice) Bank(who *eid.Identity) bool {
+	named := c.Params[banks]
+	return named == "" || IDP(who.EID) != IDP(eid.IDIN) || who.Issuer != "" && slices.Contains(strings.Split(named, ","), who.Issuer)
+}
+
 func (c Choice) String() string { return fmt.Sprintf("choice among %v", c.EIDs) }
 
 // A param is an input that parties may give beside idp.

@@ -58,8 +58,9 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err != nil || sso == nil || sso.Account != c.Account || !slices.Contains(choice.EIDs, same(sso.EID)) {
 		return false, err
 	}
-	now := p.c.Now()
-	if now.After(sso.Used.Add(ssoIdle)) || q.MaxAge != nil && now.Sub(sso.Auth) > time.Duration(*q.MaxAge)*time.Second || q.MaxAge != nil && *q.MaxAge == 0 {
+	now := p.c.Now() // the client that has logged somebody in may have that last longer than this one
+	if now.After(sso.Used.Add(ssoIdle)) || now.After(sso.Auth.Add(c.Life().SSO)) ||
+		q.MaxAge != nil && now.Sub(sso.Auth) > time.Duration(*q.MaxAge)*time.Second || q.MaxAge != nil && *q.MaxAge == 0 {
 		return false, nil
 	}
 	s, err := p.c.Broker.Session(r.Context(), c.Account, c.Environment, sso.Session)
@@ -78,7 +79,7 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err != nil {
 		return false, err
 	}
-	if !covers(q.Scopes, who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
+	if !covers(q.Scopes, who) || !choice.Bank(who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
 		return false, nil
 	}
 	sso.Hash = [32]byte{} // it is there
@@ -101,7 +102,8 @@ func same(e eid.EID) eid.EID {
 }
 
 // covers says whether an identity holds what scopes want of an eID that tells
-// only what it is asked.
+// only what it is asked. An age check that such an eID would not have told who
+// it was does not learn that from a login before it either.
 func covers(scopes []string, who *eid.Identity) bool {
 	if who.EID != eid.IDIN && who.EID != eid.IDINAge && who.EID != eid.Itsme {
 		return true
@@ -112,6 +114,9 @@ func covers(scopes []string, who *eid.Identity) bool {
 	}
 	has := map[string]bool{eid.WantID: len(claims.For([]string{"idp-id"}, who, claims.Format{})) > 0, eid.WantName: who.Family != "", eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "",
 		eid.WantAdult: who.Approved != nil, eid.WantGender: who.Sex != "", eid.WantPhone: who.Phone != "", eid.WantEmail: who.Email != ""}
+	if who.EID != eid.Itsme && has[eid.WantID] && !slices.Contains(wanted, eid.WantID) {
+		return false
+	}
 	return !slices.ContainsFunc(wanted, func(w string) bool { return !has[w] })
 }
 
