@@ -367,7 +367,7 @@ func (s *Store) SSO(ctx context.Context, hash [32]byte, now time.Time) (*oidc.SS
 
 // TouchSSO implements oidc.Store.
 func (s *Store) TouchSSO(ctx context.Context, id string, now time.Time) error {
-	return s.batch(ctx, []statement{{q: `UPDATE oidc_sso SET used = $2 WHERE id = $1 AND used < $2`, args: []any{id, micros(now)}}})
+	return s.batch(ctx, []statement{one("use login", oidc.ErrUnknown, `UPDATE oidc_sso SET used = CASE WHEN used < $2 THEN $2 ELSE used END WHERE id = $1`, id, micros(now))})
 }
 
 // EndSSO implements oidc.Store.

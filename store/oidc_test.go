@@ -508,6 +508,9 @@ func TestBrowserSession(t *testing.T) {
 		if _, err := s.SSO(t.Context(), b.Hash, now); !errors.Is(err, oidc.ErrUnknown) {
 			t.Errorf("after its end: %v", err)
 		}
+		if err := s.TouchSSO(t.Context(), b.ID, later); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("used after its end: %v", err)
+		}
 	})
 }
 

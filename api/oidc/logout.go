@@ -101,23 +101,35 @@ func (p *Provider) hint(r *http.Request, in params) (c *relying.Client, sid, sub
 }
 
 // end ends a browser's session, and everything that was had by it, and tells
-// the clients that had it.
+// the clients that had it. The session goes last, and the cookie with it: where
+// something fails before, the person can do it again. What another tab got of it
+// meanwhile ends after it.
 // A cookie that was not sent is left alone: the request may be another site's.
 func (p *Provider) end(w http.ResponseWriter, r *http.Request, sid, sub string) error {
+	if sid != "" {
+		if err := p.revoke(r.Context(), sid, sub); err != nil {
+			return err
+		}
+		if err := p.c.Store.EndSSO(r.Context(), sid); err != nil {
+			return err
+		}
+		if err := p.revoke(r.Context(), sid, sub); err != nil {
+			return err
+		}
+	}
 	if _, err := r.Cookie(p.cookieName()); err == nil {
 		http.SetCookie(w, &http.Cookie{Name: p.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode}) //nolint:gosec // Secure wherever the public address is https
 	}
-	if sid == "" {
-		return nil
-	}
-	if err := p.c.Store.EndSSO(r.Context(), sid); err != nil {
-		return err
-	}
-	session, clients, err := p.c.Store.RevokeSSO(r.Context(), sid, p.c.Now())
+	return nil
+}
+
+// revoke ends the grants of a browser's session and tells their clients.
+func (p *Provider) revoke(ctx context.Context, sid, sub string) error {
+	session, clients, err := p.c.Store.RevokeSSO(ctx, sid, p.c.Now())
 	if err != nil || session == "" {
 		return err
 	}
-	return p.tell(r.Context(), session, clients, sid, sub)
+	return p.tell(ctx, session, clients, sid, sub)
 }
 
 // A logout is what a client is told of a login that has ended.

@@ -87,7 +87,13 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err != nil {
 		return false, err
 	}
-	if err := p.c.Store.TouchSSO(r.Context(), sso.ID, now); err != nil {
+	// After the grant is written: whoever ends the login either finds the grant,
+	// or is found to have ended it, and then nobody hears of its code.
+	err = p.c.Store.TouchSSO(r.Context(), sso.ID, now)
+	if errors.Is(err, ErrUnknown) {
+		return true, p.answer(w, r, c, q, failure("login_required", "The login has been ended meanwhile."))
+	}
+	if err != nil {
 		return false, err
 	}
 	return true, p.answer(w, r, c, q, fields)

@@ -141,7 +141,7 @@ type Store interface {
 	Seen(ctx context.Context, purpose, value string) (bool, error)
 
 	// SSO reads a browser's session by its cookie's hash: ErrUnknown. TouchSSO
-	// says that it was used. EndSSO ends it.
+	// says that it was used; ErrUnknown when it has ended. EndSSO ends it.
 	SSO(ctx context.Context, hash [32]byte, now time.Time) (*SSO, error)
 	TouchSSO(ctx context.Context, id string, now time.Time) error
 	EndSSO(ctx context.Context, id string) error

@@ -1,0 +1,116 @@
+package oidc_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"eidgate/api/oidc"
+	"eidgate/broker"
+	"eidgate/relying"
+)
+
+// A shaky store fails at one call, once.
+type shaky struct {
+	oidc.Store
+	mu   sync.Mutex
+	fail string
+	meet func() // runs once, when a grant is about to be written
+}
+
+func (s *shaky) broken(call string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != call {
+		return nil
+	}
+	s.fail = ""
+	return errors.New("the store is down")
+}
+
+func (s *shaky) RevokeSSO(ctx context.Context, sso string, now time.Time) (string, []string, error) {
+	if err := s.broken("revoke"); err != nil {
+		return "", nil, err
+	}
+	return s.Store.RevokeSSO(ctx, sso, now)
+}
+
+func (s *shaky) EndSSO(ctx context.Context, id string) error {
+	if err := s.broken("end"); err != nil {
+		return err
+	}
+	return s.Store.EndSSO(ctx, id)
+}
+
+func (s *shaky) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, sso *oidc.SSO, read broker.Audit) (bool, error) {
+	s.mu.Lock()
+	meet := s.meet
+	s.meet = nil
+	s.mu.Unlock()
+	if meet != nil {
+		meet()
+	}
+	return s.Store.PutGrant(ctx, g, pushed, sso, read)
+}
+
+// A shakyTeller fails to tell anybody, once.
+type shakyTeller struct {
+	oidc.Broker
+	store *shaky
+}
+
+func (s shakyTeller) Tell(ctx context.Context, session string, out ...broker.Delivery) error {
+	if err := s.store.broken("tell"); err != nil {
+		return err
+	}
+	return s.Broker.Tell(ctx, session, out...)
+}
+
+// TestLogoutIsWhole holds that a logout which stops in the middle can be done
+// again, and that none of the login is left over by it.
+func TestLogoutIsWhole(t *testing.T) {
+	t.Parallel()
+	store := &shaky{}
+	w := newWorld(t, func(c *oidc.Config) {
+		store.Store = c.Store
+		c.Store, c.Broker = store, shakyTeller{c.Broker, store}
+	})
+	c := w.client(func(c *relying.Client) { c.BackLogout = "https://shop.example/logout" })
+	same := [2]string{"Sec-Fetch-Site", "same-origin"}
+	for _, call := range []string{"revoke", "tell", "end"} {
+		w.in(t, "OP-LO-04 OP-BCL-01 the store fails at: "+call, func(t *testing.T) {
+			w.sent = nil
+			v := w.visitor()
+			out := w.tokens(c, v)
+			store.fail = call
+			if res := v.post(url.Values{"confirm": {"1"}}, same); res.StatusCode != http.StatusInternalServerError {
+				t.Fatalf("%d", res.StatusCode)
+			}
+			if res := v.post(url.Values{"confirm": {"1"}}, same); res.StatusCode != http.StatusOK || res.Header.Get("X-Asks") != "" || v.cookie() != "" {
+				t.Errorf("the second attempt: %d %v, cookie %q", res.StatusCode, res.Header, v.cookie())
+			}
+			if len(w.sent) == 0 {
+				t.Error("the client was not told")
+			}
+			if status, _, _ := w.userinfo(out["access_token"].(string)); status != http.StatusUnauthorized {
+				t.Errorf("userinfo: %d", status)
+			}
+			w.denied(t, v, silent(c), "login_required")
+		})
+	}
+	w.in(t, "OP-LO-04 another tab asks while one logs out", func(t *testing.T) {
+		w.sent = nil
+		v := w.visitor()
+		w.tokens(c, v)
+		store.meet = func() {
+			if res := v.post(url.Values{"confirm": {"1"}}, same); res.StatusCode != http.StatusOK {
+				t.Errorf("%d", res.StatusCode)
+			}
+		}
+		w.denied(t, v, silent(c), "login_required")
+	})
+}
