@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// A CertificateName is what the certificate of a client must say (RFC 8705
-// §2.1.2); exactly one of the names is set.
+// A CertificateName is what the certificate of a client must say (RFC 8705,
+// section 2.1.2); exactly one of the names is set.
 type CertificateName struct {
 	Subject string `json:"tls_client_auth_subject_dn,omitempty"` // as RFC 4514 writes it
 	DNS     string `json:"tls_client_auth_san_dns,omitempty"`
@@ -54,7 +54,7 @@ func (n CertificateName) Names(c *x509.Certificate) bool {
 
 var alternativeNames = asn1.ObjectIdentifier{2, 5, 29, 17}
 
-// Kinds of alternative names (RFC 5280 §4.2.1.6).
+// Kinds of alternative names (RFC 5280, section 4.2.1.6).
 const (
 	kindEmail = 1
 	kindDNS   = 2
@@ -181,7 +181,7 @@ func readSubject(der []byte) (subject, error) {
 	return out.sorted(), nil
 }
 
-// parseSubject reads a subject as RFC 4514 §3 writes it, beginning with what a
+// parseSubject reads a subject as RFC 4514 writes it, beginning with what a
 // certificate has last. No other form is taken: who writes it otherwise may mean
 // another one.
 func parseSubject(text string) (subject, error) {

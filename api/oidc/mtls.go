@@ -141,7 +141,7 @@ func readChain(cert, above []string) ([]*x509.Certificate, error) {
 }
 
 // readCertificate reads a byte sequence of RFC 8941, padded and without
-// parameters, as RFC 9440 §2 has it.
+// parameters, as RFC 9440 has it.
 func readCertificate(text string) (*x509.Certificate, error) {
 	text = strings.Trim(text, " \t")
 	if len(text) < 2 || text[0] != ':' || text[len(text)-1] != ':' || strings.ContainsAny(text, "\r\n") {
