@@ -213,7 +213,7 @@ func (b *Broker) Act(ctx context.Context, id string, h Handle, br connector.Brow
 			return nil, err
 		}
 	}
-	if err := b.send(ctx, s.Order, e, b.limits.EffectFor); err != nil {
+	if _, err := b.send(ctx, s.Order, e, b.limits.EffectFor); err != nil {
 		return nil, err
 	}
 	return b.Look(ctx, id, h, br)

@@ -29,10 +29,11 @@ const (
 type act struct {
 	begin    bool
 	event    connector.Event
-	stored   bool     // the event is persisted already
-	repeated bool     // and its call may have been made
-	message  *Message // it came through the inbox
-	token    string   // of that message
+	stored   bool              // the event is persisted already
+	repeated bool              // and its call may have been made
+	message  *Message          // it came through the inbox
+	token    string            // of that message
+	reply    **connector.Reply // where to put what the upstream is answered; nil for nowhere
 }
 
 // take gives an event to an order that this node owns. The event is
@@ -51,7 +52,11 @@ func (b *Broker) take(ctx context.Context, id string, a act) error {
 	if l.order.Ended {
 		return b.settle(ctx, l, a)
 	}
-	return b.turn(ctx, l, a)
+	err = b.turn(ctx, l, a)
+	if err == nil && a.reply != nil {
+		*a.reply = l.body.Reply // persist has taken away what was there before
+	}
+	return err
 }
 
 // load reads an order with what belongs to it, or takes it from memory.

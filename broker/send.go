@@ -17,34 +17,35 @@ const takeAfter = 5 * time.Second
 
 // send brings an event to the order's owner: us, or another node through its
 // inbox, or us after all when that node is dead. It waits up to wait for the
-// effect of what it sent away.
-func (b *Broker) send(ctx context.Context, order string, e connector.Event, wait time.Duration) error {
+// effect of what it sent away. The reply is that to this event alone: whoever
+// made another one may not be entitled to it.
+func (b *Broker) send(ctx context.Context, order string, e connector.Event, wait time.Duration) (*connector.Reply, error) {
 	for range 5 {
 		o, err := b.c.Store.Order(ctx, order)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if o.Ended {
-			return nil
+			return nil, nil
 		}
 		if o.Owner != b.c.Epoch {
 			beat, err := b.c.Store.Alive(ctx, o.Owner)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if time.Since(beat) < takeAfter {
-				_, err := b.forward(ctx, o, e, wait)
-				return err
+				return b.forward(ctx, o, e, wait)
 			}
 			if err := b.takeOver(ctx, o); err != nil && !errors.Is(err, errFenced) {
-				return err
+				return nil, err
 			}
 		}
-		if err := b.take(ctx, order, act{event: e}); !errors.Is(err, errFenced) {
-			return err
+		var reply *connector.Reply
+		if err := b.take(ctx, order, act{event: e, reply: &reply}); !errors.Is(err, errFenced) {
+			return reply, err
 		}
 	}
-	return errFenced
+	return nil, errFenced
 }
 
 // forward puts an event into the owner's inbox and waits for its effect.
@@ -75,8 +76,11 @@ func (b *Broker) forward(ctx context.Context, o *Order, e connector.Event, wait 
 		if err != nil {
 			return nil, err
 		}
-		if now.Ended || bd.Last == token && bd.Pending == nil {
+		switch {
+		case bd.Last == token && bd.Pending == nil:
 			return bd.Reply, nil
+		case now.Ended:
+			return nil, nil
 		}
 	}
 }
@@ -114,14 +118,14 @@ func (b *Broker) Returned(ctx context.Context, env eid.Environment, e eid.EID, i
 			return b.Look(ctx, s.ID, h, br)
 		}
 		if !s.State.Ended() && s.Order == o.ID {
-			if err := b.send(ctx, o.ID, connector.Returned{In: in, Foreign: true}, b.limits.EffectFor); err != nil {
+			if _, err := b.send(ctx, o.ID, connector.Returned{In: in, Foreign: true}, b.limits.EffectFor); err != nil {
 				return nil, err
 			}
 		}
 		return b.landing(ctx, s.ID)
 	}
 	if !s.State.Ended() && s.Order == o.ID {
-		if err := b.send(ctx, o.ID, connector.Returned{In: in}, b.limits.EffectFor); err != nil {
+		if _, err := b.send(ctx, o.ID, connector.Returned{In: in}, b.limits.EffectFor); err != nil {
 			return nil, err
 		}
 	}
@@ -151,28 +155,14 @@ func (b *Broker) landing(ctx context.Context, id string) (*View, error) {
 	return v, err
 }
 
-// Called gives an upstream's own call to its order and returns the answer.
+// Called gives an upstream's own call to its order and returns the answer; nil
+// when there is none yet, or the order has ended.
 func (b *Broker) Called(ctx context.Context, env eid.Environment, e eid.EID, in connector.Inbound) (*connector.Reply, error) {
 	o, err := b.locate(ctx, env, e, in)
 	if err != nil {
 		return nil, err
 	}
-	if o.Owner != b.c.Epoch {
-		if beat, err := b.c.Store.Alive(ctx, o.Owner); err == nil && time.Since(beat) < takeAfter {
-			return b.forward(ctx, o, connector.Called{In: in}, b.limits.EffectFor)
-		}
-	}
-	if err := b.send(ctx, o.ID, connector.Called{In: in}, b.limits.EffectFor); err != nil {
-		return nil, err
-	}
-	if o, err = b.c.Store.Order(ctx, o.ID); err != nil {
-		return nil, err
-	}
-	bd, err := o.body()
-	if err != nil {
-		return nil, err
-	}
-	return bd.Reply, nil
+	return b.send(ctx, o.ID, connector.Called{In: in}, b.limits.EffectFor)
 }
 
 // locate finds the order that an inbound request names; ErrNotFound.
