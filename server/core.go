@@ -252,7 +252,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 
 // openID is the OpenID provider.
 func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
-	secret, err := hkdf.Key(sha256.New, p.master, nil, "eidgate OpenID provider", 32)
+	secret, err := providerSecret(p.master)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -197,6 +198,12 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 		fields.Set("id_token", token)
 	}
 	return fields, signedOn, nil
+}
+
+// SubjectKey is the key, 32 bytes, of claims.Subject for providers that have
+// this secret. It makes the same names outside of a provider.
+func SubjectKey(secret []byte) ([]byte, error) {
+	return hkdf.Key(sha256.New, secret, nil, "eidgate oidc subjects", 32)
 }
 
 // subject is what an account's clients call a person; "" if the eID has named

@@ -90,7 +90,7 @@ func New(c Config) (*Provider, error) {
 	if p.codeKey, err = hkdf.Key(sha256.New, c.Secret, nil, "eidgate oidc codes", 32); err != nil {
 		return nil, err
 	}
-	if p.subKey, err = hkdf.Key(sha256.New, c.Secret, nil, "eidgate oidc subjects", 32); err != nil {
+	if p.subKey, err = SubjectKey(c.Secret); err != nil {
 		return nil, err
 	}
 	p.discovery, err = p.describe()

@@ -31,6 +31,7 @@ type cli struct {
 	Trigger     triggerCmd     `cmd:"" help:"Sandbox: decide how a login ends." example:"eidgate trigger cancel --next"`
 	Sandbox     sandboxCmd     `cmd:"" help:"The simulators alone, in a process of their own." example:"eidgate sandbox --data sim --ready-file sim.json"`
 	Session     sessionCmd     `cmd:"" help:"Look at sessions."`
+	Subject     subjectCmd     `cmd:"" help:"The names of persons: bring them along, take them away."`
 	Verify      verifyCmd      `cmd:"" help:"Check evidence offline."`
 	Version     versionCmd     `cmd:"" help:"Which version this is." example:"eidgate version --json"`
 }
@@ -67,13 +68,19 @@ type streams struct{ out, err io.Writer }
 
 // garbage lets the heap grow to four times what lives before it is collected:
 // a server keeps little and allocates much, and this saves a fifth of the
-// processor for some tens of megabytes. GOGC in the environment wins.
+// processor for some tens of megabytes.
 const garbage = 300
 
-func main() {
+// letGrow sets by how many per cent the heap may grow before it is collected.
+// GOGC in the environment wins.
+func letGrow(percent int) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+		debug.SetGCPercent(percent)
 	}
+}
+
+func main() {
+	letGrow(garbage)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, stop, os.Args[1:], streams{os.Stdout, os.Stderr})
 	stop()

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,6 +89,22 @@ func (s *System) config(t testing.TB, name string) (path string) {
 	}
 	s.write(t, name+".yaml", strings.NewReplacer("PUBLIC", FreePort(t), "OPS", FreePort(t)).Replace(string(raw)))
 	return filepath.Join(s.dir, name+".yaml")
+}
+
+// Run runs a verb of the command on the system's configuration to its end, and
+// is what it writes to standard output.
+func (s *System) Run(t testing.TB, stdin string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), Binary(t), args...)
+	cmd.Env = append(os.Environ(), "EIDGATE_CONFIG="+s.config(t, "run"))
+	cmd.Stdin = strings.NewReader(stdin)
+	var failure strings.Builder
+	cmd.Stderr = &failure
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, failure.String())
+	}
+	return string(out)
 }
 
 // Serve starts a node and waits until it is ready.
