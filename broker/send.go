@@ -117,6 +117,12 @@ func (b *Broker) Returned(ctx context.Context, env eid.Environment, e eid.EID, i
 		if !b.connector(env, e).Info().Anywhere {
 			return b.Look(ctx, s.ID, h, br)
 		}
+		switch refusal, err := b.screen(ctx, o, s, in); {
+		case err != nil:
+			return nil, err
+		case refusal != nil:
+			return nil, ErrNotFound
+		}
 		if !s.State.Ended() && s.Order == o.ID {
 			if _, err := b.send(ctx, o.ID, connector.Returned{In: in, Foreign: true}, b.limits.EffectFor); err != nil {
 				return nil, err
@@ -162,7 +168,32 @@ func (b *Broker) Called(ctx context.Context, env eid.Environment, e eid.EID, in 
 	if err != nil {
 		return nil, err
 	}
+	s, err := b.c.Store.Session(ctx, o.Session)
+	if err != nil {
+		return nil, err
+	}
+	if refusal, err := b.screen(ctx, o, s, in); err != nil || refusal != nil {
+		return refusal, err
+	}
 	return b.send(ctx, o.ID, connector.Called{In: in}, b.limits.EffectFor)
+}
+
+// screen is what an inbound request is refused with; nil lets it pass, as
+// everything does once the order has forgotten what the upstream knows.
+func (b *Broker) screen(ctx context.Context, o *Order, s *Session, in connector.Inbound) (*connector.Reply, error) {
+	conn, ok := b.connector(o.Environment, o.EID).(connector.Screener)
+	if !ok || o.Ended {
+		return nil, nil
+	}
+	bd, err := o.body()
+	if err != nil || bd.State == nil {
+		return nil, err
+	}
+	set, err := b.c.Settings(ctx, s, o.EID, bd.Set)
+	if err != nil {
+		return nil, fmt.Errorf("settings of %s: %w", o.EID, err)
+	}
+	return conn.Screen(set, bd.State, in), nil
 }
 
 // locate finds the order that an inbound request names; ErrNotFound.

@@ -44,6 +44,14 @@ type Locator interface {
 	Locate(in Inbound) (Ref, error)
 }
 
+// A Screener tells what an inbound request is refused with that does not show
+// what the upstream alone knows; nil for one that does. It is pure, and comes
+// before anything is written: strangers may send such requests as often as they
+// like. Resume looks again.
+type Screener interface {
+	Screen(set Settings, state []byte, in Inbound) *Reply
+}
+
 // A Viewer computes what a waiting page shows at this instant, on any node,
 // without a step: an animated QR code. It is pure.
 type Viewer interface {

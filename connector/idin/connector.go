@@ -27,6 +27,7 @@ import (
 	"eidgate/eid"
 	"eidgate/internal/cache"
 	"eidgate/protocol/idin"
+	"eidgate/protocol/idinqr"
 )
 
 // A Connector is iDIN for any number of contracts.
@@ -119,6 +120,35 @@ func (*Connector) Locate(in connector.Inbound) (connector.Ref, error) {
 		return "", errors.New("not a return from iDIN")
 	}
 	return connector.Ref(ids[0]), nil
+}
+
+// Screen implements connector.Screener: a browser shows the entrance code, the
+// QR back-end a hash. The numbers that Locate goes by are on screens, or can be
+// guessed.
+func (c *Connector) Screen(set connector.Settings, raw []byte, in connector.Inbound) *connector.Reply {
+	s, err := readState(raw)
+	if err != nil {
+		return nil
+	}
+	if strings.Trim(in.Path, "/") != "qr" {
+		if !s.entered(in) {
+			return reply(http.StatusNotFound, idinqr.Refusal("not a return from iDIN"))
+		}
+		return nil
+	}
+	cl, err := c.client(set)
+	if err != nil {
+		return nil
+	}
+	if _, err := idinqr.ReadCall(in.Body, in.Header.Get(idinqr.HashHeader), cl.key); errors.Is(err, idinqr.ErrHash) {
+		return reply(http.StatusUnauthorized, idinqr.Refusal("the hash does not fit"))
+	}
+	return nil
+}
+
+// entered says whether a browser shows the order's entrance code.
+func (s *state) entered(in connector.Inbound) bool {
+	return s.ID != "" && subtle.ConstantTimeCompare([]byte(in.Query.Get("ec")), []byte(s.Entrance)) == 1
 }
 
 // Begin implements connector.Connector.
@@ -346,7 +376,7 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte
 // result; it only lets us ask for one, once (§13).
 func (c *Connector) returned(ctx context.Context, cl *client, r *connector.Request, s *state, e connector.Returned) (connector.Result, error) {
 	now := c.now()
-	if s.ID == "" || subtle.ConstantTimeCompare([]byte(e.In.Query.Get("ec")), []byte(s.Entrance)) != 1 {
+	if !s.entered(e.In) {
 		res := c.stay(cl, r, s)
 		res.Notes = []string{"a return with a wrong entrance code"}
 		return res, nil

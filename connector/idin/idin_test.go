@@ -100,6 +100,9 @@ func TestReturns(t *testing.T) {
 	if _, still := same.Step.(connector.Redirect); !still || s.calls.Load() != before || len(same.Notes) == 0 {
 		t.Errorf("a wrong entrance code: step %#v, %d calls", same.Step, s.calls.Load()-before)
 	}
+	if s.conn.Screen(s.request.Settings, res.State, wrong.In) == nil || s.conn.Screen(s.request.Settings, res.State, back.In) != nil {
+		t.Error("a stranger is taken for the bank's browser, or the other way about")
+	}
 	id := done(t, s.resume(t, same.State, back))
 	if id.Name != "VJ de Vries" || s.calls.Load() != before+1 {
 		t.Errorf("%d status requests for one return", s.calls.Load()-before)

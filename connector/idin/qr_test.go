@@ -119,7 +119,12 @@ func TestCallsThatAreRefused(t *testing.T) {
 		"a bank that is down": {func(_ *http.Header, b map[string]string) { b["issuer_id"] = "DICHNL2A" }, http.StatusServiceUnavailable},
 		"no BIC":              {func(_ *http.Header, b map[string]string) { b["issuer_id"] = "bank" }, http.StatusBadRequest},
 	} {
-		res := s.resume(t, shown.State, s.call(t, shown, c.change))
+		call := s.call(t, shown, c.change)
+		screened := s.conn.Screen(s.request.Settings, shown.State, call.In)
+		if (screened != nil) != (c.status == http.StatusUnauthorized) || screened != nil && screened.Status != c.status {
+			t.Errorf("%s: screened %+v", name, screened)
+		}
+		res := s.resume(t, shown.State, call)
 		if res.Reply == nil || res.Reply.Status != c.status {
 			t.Errorf("%s: %+v, want %d", name, res.Reply, c.status)
 		}

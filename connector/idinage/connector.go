@@ -148,6 +148,15 @@ func (c *Connector) Locate(in connector.Inbound) (connector.Ref, error) {
 	return c.idin.Locate(in)
 }
 
+// Screen implements connector.Screener; who comes from AgeChecked has shown our
+// token to be found at all.
+func (c *Connector) Screen(s connector.Settings, state []byte, in connector.Inbound) *connector.Reply {
+	if p, err := c.settings(s); err == nil && p.idin != nil {
+		return c.idin.Screen(*p.idin, state, in)
+	}
+	return nil
+}
+
 // Front implements connector.Fronter: banks, or nothing to ask.
 func (c *Connector) Front(r *connector.Request) connector.Ask {
 	p, err := c.settings(r.Settings)
