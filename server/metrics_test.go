@@ -122,6 +122,20 @@ func TestMetricsOfALogin(t *testing.T) {
 	}
 }
 
+// TestIgnoredKeys: what a client sends is no label.
+func TestIgnoredKeys(t *testing.T) {
+	t.Parallel()
+	m := newMetrics("test")
+	for _, known := range []bool{true, false, false} {
+		m.ignore(known)
+	}
+	for line, want := range map[string]string{`eidgate_acr_values_ignored_total{kind="known"}`: "1", `eidgate_acr_values_ignored_total{kind="unknown"}`: "2"} {
+		if got := scrape(t, m, line); got != want {
+			t.Errorf("%s = %q, want %s", line, got, want)
+		}
+	}
+}
+
 // TestOutboxGauge: what waits is counted when somebody asks, and a storage that
 // does not answer takes nothing else away.
 func TestOutboxGauge(t *testing.T) {

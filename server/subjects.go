@@ -109,7 +109,7 @@ func ImportSubjects(ctx context.Context, c *Config, in SubjectImport) (n Subject
 	if err := s.CheckMaster(ctx); err != nil {
 		return n, fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
 	}
-	list, err := rereadable(in.List)
+	list, err := rereadable(in.List, subjectBytes)
 	if err != nil {
 		return n, err
 	}
@@ -128,18 +128,18 @@ func ImportSubjects(ctx context.Context, c *Config, in SubjectImport) (n Subject
 
 // rereadable keeps what comes through a pipe in memory: personal data are not
 // put on a disk for this.
-func rereadable(r io.Reader) (io.ReadSeeker, error) {
+func rereadable(r io.Reader, most int) (io.ReadSeeker, error) {
 	if s, ok := r.(io.ReadSeeker); ok {
 		if _, err := s.Seek(0, io.SeekCurrent); err == nil {
 			return s, nil
 		}
 	}
-	all, err := io.ReadAll(io.LimitReader(r, subjectBytes+1))
+	all, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read list: %w", err)
-	case len(all) > subjectBytes:
-		return nil, fmt.Errorf("the list is longer than the %d MiB that are read from a pipe; name a file", subjectBytes>>20)
+	case len(all) > most:
+		return nil, fmt.Errorf("the list is longer than the %d bytes that are read from a pipe; name a file", most)
 	}
 	return bytes.NewReader(all), nil
 }

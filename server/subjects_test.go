@@ -265,14 +265,17 @@ func TestSubjectListsEnd(t *testing.T) {
 		t.Errorf("after Ctrl-C: %v", err)
 	}
 	// What comes through a pipe is kept, up to a bound.
-	kept, err := rereadable(io.MultiReader(strings.NewReader(three)))
+	kept, err := rereadable(io.MultiReader(strings.NewReader(three)), len(three))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(kept); string(got) != three || err != nil {
 		t.Errorf("a pipe: %q, %v", got, err)
 	}
-	if _, err := rereadable(io.MultiReader(iotest.ErrReader(broken))); !errors.Is(err, broken) {
+	if _, err := rereadable(io.MultiReader(strings.NewReader(three)), len(three)-1); err == nil {
+		t.Error("a pipe may be longer than its bound")
+	}
+	if _, err := rereadable(io.MultiReader(iotest.ErrReader(broken)), 1); !errors.Is(err, broken) {
 		t.Errorf("a pipe that breaks: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -14,6 +15,21 @@ import (
 	"eidgate/sandbox"
 	"eidgate/test/rig"
 )
+
+// TestIgnoredKeysAreCounted: the provider's count is one of the node's metrics.
+func TestIgnoredKeysAreCounted(t *testing.T) {
+	t.Parallel()
+	sys := rig.New(t, "sqlite:"+t.TempDir()+"/e.db", sandbox.Approve)
+	p := rig.NewParty(t)
+	node := sys.Serve(t)
+	p.Route(node)
+	if _, err := p.Authorize(t.Context(), "idp:sbid nosuch:1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, text := visit(t, http.DefaultClient, node.Ops+"/metrics"); !strings.Contains(text, "\neidgate_acr_values_ignored_total{kind=\"unknown\"} 1\n") {
+		t.Error("no key was counted")
+	}
+}
 
 // TestMovingHere: a person logs in under the name that the exported key makes,
 // and under the one from before as soon as the party has brought it along.
