@@ -393,6 +393,7 @@ func (c *Connector) returned(ctx context.Context, cl *client, r *connector.Reque
 		s.Came, s.Foreign = now, e.Foreign
 		return c.ask(ctx, cl, s, lost)
 	default: // it has been dealt with
+		s.Foreign = s.Foreign && e.Foreign // the browser that began counts, whoever looked before it
 	}
 	return c.stay(cl, r, s), nil
 }

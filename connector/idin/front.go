@@ -42,7 +42,7 @@ func (c *Connector) Front(r *connector.Request) connector.Ask {
 		}
 	}
 	form.Fields = []connector.Field{bank}
-	if set, err := readSettings(r.Settings.Data); err == nil && set.QR != nil {
+	if cl, err := c.client(r.Settings); err == nil && cl.qr != nil {
 		form.Fields = append(form.Fields, connector.Field{Name: "choose", Kind: connector.Choice, Default: "code",
 			Options: []connector.Option{{Value: "code", Label: "idin.qr.show"}}})
 		ask.Auto = r.Failed == nil

@@ -171,6 +171,26 @@ func TestOpenAfterTheReturn(t *testing.T) {
 	}
 }
 
+// What looked at the address first, a scanner of links for example, does not
+// make a foreigner of the browser that began.
+func TestOwnBrowserAfterAnother(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	res := s.begin(t)
+	first := s.back(t, res.Refs[0])
+	first.Foreign = true
+	open := s.resume(t, res.State, first)
+	open = s.resume(t, open.State, s.back(t, res.Refs[0]))
+	s.clock.Advance(open.Due.Sub(s.clock.Now()) - 20*time.Second)
+	s.act(t, res, "approve", "vries")
+	s.clock.Advance(20 * time.Second)
+	if end := s.resume(t, open.State, connector.Tick{}); end.Binding != "" {
+		t.Errorf("binding %q", end.Binding)
+	} else if id := done(t, end); id.Name != "VJ de Vries" {
+		t.Error("somebody else")
+	}
+}
+
 func TestOpenWithRetries(t *testing.T) {
 	t.Parallel()
 	s := newService(t, func(set *cidin.Settings) { set.RetryOpen = true })

@@ -78,6 +78,10 @@ type client struct {
 	qr       *idinqr.Client // nil: no point of service
 	key      idinqr.Key
 	http     *http.Client // for the images of codes
+
+	// A directory belongs to a merchant at a routing service, whatever
+	// certificate it signs with.
+	contract string
 }
 
 // Check finds what is wrong with settings before anybody uses them.
@@ -170,32 +174,25 @@ func (c *Connector) client(s connector.Settings) (*client, error) {
 	if found, ok := c.clients.Get(s.Key); ok {
 		return found, nil
 	}
-	set, err := readSettings(s.Data)
-	if err != nil {
-		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
+	var set Settings
+	if err := json.Unmarshal(s.Data, &set); err != nil {
+		return nil, &connector.Unknown{Reason: eid.Refused, Err: errors.New("settings of iDIN are not readable")}
 	}
 	built, err := set.build(c.now, c.transport)
 	if err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
 	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{set.Directory, set.MerchantID, fmt.Sprint(set.SubID)}, "\n")))
+	built.contract = hex.EncodeToString(sum[:8])
 	c.clients.Put(s.Key, built)
 	return built, nil
 }
 
-func readSettings(raw json.RawMessage) (s Settings, err error) {
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return s, errors.New("settings of iDIN are not readable")
-	}
-	return s, nil
-}
-
-// Contract implements connector.Lister: a directory belongs to a merchant at a
-// routing service, whatever certificate it signs with.
+// Contract implements connector.Lister.
 func (c *Connector) Contract(s connector.Settings) (string, error) {
-	set, err := readSettings(s.Data)
+	cl, err := c.client(s)
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{set.Directory, set.MerchantID, fmt.Sprint(set.SubID)}, "\n")))
-	return hex.EncodeToString(sum[:8]), nil
+	return cl.contract, nil
 }

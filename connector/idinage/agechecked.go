@@ -133,6 +133,7 @@ func (c *Connector) resume(ctx context.Context, cl *ageClient, raw []byte, e con
 		if s.Came.IsZero() {
 			s.Came, s.Foreign = c.now(), e.Foreign
 		}
+		s.Foreign = s.Foreign && e.Foreign // the browser that began counts, whoever looked before it
 		return c.check(ctx, cl, &s)
 	case connector.Tick:
 		if !s.Came.IsZero() && s.Status == 0 {

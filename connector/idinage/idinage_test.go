@@ -364,6 +364,24 @@ func TestForeignBrowser(t *testing.T) {
 	}
 }
 
+// What looked at the address first does not make a foreigner of the browser
+// that began.
+func TestOwnBrowserAfterAnother(t *testing.T) {
+	t.Parallel()
+	s := newService(t, false)
+	res := s.begin(t)
+	back := s.back(t, res.Refs)
+	back.Foreign = true
+	open := s.resume(t, res.State, back)
+	back.Foreign = false
+	open = s.resume(t, open.State, back)
+	s.act(t, res.Refs, "approve", "vries")
+	end := s.resume(t, open.State, connector.Tick{})
+	if _, ok := end.Step.(connector.Done); !ok || end.Binding != "" {
+		t.Errorf("%#v, binding %q", end.Step, end.Binding)
+	}
+}
+
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	over, checked := newService(t, true).set, newService(t, false).set
