@@ -158,9 +158,9 @@ func framed(r *http.Request) bool {
 }
 
 // browser is what is known of the person's browser.
-func (p *Pages) browser(r *http.Request, h broker.Handle, host string) connector.Browser {
+func (p *Pages) browser(r *http.Request, h broker.Handle) connector.Browser {
 	ua := r.UserAgent()
-	b := connector.Browser{Addr: p.c.Client(r), Agent: ua[:min(len(ua), 512)], Host: host}
+	b := connector.Browser{Addr: p.c.Client(r), Agent: ua[:min(len(ua), 512)]}
 	switch {
 	case strings.Contains(ua, "iPhone"), strings.Contains(ua, "iPad"), strings.Contains(ua, "iPod"):
 		b.Device = connector.IOS
@@ -178,7 +178,7 @@ func (p *Pages) browser(r *http.Request, h broker.Handle, host string) connector
 // get shows the page or one of its parts; it changes nothing.
 func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) error {
 	h := p.handle(r)
-	v, err := p.c.Broker.Look(r.Context(), id, h, p.browser(r, h, ""))
+	v, err := p.c.Broker.Look(r.Context(), id, h, p.browser(r, h))
 	if err != nil {
 		return err
 	}
@@ -213,27 +213,25 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 		token = secret()
 		h.Token = token
 	}
-	first, err := p.c.Broker.Look(r.Context(), id, h, connector.Browser{})
-	if err != nil {
-		return err
-	}
-	br := p.browser(r, h, first.Spec.Host)
-	ctx := r.Context()
-	var next *broker.View
+	br, ctx := p.browser(r, h), r.Context()
+	var next, now *broker.View // now is how it stands; next too, where the person goes on
+	var err error
 	switch rest {
 	case "start":
 		next, err = p.c.Broker.Open(ctx, id, h, br, r.PostForm, framed(r))
+		now = next
 	case "choose":
-		_, err = p.c.Broker.Choose(ctx, id, h, br, r.PostForm.Get("method"))
+		now, err = p.c.Broker.Choose(ctx, id, h, br, r.PostForm.Get("method"))
 	case "submit", "returned":
 		next, err = p.c.Broker.Act(ctx, id, h, br, connector.Submitted{Values: r.PostForm})
+		now = next
 	case "cancel":
-		_, err = p.c.Broker.Cancel(ctx, id, h)
+		now, err = p.c.Broker.Cancel(ctx, id, h)
 	case "extend":
-		_, err = p.c.Broker.Extend(ctx, id, h)
+		now, err = p.c.Broker.Extend(ctx, id, h)
 	case "language":
 		if lang := r.PostForm.Get("language"); p.c.Words.Choose("", lang) == lang {
-			_, err = p.c.Broker.Speak(ctx, id, h, lang)
+			now, err = p.c.Broker.Speak(ctx, id, h, lang)
 		}
 	default:
 		return broker.ErrNotFound
@@ -243,7 +241,7 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 	}
 	q := url.Values{}
 	switch old := r.URL.Query().Get("w"); {
-	case first.Place == broker.AtElsewhere:
+	case now != nil && now.Place == broker.AtElsewhere:
 	case token != "":
 		q.Set("w", token)
 	case old != "":
@@ -277,7 +275,7 @@ func (p *Pages) Return(w http.ResponseWriter, r *http.Request, env eid.Environme
 	}
 	h := p.handle(r)
 	h.Token = "" // an eID's address carries none of ours
-	v, err := p.c.Broker.Returned(r.Context(), env, e, connector.Inbound{Method: r.Method, Query: r.URL.Query()}, h, p.browser(r, h, ""))
+	v, err := p.c.Broker.Returned(r.Context(), env, e, connector.Inbound{Method: r.Method, Query: r.URL.Query()}, h, p.browser(r, h))
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		p.problem(w, r, http.StatusNotFound, "notfound", "")
