@@ -33,6 +33,7 @@ func (p *Provider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	noStore(w.Header())
+	w.Header().Set("Referrer-Policy", "no-referrer")
 	in, wrong := p.frontParams(w, r)
 	if wrong != nil {
 		p.refused(w, r, nil, *wrong)

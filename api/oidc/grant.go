@@ -44,6 +44,10 @@ type Leaving struct {
 	Cookie *http.Cookie // nil for none
 }
 
+// fetched is how long a browser may take to fetch the end of its login. After
+// that another person may sit there.
+const fetched = 30 * time.Minute
+
 // Leave says where a session of this API that has ended sends the browser.
 func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Spec) (Leaving, error) {
 	var q request
@@ -59,6 +63,9 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 	}
 	if s.State == broker.Failed {
 		return p.leaving(c, &q, failure(ending(c, s.Reason)))
+	}
+	if p.c.Now().After(s.Ended.Add(fetched)) {
+		return p.leaving(c, &q, failure(ending(c, eid.Expired)))
 	}
 	person, err := p.identity(ctx, c, &q, s)
 	if err != nil {

@@ -22,6 +22,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	noStore(w.Header())
+	w.Header().Set("Referrer-Policy", "no-referrer")
 	in, wrong := p.frontParams(w, r)
 	if wrong != nil {
 		p.refused(w, r, nil, *wrong)
