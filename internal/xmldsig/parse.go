@@ -51,7 +51,7 @@ func Parse(doc []byte, l Limits) (*etree.Document, error) {
 	if !utf8.Valid(doc) || bytes.HasPrefix(doc, []byte("\uFEFF")) {
 		return nil, refuse(Encoding, "the document is not UTF-8 without a byte order mark")
 	}
-	p := &parser{src: string(doc), limits: l, scope: newScope()}
+	p := &parser{src: string(doc), limits: l, scope: newScope(), seen: map[string]struct{}{}}
 	return p.document()
 }
 
@@ -60,6 +60,7 @@ type parser struct {
 	src      string
 	pos      int
 	limits   Limits
+	seen     map[string]struct{} // names of the attributes of an element
 	elements int
 	scope    *scope
 	attrs    []attr // of one start tag
@@ -254,13 +255,22 @@ func (p *parser) attributes(el *etree.Element) (empty bool, err error) {
 		p.attrs = append(p.attrs, a)
 	}
 
-	el.Attr = make([]etree.Attr, 0, len(p.attrs))
+	// CreateAttr would compare each with all before it.
+	el.Attr = make([]etree.Attr, len(p.attrs))
 	declarations := 0
+	clear(p.seen)
 	for i, a := range p.attrs {
-		if el.CreateAttr(a.name, a.value); len(el.Attr) == i {
+		if _, twice := p.seen[a.name]; twice {
 			return false, refuse(Malformed, "an element has an attribute twice")
 		}
-		if isDeclaration(&el.Attr[i]) {
+		p.seen[a.name] = struct{}{}
+		at := &el.Attr[i]
+		if before, after, ok := strings.Cut(a.name, ":"); ok {
+			at.Space, at.Key = before, after
+		} else {
+			at.Key = a.name
+		}
+		if at.Value = a.value; isDeclaration(at) {
 			declarations++
 		}
 	}
