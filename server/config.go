@@ -229,7 +229,7 @@ type OIDCClientConfig struct {
 	Errors      string                   `yaml:"errors"`                                     // standard (access_denied) or signicat (IDP-3200), when a person cancels; default standard
 	ForceLogin  bool                     `yaml:"force_login"`                                // never use an earlier login again; default false
 	Reference   bool                     `yaml:"reference_access_tokens"`                    // access tokens that say nothing, where the profile has JWTs; default false
-	BoundTLS    bool                     `yaml:"tls_client_certificate_bound_access_tokens"` // access tokens count only with the certificate that they were got with; needs server.listen.mtls; default false
+	BoundTLS    bool                     `yaml:"tls_client_certificate_bound_access_tokens"` // access tokens count only with the certificate that they were got with, in the fapi2 profiles in place of a DPoP proof; needs server.listen.mtls; default false
 	Lifetimes   OIDCClientLifetimeConfig `yaml:"lifetimes"`
 }
 

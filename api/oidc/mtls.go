@@ -230,22 +230,20 @@ func certificateOf(r *http.Request) string {
 	return byCertificate + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// holder is what a client's tokens are bound to: the key of a proof, or for
-// clients that want it or must have either, a certificate (§23.3).
+// holder is what a client's tokens are bound to: its certificate, if that is set,
+// else the key of a proof, which clients of strict profiles must send (§23.3).
 func (p *Provider) holder(r *http.Request, c *relying.Client) (string, error) {
 	key, err := p.proofKey(r, c, "token")
-	if err != nil {
-		return "", err
-	}
-	must := c.Policy().Bound
-	if key == "" && (must || c.BoundTLS) {
+	if err == nil && c.BoundTLS {
 		key = certificateOf(r)
 	}
 	switch {
-	case key == "" && c.BoundTLS:
+	case err != nil || key != "":
+		return key, err
+	case c.BoundTLS:
 		return "", bad("invalid_request", "The client's tokens are bound to its certificate: show it at the address in mtls_endpoint_aliases.")
-	case key == "" && must:
-		return "", bad("invalid_request", "The client's tokens are bound: send a DPoP proof, or show a certificate.")
+	case c.Policy().Bound:
+		return "", bad("invalid_request", "The client's tokens are bound: send a DPoP proof.")
 	}
-	return key, nil
+	return "", nil
 }

@@ -531,14 +531,15 @@ func TestFAPIWithCertificates(t *testing.T) {
 	asIs := func(f url.Values) url.Values { return f }
 	at := func(endpoint string) string { return mtlsPublic + oidc.Root + "/connect/" + endpoint }
 	for _, auth := range []relying.AuthMethod{relying.TLS, relying.SelfSignedTLS} {
-		var c *relying.Client
-		strict := func(c *relying.Client) { c.Profile = relying.FAPI2 }
-		d.in(t, "OP-TOK-05 certificate in both places", func(t *testing.T) {
+		register := func(bound bool) *relying.Client {
+			strict := func(c *relying.Client) { c.Profile, c.BoundTLS = relying.FAPI2, bound }
 			if auth == relying.TLS {
-				c = d.named(relying.CertificateName{Subject: "CN=client,O=Shop"}, strict)
-			} else {
-				c = d.client(strict, func(c *relying.Client) { c.Auth, c.Secrets, c.JWKS = auth, nil, keySet(good.jwk()) })
+				return d.named(relying.CertificateName{Subject: "CN=client,O=Shop"}, strict)
 			}
+			return d.client(strict, func(c *relying.Client) { c.Auth, c.Secrets, c.JWKS = auth, nil, keySet(good.jwk()) })
+		}
+		d.in(t, "OP-TOK-05 certificate in both places", func(t *testing.T) {
+			c := register(true)
 			got := d.show("token", redeem(d.code(d.visitor(), push(t, c, asIs)), "client_id", c.ID, "code_verifier", verifier), []*card{good})
 			if got.status != http.StatusOK || got.json["token_type"] != "Bearer" {
 				t.Fatalf("%d %s", got.status, got.body)
@@ -550,7 +551,7 @@ func TestFAPIWithCertificates(t *testing.T) {
 			unbound(t, d.info(got.json["access_token"]))
 		})
 		d.in(t, "OP-TOK-05 certificate for the client, key for its tokens", func(t *testing.T) {
-			key := d.dpop()
+			c, key := register(false), d.dpop()
 			proof := func(endpoint string) string {
 				return jws(key.key, key.header(), key.claims("POST", endpoint).with("htu", at(endpoint)))
 			}
@@ -565,13 +566,13 @@ func TestFAPIWithCertificates(t *testing.T) {
 				t.Errorf("%d %s", x.status, x.body)
 			}
 			unbound(t, d.info(text, good))
-			// A code that began with a key is not to be had with a certificate.
-			terr(t, d.show("token", redeem(d.code(d.visitor(), push(t, c, asIs, "DPoP", proof("par"))), "client_id", c.ID, "code_verifier", verifier), []*card{good}), "invalid_grant")
+			// The certificate does not stand in for the key.
+			terr(t, d.show("token", redeem(d.code(d.visitor(), push(t, c, asIs, "DPoP", proof("par"))), "client_id", c.ID, "code_verifier", verifier), []*card{good}), "invalid_request")
 		})
 	}
 	key := newKey()
 	c := d.client(func(c *relying.Client) {
-		c.Profile, c.Auth, c.Secrets, c.JWKS = relying.FAPI2, relying.PrivateKeyJWT, nil, jwks("rp", key)
+		c.Profile, c.Auth, c.Secrets, c.JWKS, c.BoundTLS = relying.FAPI2, relying.PrivateKeyJWT, nil, jwks("rp", key), true
 	})
 	sign := func(change ...any) func(url.Values) url.Values {
 		return func(f url.Values) url.Values { return asserted(f, jws(key, es256, d.assertion(c, change...))) }
