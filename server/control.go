@@ -148,7 +148,7 @@ func (s *sessions) NewClient(ctx context.Context, said json.RawMessage) (any, er
 		out.Secret = rand.Text() + rand.Text()
 		c.Secrets = []relying.ClientSecret{{Name: "sandbox", Hash: relying.HashSecret(out.Secret), Created: time.Now()}}
 	}
-	if err := c.Check(); err != nil {
+	if err := errors.Join(c.Check(), s.shows(c)); err != nil {
 		return nil, fmt.Errorf("%w: %w", control.ErrClient, err)
 	}
 	if err := s.c.store.PutClient(ctx, c); err != nil {
@@ -156,6 +156,17 @@ func (s *sessions) NewClient(ctx context.Context, said json.RawMessage) (any, er
 	}
 	c.Secrets = nil // the hash is of no use to the caller
 	return out, nil
+}
+
+// shows says what a client with a certificate lacks here.
+func (s *sessions) shows(c *relying.Client) error {
+	switch needs := c.BoundTLS || c.Auth == relying.TLS || c.Auth == relying.SelfSignedTLS; {
+	case needs && s.c.mtls == nil:
+		return errors.New("certificates can be shown to a sandbox that has --mtls-url")
+	case c.Auth == relying.TLS && c.Certificate.Roots == "":
+		return errors.New("certificate.roots: must be there, in PEM: the sandbox believes nobody by itself")
+	}
+	return nil
 }
 
 // DropAccount implements control.Sessions. What still runs is ended first.

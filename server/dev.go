@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"eidgate/api/claims"
+	"eidgate/api/oidc"
 	"eidgate/broker"
 	"eidgate/connector"
 	cbankidse "eidgate/connector/bankidse"
@@ -39,6 +41,7 @@ import (
 // DevOptions are the flags of "eidgate dev".
 type DevOptions struct {
 	Host, URL, Data, Store, Auto string
+	MTLSURL                      string // where a proxy asks clients for certificates; "" for nowhere
 	Port                         int
 	KnownAs                      []string
 	EIDs                         []eid.EID // none for all
@@ -163,8 +166,12 @@ func Dev(ctx context.Context, o DevOptions) error {
 	shop := &demorp.Shop{Broker: at.urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: at.urls["demo"], Phone: at.urls["control"] + "/phone",
 		Client: sandboxClient, ClientSecret: sandboxClientSecret, Now: sims.clock.Now}
 	g, ctx := errgroup.WithContext(ctx)
-	for name, s := range map[string]*http.Server{"public": httpServer(c.handler, log), "demo": httpServer(shop.Handler(), log), "control": httpServer(ctl, log),
-		"issuers": httpServer(newNames(at.urls["public"], true, o.KnownAs...).only(sims.issuersHandler()), log), "ops": httpServer(c.health.handler(), log), "issuers_tls": issuer} {
+	servers := map[string]*http.Server{"public": httpServer(c.handler, log), "demo": httpServer(shop.Handler(), log), "control": httpServer(ctl, log),
+		"issuers": httpServer(newNames(at.urls["public"], true, o.KnownAs...).only(sims.issuersHandler()), log), "ops": httpServer(c.health.handler(), log), "issuers_tls": issuer}
+	if c.mtls != nil {
+		servers["mtls"] = httpServer(c.mtls, log)
+	}
+	for name, s := range servers {
 		g.Go(func() error { return serve(ctx, at.listeners[name], s, 2*time.Second, log) })
 	}
 	g.Go(func() error { return c.run(ctx) })
@@ -207,10 +214,14 @@ func devListen(ctx context.Context, o *DevOptions) (*place, error) {
 		o.Host, name = "", ip.String()
 	}
 	out.ports = &ports{host: o.Host, first: o.Port}
-	for _, l := range []struct {
+	all := []struct {
 		name, scheme string
 		offset       int
-	}{{"public", "http", 0}, {"issuers", "http", 2}, {"control", "http", 3}, {"demo", "http", 4}, {"issuers_tls", "https", 5}, {"ops", "http", 9}} {
+	}{{"public", "http", 0}, {"issuers", "http", 2}, {"control", "http", 3}, {"demo", "http", 4}, {"issuers_tls", "https", 5}, {"mtls", "http", 6}, {"ops", "http", 9}}
+	for _, l := range all {
+		if l.name == "mtls" && o.MTLSURL == "" {
+			continue
+		}
 		at, err := out.ports.listen(l.offset)
 		if err != nil {
 			out.ports.close()
@@ -221,7 +232,7 @@ func devListen(ctx context.Context, o *DevOptions) (*place, error) {
 			return nil, err
 		}
 		host := name
-		if l.name == "issuers_tls" || l.name == "ops" { // for this machine alone
+		if l.name == "issuers_tls" || l.name == "mtls" || l.name == "ops" { // for this machine alone
 			host = "localhost"
 		}
 		out.listeners[l.name] = at
@@ -230,6 +241,9 @@ func devListen(ctx context.Context, o *DevOptions) (*place, error) {
 	if o.URL != "" {
 		out.urls["local"] = out.urls["public"] // what a proxy or a tunnel must lead to
 		out.urls["public"] = strings.TrimSuffix(o.URL, "/")
+	}
+	if o.MTLSURL != "" {
+		out.urls["mtls_local"], out.urls["mtls"] = out.urls["mtls"], strings.TrimSuffix(o.MTLSURL, "/")
 	}
 	if o.LAN {
 		out.notes = append(out.notes, "On a real phone in the same network, open "+out.urls["control"]+"/phone",
@@ -252,6 +266,9 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 		sandbox: true, wrap: naming, also: o.KnownAs, phone: urls["control"] + "/phone", version: o.Version}
 	if o.plays(eid.BankIDSE) {
 		p.agreements[holder{env: eid.Test, eid: eid.BankIDSE}] = agreement{now: set}
+	}
+	if urls["mtls"] != "" {
+		p.mtls = &oidc.MutualTLS{Public: urls["mtls"], Proxy: proxies{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}.passed}
 	}
 	if err := devDutch(o, urls, sims, p.agreements); err != nil {
 		return p, "", err

@@ -72,12 +72,15 @@ func (s *ServerConfig) mtls(trusted proxies) (*oidc.MutualTLS, error) {
 		}
 	}
 	if s.mtlsTLS() == (TLSConfig{}) {
-		out.Proxy = func(r *http.Request) bool {
-			peer, err := netip.ParseAddrPort(r.RemoteAddr)
-			return err == nil && trusted.trust(peer.Addr().Unmap())
-		}
+		out.Proxy = trusted.passed
 	}
 	return out, nil
+}
+
+// passed says whether a request comes straight from a trusted proxy.
+func (p proxies) passed(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && p.trust(peer.Addr().Unmap())
 }
 
 // mutualTLS asks every client for a certificate and lets the provider decide

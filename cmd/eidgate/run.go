@@ -23,6 +23,7 @@ type devCmd struct {
 	Host        string   `default:"127.0.0.1" help:"Address to listen on."`
 	Port        int      `default:"8700" help:"First of ten ports; 0 picks free ones."`
 	URL         string   `help:"The public address, if it is not that of the first port."`
+	MTLSURL     string   `name:"mtls-url" help:"Where a proxy of yours asks OpenID Connect clients for certificates; it leads to the seventh port, with the header Client-Cert."`
 	AlsoKnownAs []string `placeholder:"NAME" help:"Other host names that the sandbox answers to."`
 	LAN         bool     `name:"lan" help:"Listen on all addresses, so that a real phone in the same network can take part."`
 	EIDs        []string `name:"eids" placeholder:"EID" help:"Only these eIDs, of: bankidse, idin, idinage. Default all."`
@@ -48,7 +49,7 @@ func (c *devCmd) Run(ctx context.Context, io streams) error {
 			auto = "approve"
 		}
 	}
-	o := server.DevOptions{Host: c.Host, Port: c.Port, URL: c.URL, KnownAs: c.AlsoKnownAs, LAN: c.LAN,
+	o := server.DevOptions{Host: c.Host, Port: c.Port, URL: c.URL, MTLSURL: c.MTLSURL, KnownAs: c.AlsoKnownAs, LAN: c.LAN,
 		Data: c.Data, Store: c.Store, Seed: c.Seed, Auto: auto, Frozen: c.Clock == "frozen",
 		ReadyFile: c.ReadyFile, EnvFile: c.EnvFile, JSON: c.JSON, Quiet: c.Quiet, Terminal: terminal,
 		Color:   c.Color == "always" || c.Color == "auto" && terminal && os.Getenv("NO_COLOR") == "",
