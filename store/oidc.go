@@ -101,7 +101,7 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 	all = append(all, one("write grant", oidc.ErrUsed, `INSERT INTO oidc_grant (id, session, client, account, environment, sso, created, revoked,
 			code, code_until, redeemed, body)
 		SELECT $1, session, $3, $4, $5, $6, $7, 0, $8, $9, 0, $10 FROM session_key WHERE session = $2`+s.dialect.share+`
-		ON CONFLICT (id) DO UPDATE SET code = excluded.code WHERE oidc_grant.code = excluded.code`,
+		ON CONFLICT (id) DO UPDATE SET code = excluded.code WHERE oidc_grant.code = excluded.code AND oidc_grant.revoked = 0`,
 		g.ID, g.Session, g.Client, g.Account, string(g.Environment), g.SSO, micros(g.Created), g.Code[:], micros(g.CodeUntil),
 		key.Seal(grantPlace(g.ID), g.Body)), s.audit(g.Session, read))
 	if err = s.batch(ctx, all); errors.Is(err, oidc.ErrUsed) {
@@ -109,6 +109,11 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 		if gone := s.get(ctx, []any{&session}, `SELECT session FROM session_key WHERE session = $1`, g.Session); gone != nil {
 			s.keys.Drop(g.Session)
 			return false, unknown(gone)
+		}
+		var revoked int64
+		e := s.get(ctx, []any{&revoked}, `SELECT revoked FROM oidc_grant WHERE id = $1 AND code = $2`, g.ID, g.Code[:])
+		if e == nil && revoked != 0 {
+			return false, oidc.ErrUnknown
 		}
 	}
 	return err == nil && changed > 0, err

@@ -322,7 +322,13 @@ func (w *world) visitor() *visitor {
 // authorize sends an authorization request and is what the client gets.
 func (v *visitor) authorize(q url.Values) (status int, to *url.URL) {
 	v.w.t.Helper()
-	at := v.w.server.URL + oidc.Root + "/connect/authorize?" + q.Encode()
+	return v.follow(oidc.Root + "/connect/authorize?" + q.Encode())
+}
+
+// follow opens a page of the provider and is what the client gets in the end.
+func (v *visitor) follow(path string) (status int, to *url.URL) {
+	v.w.t.Helper()
+	at := v.w.server.URL + path
 	for range 5 {
 		res, err := v.http.Get(at)
 		if err != nil {

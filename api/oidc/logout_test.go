@@ -114,3 +114,32 @@ func TestLogoutIsWhole(t *testing.T) {
 		w.denied(t, v, silent(c), "login_required")
 	})
 }
+
+// TestPageOfAnEndedLogin holds that the page of a login which was ended, by a
+// logout or by a code that came twice, says nothing of it any more.
+func TestPageOfAnEndedLogin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.client(func(c *relying.Client) { c.Profile, c.Hybrid = relying.Signicat, true })
+	for name, end := range map[string]func(v *visitor, code string){
+		"a logout": func(v *visitor, code string) {
+			x := w.form("token", redeem(code), basic(c)...)
+			v.end(url.Values{"id_token_hint": {x.json["id_token"].(string)}})
+		},
+		"a code that came twice": func(_ *visitor, code string) {
+			for range 2 {
+				w.form("token", redeem(code), basic(c)...)
+			}
+		},
+	} {
+		w.in(t, "OP-LO-04 after "+name, func(t *testing.T) {
+			v := w.visitor()
+			code := w.code(v, request(c, "response_type", "code id_token", "response_mode", "form_post"))
+			end(v, code)
+			_, to := v.follow(v.seen[0])
+			if to == nil || to.Query().Get("error") == "" || to.Query().Get("code") != "" || to.Query().Get("id_token") != "" {
+				t.Errorf("its page answers %v", to)
+			}
+		})
+	}
+}

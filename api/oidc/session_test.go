@@ -326,7 +326,9 @@ func TestLogouts(t *testing.T) {
 		if v.cookie() != "" {
 			t.Error("the page of the login that was ended gave a new session")
 		}
-		terr(t, w.form("token", redeem(again.Query().Get("code")), basic(c)...), "invalid_grant")
+		if again.Query().Get("error") == "" || again.Query().Get("code") != "" {
+			t.Errorf("the page of the login that was ended answers %v", again)
+		}
 		w.denied(t, v, silent(c), "login_required")
 	})
 	w.in(t, "OP-LO-02 a userinfo answer is no hint", func(t *testing.T) {

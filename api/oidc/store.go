@@ -105,7 +105,8 @@ type Store interface {
 	// nothing, and begins no session: the page of a login that has ended may be
 	// opened again, after a logout too, and must not log anybody in. ErrUsed: a
 	// grant of its id is there with another code, or the pushed request was used
-	// by another grant. ErrUnknown: the broker's session is erased.
+	// by another grant. ErrUnknown: the grant is revoked, or the broker's session
+	// erased.
 	PutGrant(ctx context.Context, g *Grant, pushed *[32]byte, sso *SSO, read broker.Audit) (signedOn bool, err error)
 	// Redeem takes the grant of a code for a client, once. tokens says from the
 	// grant what it leads to, and is called at most once; they are written in
