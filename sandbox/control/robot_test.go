@@ -337,9 +337,10 @@ func TestClients(t *testing.T) {
 		`{"redirect_uris":["https://a.example/"],"colour":1}`:      400,
 		`{"redirect_uris":["https://a.example/"],"client_id":"x"}`: 400,
 		`[]`: 400,
-		`{"redirect_uris":["https://a.example/"],"account":"5a4db0c5-0000-4000-9fff-ffffffffffff"}`: 404,
-		`{"redirect_uris":["https://a.example/"],"account":"x"}`:                                    404,
-		`{"redirect_uris":["https://a.example/"]}`:                                                  200,
+		`{"redirect_uris":["https://a.example/"],"account":"5a4db0c5-0000-4000-9fff-ffffffffffff"}`:  404,
+		`{"redirect_uris":["https://a.example/"],"account":"x"}`:                                     404,
+		`{"redirect_uris":["https://a.example/"]}`:                                                   200,
+		`{"redirect_uris":["https://a.example/"],"tls_client_certificate_bound_access_tokens":true}`: 400, // nobody asks for certificates
 	} {
 		if status, out := ask(t, w, "POST", "/clients", body); status != want {
 			t.Errorf("%s: %d %v", body, status, out)

@@ -112,6 +112,19 @@ func (s *system) provider(t testing.TB) *provider {
 			}
 		}
 	}
+	aliases, _ := p.meta["mtls_endpoint_aliases"].(map[string]any)
+	for name, v := range aliases { // OP-DISC-09
+		text, _ := v.(string)
+		if u, err := url.Parse(text); err != nil || u.Scheme != "https" || u.Host == "" || text == p.at(name) || p.at(name) == "" {
+			t.Errorf("alias of %s: %v", name, v)
+		}
+		if s.shows {
+			p.meta[name] = v
+		}
+	}
+	if s.shows && (len(aliases) != 5 || p.meta["tls_client_certificate_bound_access_tokens"] != true) {
+		t.Error("the metadata lack what clients with certificates need")
+	}
 	for _, name := range []string{"claims_parameter_supported", "request_parameter_supported", "request_uri_parameter_supported"} {
 		if _, there := p.meta[name]; !there {
 			t.Errorf("%s has a default that is not meant", name)

@@ -21,13 +21,14 @@ const (
 type client struct {
 	s          *system
 	id, secret string
-	auth       string // token_endpoint_auth_method
-	mode       string // response_mode of its requests; "" for none
-	alg        string // of its ID tokens
-	fapi       bool   // pushes, with PKCE, and has keys
-	signed     bool   // signs its requests, and gets signed answers
-	key        *key   // of its assertions and requests
-	proof      *key   // that its tokens are bound to; nil for none
+	auth       string  // token_endpoint_auth_method
+	mode       string  // response_mode of its requests; "" for none
+	alg        string  // of its ID tokens
+	fapi       bool    // pushes, with PKCE, and has keys
+	signed     bool    // signs its requests, and gets signed answers
+	key        *key    // of its assertions and requests
+	proof      *key    // that its tokens are bound to; nil for none
+	issuer     *issuer // of its certificate; nil for itself, or none
 }
 
 // client registers one that speaks plain OpenID Connect, unless its members say
@@ -57,6 +58,63 @@ func (s *system) fapiClient(t testing.TB, profile, alg, proof string) *client {
 		"jwks": map[string]any{"keys": []any{k.jwk()}}})
 	c.alg, c.key, c.fapi, c.signed, c.proof = alg, k, true, profile == "fapi2-ms", newKey(t, proof, "")
 	return c
+}
+
+// tlsClient registers one that has a certificate: to authenticate by, if auth is
+// one of those methods, and to bind its tokens to, if it has no proof.
+func (s *system) tlsClient(t testing.TB, auth, alg, proof string) *client {
+	t.Helper()
+	k := newKey(t, alg, "of-"+random(8))
+	members := map[string]any{"profile": "fapi2", "token_endpoint_auth_method": auth, "id_token_signed_response_alg": alg, "tls_client_certificate_bound_access_tokens": proof == ""}
+	keys := []any{k.jwk()}
+	var by *issuer
+	if auth == "tls_client_auth" {
+		by = newIssuer(t)
+		members["certificate"] = map[string]any{"tls_client_auth_subject_dn": "CN=client,O=Shop", "roots": by.pem}
+	}
+	card := by.issue(t)
+	if auth == "self_signed_tls_client_auth" {
+		keys = append(keys, certified(t, card))
+	}
+	members["jwks"] = map[string]any{"keys": keys}
+	c := s.showing(card).client(t, members)
+	c.alg, c.key, c.fapi, c.issuer = alg, k, true, by
+	if proof != "" {
+		c.proof = newKey(t, proof, "")
+	}
+	return c
+}
+
+// bare is the client without what its tokens are bound to.
+func (c *client) bare() *client {
+	out := *c
+	if out.proof = nil; c.s.shows {
+		out.s = c.s.showing(nil)
+	}
+	return &out
+}
+
+// renewed is the client with something else that its tokens are bound to.
+func (c *client) renewed(t testing.TB) *client {
+	t.Helper()
+	out := *c
+	switch {
+	case c.proof != nil:
+		out.proof = newKey(t, "ES256", "")
+	case c.auth != "self_signed_tls_client_auth":
+		out.s = c.s.showing(c.issuer.issue(t))
+	}
+	return &out
+}
+
+// proven is the header of a call with a proof, if the client has a key for that.
+func (c *client) proven(t testing.TB, p *provider, endpoint string) http.Header {
+	t.Helper()
+	h := http.Header{}
+	if c.proof != nil {
+		h["DPoP"] = []string{c.prove(t, http.MethodPost, p.at(endpoint), nil)}
+	}
+	return h
 }
 
 // by is the client with another mode of answers.
@@ -122,6 +180,10 @@ func (c *client) authenticate(t testing.TB, p *provider, h http.Header, form url
 	case "private_key_jwt":
 		form.Set("client_assertion_type", assertionType)
 		form.Set("client_assertion", c.assertion(t, p, nil, c.key))
+	case "tls_client_auth", "self_signed_tls_client_auth": // by its connections
+		if form.Get("client_id") == "" {
+			form.Set("client_id", c.id)
+		}
 	default:
 		t.Fatalf("no client of these tests authenticates by %q", c.auth)
 	}
@@ -139,10 +201,10 @@ func (c *client) prove(t testing.TB, method, address string, claims change) stri
 func (c *client) call(t testing.TB, p *provider, endpoint string, form url.Values) *reply {
 	t.Helper()
 	h := http.Header{}
-	c.authenticate(t, p, h, form)
-	if c.proof != nil && endpoint == "token_endpoint" {
-		h["DPoP"] = []string{c.prove(t, http.MethodPost, p.at(endpoint), nil)}
+	if endpoint == "token_endpoint" {
+		h = c.proven(t, p, endpoint)
 	}
+	c.authenticate(t, p, h, form)
 	return c.s.form(t, http.MethodPost, p.at(endpoint), h, form)
 }
 

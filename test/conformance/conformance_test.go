@@ -31,7 +31,8 @@ type plan struct {
 // A module is one of the suite's.
 type module struct {
 	id    string
-	moves bool // needs time to pass
+	moves bool   // needs time to pass
+	of    string // the way that it is about alone; "" for all of them
 	run   func(*testing.T, *env)
 }
 
@@ -48,6 +49,9 @@ var plans = []plan{
 	{"RP-Initiated Logout OP", twoOf(basicClient), logoutModules},
 	{"Back-Channel Logout OP", twoOf(basicClient), backChannelModules},
 	{"FAPI 2.0 Security Profile", fapiClients("fapi2", "form_post"), fapiModules},
+	{"FAPI 2.0 Security Profile, mtls and dpop", tlsClients("tls_client_auth", "self_signed_tls_client_auth", true), without(fapiModules, ofAssertions)},
+	{"FAPI 2.0 Security Profile, private_key_jwt and mtls", tlsClients("private_key_jwt", "private_key_jwt", false), without(fapiModules, ofProofs)},
+	{"FAPI 2.0 Security Profile, mtls and mtls", tlsClients("self_signed_tls_client_auth", "tls_client_auth", false), without(fapiModules, ofProofs, ofAssertions)},
 	{"FAPI 2.0 Message Signing", fapiClients("fapi2-ms", "form_post.jwt"), append(fapiModules[:len(fapiModules):len(fapiModules)], signedModules...)},
 }
 
@@ -84,7 +88,7 @@ func TestPlans(t *testing.T) {
 				defer mu.Unlock()
 				ran[p.name+" "+m.id] = !t.Skipped()
 			}()
-			m.run(t, &env{s, clients[0], clients[1]})
+			m.run(t, &env{clients[0].s, clients[0], clients[1]})
 		})
 	}
 	t.Run("still", func(t *testing.T) {
@@ -158,7 +162,7 @@ func checkManifest(t *testing.T, ran map[string]bool) {
 			t.Errorf("%s has run and is not in the manifest", name)
 		}
 	}
-	if want := 1 + 38 + 38 + 11 + 2 + 56 + 70; count != want {
+	if want := 1 + 38 + 38 + 11 + 2 + 4*56 + 70; count != want {
 		t.Errorf("the manifest lists %d modules, and the plans have %d", count, want)
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 const fapi = "fapi2-security-profile-final-"
 
-// The modules of the FAPI 2.0 Security Profile plan, for private_key_jwt, DPoP
-// and OpenID Connect.
+// The modules of the FAPI 2.0 Security Profile plan for OpenID Connect, with all
+// ways of authenticating clients and of binding tokens.
 var fapiModules = []module{
 	{id: fapi + "discovery-end-point-verification", run: fapiDiscovery},
 	{id: fapi + "happy-flow", run: fapiHappy},
@@ -25,14 +25,14 @@ var fapiModules = []module{
 	{id: fapi + "ensure-other-scope-order-succeeds", run: succeeds("scope", "offline_access openid")},
 	{id: fapi + "test-claims-parameter-identity-claims", run: claimsParameter},
 	{id: fapi + "access-token-type-header-case-sensitivity", run: schemeCase},
-	{id: fapi + "check-dpop-proof-nbf-exp", run: proofTimes(func(now int64) change { return change{"nbf": now - 10, "exp": now + 60} })},
-	{id: fapi + "ensure-dpopproof-with-iat-10seconds-before-succeeds", run: proofTimes(func(now int64) change { return change{"iat": now - 10} })},
-	{id: fapi + "ensure-dpopproof-with-iat-10seconds-after-succeeds", run: proofTimes(func(now int64) change { return change{"iat": now + 10} })},
-	{id: fapi + "ensure-mismatched-dpop-jkt-fails", run: mismatchedAtPush},
-	{id: fapi + "ensure-token-endpoint-fails-with-mismatched-dpop-proof-jkt", run: mismatchedAtToken(true)},
-	{id: fapi + "ensure-token-endpoint-fails-with-mismatched-dpop-jkt", run: mismatchedAtToken(false)},
-	{id: fapi + "ensure-dpopproof-at-par-endpoint-binding-success", run: boundByPush},
-	{id: fapi + "ensure-dpop-auth-code-binding-success", run: boundByName},
+	{id: fapi + "check-dpop-proof-nbf-exp", of: ofProofs, run: proofTimes(func(now int64) change { return change{"nbf": now - 10, "exp": now + 60} })},
+	{id: fapi + "ensure-dpopproof-with-iat-10seconds-before-succeeds", of: ofProofs, run: proofTimes(func(now int64) change { return change{"iat": now - 10} })},
+	{id: fapi + "ensure-dpopproof-with-iat-10seconds-after-succeeds", of: ofProofs, run: proofTimes(func(now int64) change { return change{"iat": now + 10} })},
+	{id: fapi + "ensure-mismatched-dpop-jkt-fails", of: ofProofs, run: mismatchedAtPush},
+	{id: fapi + "ensure-token-endpoint-fails-with-mismatched-dpop-proof-jkt", of: ofProofs, run: mismatchedAtToken(true)},
+	{id: fapi + "ensure-token-endpoint-fails-with-mismatched-dpop-jkt", of: ofProofs, run: mismatchedAtToken(false)},
+	{id: fapi + "ensure-dpopproof-at-par-endpoint-binding-success", of: ofProofs, run: boundByPush},
+	{id: fapi + "ensure-dpop-auth-code-binding-success", of: ofProofs, run: boundByName},
 	{id: fapi + "ensure-different-nonce-inside-and-outside-request-object", run: inside("nonce")},
 	{id: fapi + "ensure-different-state-inside-and-outside-request-object", run: inside("state")},
 	{id: fapi + "state-only-outside-request-object-not-used", run: stateOutside},
@@ -47,14 +47,14 @@ var fapiModules = []module{
 	{id: fapi + "ensure-authorization-code-is-bound-to-client", run: otherClientsCode},
 	{id: fapi + "attempt-reuse-authorization-code-after-one-second", moves: true, run: codeReuse(time.Second)},
 	{id: fapi + "ensure-token-endpoint-fails-with-expired-auth-code", moves: true, run: expiredCode},
-	{id: fapi + "ensure-signed-client-assertion-with-RS256-fails", run: assertionDenied(func(*env, *provider) (change, string) { return nil, "RS256" })},
-	{id: fapi + "ensure-client-assertion-in-token-endpoint", run: noAssertion},
-	{id: fapi + "ensure-client-assertion-with-exp-is-5-minutes-in-past-fails", run: assertionDenied(func(e *env, _ *provider) (change, string) {
+	{id: fapi + "ensure-signed-client-assertion-with-RS256-fails", of: ofAssertions, run: assertionDenied(func(*env, *provider) (change, string) { return nil, "RS256" })},
+	{id: fapi + "ensure-client-assertion-in-token-endpoint", of: ofAssertions, run: noAssertion},
+	{id: fapi + "ensure-client-assertion-with-exp-is-5-minutes-in-past-fails", of: ofAssertions, run: assertionDenied(func(e *env, _ *provider) (change, string) {
 		return change{"iat": nil, "exp": e.now().Add(-5 * time.Minute).Unix()}, ""
 	})},
-	{id: fapi + "ensure-client-assertion-with-wrong-aud-fails", run: assertionDenied(func(*env, *provider) (change, string) { return change{"aud": "https://other.example/"}, "" })},
-	{id: fapi + "ensure-client-assertion-with-no-sub-fails", run: assertionDenied(func(*env, *provider) (change, string) { return change{"sub": nil}, "" })},
-	{id: fapi + "dpop-negative-tests", run: badProofs},
+	{id: fapi + "ensure-client-assertion-with-wrong-aud-fails", of: ofAssertions, run: assertionDenied(func(*env, *provider) (change, string) { return change{"aud": "https://other.example/"}, "" })},
+	{id: fapi + "ensure-client-assertion-with-no-sub-fails", of: ofAssertions, run: assertionDenied(func(*env, *provider) (change, string) { return change{"sub": nil}, "" })},
+	{id: fapi + "dpop-negative-tests", of: ofProofs, run: badProofs},
 	{id: fapi + "refresh-token", run: boundRefresh},
 	{id: fapi + "par-ensure-reused-request-uri-prior-to-auth-completion-succeeds", run: openedTwice},
 	{id: fapi + "par-attempt-reuse-request_uri", run: usedTwice},
@@ -63,15 +63,15 @@ var fapiModules = []module{
 	{id: fapi + "par-authorization-request-containing-request_uri-form-param", run: pushedURI},
 	{id: fapi + "par-attempt-invalid-http-method", run: pushMethods},
 	{id: fapi + "par-without-duplicate-parameters", run: succeeds()},
-	{id: fapi + "par-ensure-jwt-client-assertions-nbf-8-seconds-in-the-future-is-accepted", run: assertionEarly},
-	{id: fapi + "par-ensure-jwt-client-assertions-nbf-over-60-seconds-in-the-future-fails", run: assertionDenied(func(e *env, _ *provider) (change, string) {
+	{id: fapi + "par-ensure-jwt-client-assertions-nbf-8-seconds-in-the-future-is-accepted", of: ofAssertions, run: assertionEarly},
+	{id: fapi + "par-ensure-jwt-client-assertions-nbf-over-60-seconds-in-the-future-fails", of: ofAssertions, run: assertionDenied(func(e *env, _ *provider) (change, string) {
 		return change{"nbf": e.now().Add(65 * time.Second).Unix(), "iat": nil, "exp": e.now().Add(3 * time.Minute).Unix()}, ""
 	})},
-	{id: fapi + "par-test-array-as-audience-fails", run: assertionDenied(func(_ *env, p *provider) (change, string) { return change{"aud": []string{p.issuer}}, "" })},
-	{id: fapi + "par-test-par-endpoint-url-as-audience-fails", run: assertionDenied(func(_ *env, p *provider) (change, string) {
+	{id: fapi + "par-test-array-as-audience-fails", of: ofAssertions, run: assertionDenied(func(_ *env, p *provider) (change, string) { return change{"aud": []string{p.issuer}}, "" })},
+	{id: fapi + "par-test-par-endpoint-url-as-audience-fails", of: ofAssertions, run: assertionDenied(func(_ *env, p *provider) (change, string) {
 		return change{"aud": p.at("pushed_authorization_request_endpoint")}, ""
 	})},
-	{id: fapi + "par-test-token-endpoint-url-as-audience-fails", run: assertionDenied(func(_ *env, p *provider) (change, string) { return change{"aud": p.at("token_endpoint")}, "" })},
+	{id: fapi + "par-test-token-endpoint-url-as-audience-fails", of: ofAssertions, run: assertionDenied(func(_ *env, p *provider) (change, string) { return change{"aud": p.at("token_endpoint")}, "" })},
 	{id: fapi + "par-ensure-pkce-required", run: pushDenied([]string{"code_challenge", "", "code_challenge_method", ""}, "invalid_request")},
 	{id: fapi + "par-plain-pkce-rejected", run: pushDenied([]string{"code_challenge_method", "plain"}, "invalid_request")},
 	{id: fapi + "ensure-pkce-code-verifier-required", run: verifier("")},
@@ -94,6 +94,9 @@ func fapiDiscovery(t *testing.T, e *env) {
 		p.meta["authorization_response_iss_parameter_supported"] != true || !slices.Contains(p.list(t, "token_endpoint_auth_methods_supported"), "private_key_jwt") {
 		t.Error("the metadata lack pushed requests, iss in answers, or private_key_jwt")
 	}
+	if methods := p.list(t, "token_endpoint_auth_methods_supported"); e.shows && (!slices.Contains(methods, "tls_client_auth") || !slices.Contains(methods, "self_signed_tls_client_auth")) {
+		t.Error("the metadata lack authentication by certificates")
+	}
 	if e.first.signed && !slices.Contains(p.list(t, "response_modes_supported"), "jwt") {
 		t.Error("the metadata lack signed answers")
 	}
@@ -107,22 +110,28 @@ func fapiHappy(t *testing.T, e *env) {
 		t.Errorf("userinfo has %d claims, for openid alone", len(claims))
 	}
 	o := e.other
-	second := o.login(t, p, e.browser(), "state", random(128), "redirect_uri", callbackQuery, "dpop_jkt", o.proof.thumbprint())
+	changes, inQuery := []string{"state", random(128), "redirect_uri", callbackQuery}, http.Header{}
+	if o.proof != nil {
+		changes = append(changes, "dpop_jkt", o.proof.thumbprint())
+	}
+	second := o.login(t, p, e.browser(), changes...)
 	for _, more := range []http.Header{{"Accept": {"application/json, text/plain;q=0.5, */*"}}, {"Accept": {"text/html"}}, {"X-Fapi-Customer-Ip-Address": {"2001:db8::1893:25c8:1946"}},
 		{"X-Fapi-Interaction-Id": {"c770aef3-6784-41f7-8e0e-ff5f97bddb3a"}}} {
 		h := o.bearer(t, p, second.access)
 		for name, v := range more {
 			h[name] = v
 		}
-		r := e.send(t, http.MethodGet, p.at("userinfo_endpoint"), h, "")
+		r := o.s.send(t, http.MethodGet, p.at("userinfo_endpoint"), h, "")
 		checkUserInfo(t, second.tokens, r)
 		if id := more.Get("X-Fapi-Interaction-Id"); r.header.Get("X-Fapi-Interaction-Id") != id {
 			t.Errorf("x-fapi-interaction-id = %q, want %q", r.header.Get("X-Fapi-Interaction-Id"), id)
 		}
 	}
-	inQuery := http.Header{"DPoP": {o.prove(t, http.MethodGet, p.at("userinfo_endpoint"), change{"ath": ath(second.access)})}}
-	checkUnknown(t, e.send(t, http.MethodGet, p.at("userinfo_endpoint")+"?access_token="+second.access, inQuery, ""))
-	checkUnknown(t, e.send(t, http.MethodGet, p.at("userinfo_endpoint"), c.bearer(t, p, second.access), "")) // the key of the other one
+	if o.proof != nil {
+		inQuery["DPoP"] = []string{o.prove(t, http.MethodGet, p.at("userinfo_endpoint"), change{"ath": ath(second.access)})}
+	}
+	checkUnknown(t, o.s.send(t, http.MethodGet, p.at("userinfo_endpoint")+"?access_token="+second.access, inQuery, ""))
+	checkUnknown(t, e.send(t, http.MethodGet, p.at("userinfo_endpoint"), c.bearer(t, p, second.access), "")) // what the other one is bound to
 	checkUnknown(t, e.send(t, http.MethodGet, p.at("userinfo_endpoint"), http.Header{"Authorization": {"DPoP " + second.access}}, ""))
 }
 
@@ -148,7 +157,11 @@ func claimsParameter(t *testing.T, e *env) {
 func schemeCase(t *testing.T, e *env) {
 	p, c := e.provider(t), e.first
 	l := c.login(t, p, e.browser())
-	for _, scheme := range []string{"dpop", "DPOP", "dPoP"} {
+	schemes := []string{"dpop", "DPOP", "dPoP"}
+	if c.proof == nil {
+		schemes = []string{"bearer", "BEARER", "bEARER"}
+	}
+	for _, scheme := range schemes {
 		h := c.bearer(t, p, l.access)
 		h.Set("Authorization", scheme+" "+l.access)
 		checkUserInfo(t, l.tokens, e.send(t, http.MethodGet, p.at("userinfo_endpoint"), h, ""))
@@ -297,7 +310,10 @@ func holderOfKey(t *testing.T, e *env) {
 	p, c := e.provider(t), e.first
 	r := c.request()
 	a := c.ask(t, p, e.browser(), r)
-	checkDenied(t, c.redeemWith(t, p, redemption(r, a.params.Get("code")), ""), "invalid_request", "invalid_grant", "invalid_dpop_proof")
+	if c.proof != nil { // a certificate that authenticates is none of its tokens'
+		checkDenied(t, c.redeemWith(t, p, redemption(r, a.params.Get("code")), ""), "invalid_request", "invalid_grant", "invalid_dpop_proof")
+	}
+	checkDenied(t, c.bare().redeem(t, p, r, a.params.Get("code")), "invalid_request", "invalid_grant", "invalid_dpop_proof", "invalid_client")
 }
 
 func otherClientsCode(t *testing.T, e *env) {
@@ -332,8 +348,7 @@ func assertionDenied(bad func(*env, *provider) (claims change, alg string)) func
 			form.Set("client_id", c.id)
 			form.Set("client_assertion_type", assertionType)
 			form.Set("client_assertion", c.assertion(t, p, claims, k))
-			h := http.Header{"DPoP": {c.prove(t, http.MethodPost, p.at(endpoint), nil)}}
-			checkDenied(t, e.form(t, http.MethodPost, p.at(endpoint), h, form), "invalid_client", "invalid_request")
+			checkDenied(t, e.form(t, http.MethodPost, p.at(endpoint), c.proven(t, p, endpoint), form), "invalid_client", "invalid_request")
 		}
 		checkTokens(t, p, c, r, c.redeem(t, p, r, a.params.Get("code")))
 	}
@@ -345,16 +360,16 @@ func noAssertion(t *testing.T, e *env) {
 	a := c.ask(t, p, e.browser(), r)
 	form := redemption(r, a.params.Get("code"))
 	form.Set("client_id", c.id)
-	h := http.Header{"DPoP": {c.prove(t, http.MethodPost, p.at("token_endpoint"), nil)}}
-	checkDenied(t, e.form(t, http.MethodPost, p.at("token_endpoint"), h, form), "invalid_client", "invalid_request")
+	send := func(form url.Values) *reply {
+		return e.form(t, http.MethodPost, p.at("token_endpoint"), c.proven(t, p, "token_endpoint"), form)
+	}
+	checkDenied(t, send(form), "invalid_client", "invalid_request")
 	// Nor does one that was used before.
 	form.Set("client_assertion_type", assertionType)
 	form.Set("client_assertion", c.assertion(t, p, nil, c.key))
-	h["DPoP"] = []string{c.prove(t, http.MethodPost, p.at("token_endpoint"), nil)}
-	checkTokens(t, p, c, r, e.form(t, http.MethodPost, p.at("token_endpoint"), h, form))
+	checkTokens(t, p, c, r, send(form))
 	again := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {assertionType}, "client_assertion": {form.Get("client_assertion")}}
-	h["DPoP"] = []string{c.prove(t, http.MethodPost, p.at("token_endpoint"), nil)}
-	checkDenied(t, e.form(t, http.MethodPost, p.at("token_endpoint"), h, again), "invalid_client")
+	checkDenied(t, send(again), "invalid_client")
 }
 
 func assertionEarly(t *testing.T, e *env) {
@@ -373,15 +388,13 @@ func boundRefresh(t *testing.T, e *env) {
 		next := checkRefreshed(t, p, c, l, c.refreshed(t, p, l.refresh))
 		c.userInfo(t, p, next)
 		form := func() url.Values { return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {l.refresh}} }
-		checkDenied(t, c.redeemWith(t, p, form(), ""), "invalid_request", "invalid_grant", "invalid_dpop_proof")
+		checkDenied(t, c.bare().call(t, p, "token_endpoint", form()), "invalid_request", "invalid_grant", "invalid_dpop_proof", "invalid_client")
 		checkDenied(t, []*client{e.other, e.first}[i].refreshed(t, p, l.refresh), "invalid_grant")
 		anonymous := form()
 		anonymous.Set("client_id", c.id)
-		h := http.Header{"DPoP": {c.prove(t, http.MethodPost, p.at("token_endpoint"), nil)}}
-		checkDenied(t, e.form(t, http.MethodPost, p.at("token_endpoint"), h, anonymous), "invalid_client")
-		moved := *c // a client that proves who it is may change its key
-		moved.proof = newKey(t, "ES256", "")
-		moved.userInfo(t, p, checkRefreshed(t, p, &moved, l, moved.refreshed(t, p, l.refresh)))
+		checkDenied(t, c.bare().s.form(t, http.MethodPost, p.at("token_endpoint"), c.proven(t, p, "token_endpoint"), anonymous), "invalid_client")
+		moved := c.renewed(t) // a client that proves who it is may change its key
+		moved.userInfo(t, p, checkRefreshed(t, p, moved, l, moved.refreshed(t, p, l.refresh)))
 	}
 }
 

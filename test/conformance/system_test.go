@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"math/big"
@@ -70,8 +71,9 @@ func serveTLS(t testing.TB, h http.Handler) (address string) {
 // behind a proxy that speaks TLS, as an operator has it.
 type system struct {
 	dev   *rig.Dev
-	http  *http.Client // of relying parties: no cookies, no redirects
-	ahead atomic.Int64 // by which its clock was moved, in nanoseconds
+	http  *http.Client  // of relying parties: no cookies, no redirects
+	ahead *atomic.Int64 // by which its clock was moved, in nanoseconds
+	shows bool          // it is seen by a client with a certificate, which calls other addresses
 }
 
 func newSystem(t testing.TB) *system {
@@ -81,14 +83,54 @@ func newSystem(t testing.TB) *system {
 		r.SetURL(to.Load())
 		r.Out.Host = r.In.Host
 	}})
-	s := &system{dev: rig.StartDev(t, "memory", func(o *server.DevOptions) { o.URL = public }),
+	asking := serveAsking(t)
+	s := &system{ahead: &atomic.Int64{}, dev: rig.StartDev(t, "memory", func(o *server.DevOptions) { o.URL, o.MTLSURL = public, asking.url }),
 		http: &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	local, err := url.Parse(s.dev.URLs["local"])
-	if err != nil {
-		t.Fatal(err)
+	for name, to := range map[string]*atomic.Pointer[url.URL]{"local": &to, "mtls_local": &asking.to} {
+		local, err := url.Parse(s.dev.URLs[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		to.Store(local)
 	}
-	to.Store(local)
 	return s
+}
+
+// An asker is the proxy that asks clients for their certificates, and says
+// behind it what it was shown (RFC 9440).
+type asker struct {
+	url string
+	to  atomic.Pointer[url.URL]
+}
+
+func serveAsking(t testing.TB) *asker {
+	t.Helper()
+	a := &asker{}
+	srv := httptest.NewUnstartedServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(a.to.Load())
+		r.Out.Host = r.In.Host
+		r.Out.Header.Del("Client-Cert")
+		if shown := r.In.TLS.PeerCertificates; len(shown) > 0 {
+			r.Out.Header.Set("Client-Cert", ":"+base64.StdEncoding.EncodeToString(shown[0].Raw)+":")
+		}
+	}})
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	a.url = strings.Replace(srv.URL, "127.0.0.1", "localhost", 1)
+	return a
+}
+
+// showing is the same system for who shows a certificate; nil for none.
+func (s *system) showing(c *tls.Certificate) *system {
+	out := *s
+	out.shows = true
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c != nil {
+		conf.Certificates = []tls.Certificate{*c}
+	}
+	out.http = &http.Client{Timeout: s.http.Timeout, CheckRedirect: s.http.CheckRedirect, Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
+	return &out
 }
 
 func (s *system) issuer() string { return s.dev.URLs["public"] + "/auth/open" }
