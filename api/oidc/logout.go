@@ -43,16 +43,22 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 		p.broken(w, r, err)
 		return
 	}
-	if sso != nil && (c == nil || sso.ID != sid) { // not the one that the client speaks of
+	if sso != nil && (c == nil || sso.ID != sid) { // not the one that the client speaks of, or not that alone
 		if !p.confirmed(r, in) {
 			p.c.Ended(w, r, true, confirming(in))
 			return
 		}
-		sid, sub = sso.ID, ""
+		err = p.end(r.Context(), sso.ID, "")
 	}
-	if err := p.end(w, r, sid, sub); err != nil {
+	if err == nil && sid != "" {
+		err = p.end(r.Context(), sid, sub)
+	}
+	if err != nil {
 		p.broken(w, r, err)
 		return
+	}
+	if _, err := r.Cookie(p.cookieName()); err == nil { // one that was not sent is left alone: the request may be another site's
+		http.SetCookie(w, &http.Cookie{Name: p.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode}) //nolint:gosec // Secure wherever the public address is https
 	}
 	if to == "" {
 		p.c.Ended(w, r, false, nil)
@@ -102,26 +108,17 @@ func (p *Provider) hint(r *http.Request, in params) (c *relying.Client, sid, sub
 }
 
 // end ends a browser's session, and everything that was had by it, and tells
-// the clients that had it. The session goes last, and the cookie with it: where
+// the clients that had it. The session goes last, and the cookie after it: where
 // something fails before, the person can do it again. What another tab got of it
 // meanwhile ends after it.
-// A cookie that was not sent is left alone: the request may be another site's.
-func (p *Provider) end(w http.ResponseWriter, r *http.Request, sid, sub string) error {
-	if sid != "" {
-		if err := p.revoke(r.Context(), sid, sub); err != nil {
-			return err
-		}
-		if err := p.c.Store.EndSSO(r.Context(), sid); err != nil {
-			return err
-		}
-		if err := p.revoke(r.Context(), sid, sub); err != nil {
-			return err
-		}
+func (p *Provider) end(ctx context.Context, sid, sub string) error {
+	if err := p.revoke(ctx, sid, sub); err != nil {
+		return err
 	}
-	if _, err := r.Cookie(p.cookieName()); err == nil {
-		http.SetCookie(w, &http.Cookie{Name: p.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode}) //nolint:gosec // Secure wherever the public address is https
+	if err := p.c.Store.EndSSO(ctx, sid); err != nil {
+		return err
 	}
-	return nil
+	return p.revoke(ctx, sid, sub)
 }
 
 // revoke ends the grants of a browser's session and tells their clients.

@@ -115,6 +115,38 @@ func TestLogoutIsWhole(t *testing.T) {
 	})
 }
 
+// TestLogoutOfTwo holds that somebody who has logged in twice, and whose client
+// still speaks of the first time, is logged out of both.
+func TestLogoutOfTwo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.client(func(c *relying.Client) { c.BackLogout = "https://shop.example/logout" })
+	w.in(t, "OP-LO-04 OP-BCL-01 a hint of an earlier login of the same browser", func(t *testing.T) {
+		v := w.visitor()
+		first := w.tokens(c, v)
+		second := w.tokens(c, v, "prompt", "login")
+		if res := v.end(url.Values{"id_token_hint": {first["id_token"].(string)}}); res.Header.Get("X-Asks") != "1" {
+			t.Fatalf("%d", res.StatusCode)
+		}
+		res := v.post(w.fields, [2]string{"Sec-Fetch-Site", "same-origin"})
+		if res.StatusCode != http.StatusOK || res.Header.Get("X-Asks") != "" || len(res.Header.Values("Set-Cookie")) != 1 {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
+		for name, tokens := range map[string]map[string]any{"first": first, "second": second} {
+			if status, _, _ := w.userinfo(tokens["access_token"].(string)); status != http.StatusUnauthorized {
+				t.Errorf("the %s login goes on: %d", name, status)
+			}
+		}
+		told := map[string]bool{}
+		for _, d := range w.sent {
+			told[d.ID] = true
+		}
+		if len(told) != 2 {
+			t.Errorf("the client is told of %d logins", len(told))
+		}
+	})
+}
+
 // TestPageOfAnEndedLogin holds that the page of a login which was ended, by a
 // logout or by a code that came twice, says nothing of it any more.
 func TestPageOfAnEndedLogin(t *testing.T) {
