@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -89,8 +90,12 @@ const (
 	chainHeader = "Client-Cert-Chain"
 )
 
-// maxChain is how many certificates may stand above a client's.
-const maxChain = 8
+// What a chain may be, whose signatures anybody can make us check: TLS has the
+// second bound itself.
+const (
+	maxChain = 8    // certificates above a client's
+	maxRSA   = 8192 // bits
+)
 
 // certificates are those of a request, from where alone they count: the
 // connection, or a proxy that ends it (§23.1). Whoever writes the header
@@ -100,6 +105,8 @@ func (m *MutualTLS) certificates(r *http.Request) ([]*x509.Certificate, *wireErr
 	switch {
 	case m.Proxy == nil && named:
 		return nil, bad("invalid_client", "The request has a certificate in a header, where the connection counts.")
+	case m.Proxy == nil && r.TLS != nil && len(r.TLS.PeerCertificates) > 1+maxChain:
+		return nil, bad("invalid_client", "The connection has too many certificates.")
 	case m.Proxy == nil && r.TLS != nil:
 		return r.TLS.PeerCertificates, nil
 	case m.Proxy == nil || !m.Proxy(r):
@@ -151,7 +158,14 @@ func readCertificate(text string) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, errors.New("not base64")
 	}
-	return x509.ParseCertificate(der)
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSA {
+		return nil, errors.New("key too large")
+	}
+	return c, nil
 }
 
 // certified checks what a client has shown that authenticates so (§23.2).

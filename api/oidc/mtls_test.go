@@ -5,6 +5,7 @@ package oidc_test
 import (
 	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -258,6 +259,11 @@ func TestCertificateNames(t *testing.T) {
 		}
 		nobody(t, d.show("token", itself(c), []*card{below}))
 		nobody(t, d.show("token", itself(c), []*card{below, d.issue(nil, authority("between"))}))
+		idle := slices.Repeat([]*card{d.root}, 7)
+		if x := d.show("token", itself(c), append([]*card{below, between}, idle...)); x.status != http.StatusOK {
+			t.Errorf("eight above: %d %s", x.status, x.body)
+		}
+		nobody(t, d.show("token", itself(c), append([]*card{below, between, d.root}, idle...)))
 	})
 	d.in(t, "OP-CA-08 roots of the client's own", func(t *testing.T) {
 		other := d.issue(nil, authority("other"))
@@ -648,6 +654,10 @@ func TestClientCertHeader(t *testing.T) {
 	der := good.header()
 	last := strings.IndexByte(der, '=') - 1
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	huge, err := x509.CreateCertificate(rand.Reader, d.root.cert, d.root.cert, &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8192, 1), E: 65537}, d.root.key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	idle := der[:last] + string(letters[strings.IndexByte(letters, der[last])+1]) + der[last+1:]
 	for name, h := range map[string][]string{
 		"OP-CA-08 no header":               nil,
@@ -666,6 +676,7 @@ func TestClientCertHeader(t *testing.T) {
 		"OP-CA-08 no certificate":          {"Client-Cert", ":aGVsbG8=:"},
 		"OP-CA-08 something behind it":     {"Client-Cert", ":" + base64.StdEncoding.EncodeToString(append(good.cert.Raw[:len(good.cert.Raw):len(good.cert.Raw)], 5, 0)) + ":"},
 		"OP-CA-08 a chain that is broken":  {"Client-Cert", der, "Client-Cert-Chain", between.header() + ", "},
+		"OP-CA-08 a key of 8193 bits":      {"Client-Cert", der, "Client-Cert-Chain", between.header() + ", :" + base64.StdEncoding.EncodeToString(huge) + ":"},
 		"OP-CA-08 a chain of nine":         {"Client-Cert", der, "Client-Cert-Chain", strings.Join(slices.Repeat([]string{between.header()}, 9), ",")},
 		"OP-MTLS-03 from another address":  append([]string{"X-From", "elsewhere"}, chain...),
 		"OP-MTLS-03 an address without it": {"X-From", "elsewhere"},
