@@ -72,8 +72,9 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 		return Leaving{}, err
 	}
 	sso := &SSO{ID: p.sid(s.ID), Account: c.Account, Session: s.ID, EID: person.who.EID, Auth: person.who.At, Used: p.c.Now(), Expires: person.who.At.Add(c.Life().SSO)}
-	var cookie *http.Cookie
-	if c.Life().SSO > 0 && s.Level == eid.Strong {
+	strong := c.Life().SSO > 0 && s.Level == eid.Strong
+	cookie := p.noCookie() // who was logged in here before is not who has come now
+	if strong {
 		cookie = p.cookie(sso)
 	}
 	fields, signedOn, err := p.issue(ctx, c, &q, s.ID, sso, person, s.Environment == eid.Test)
@@ -81,7 +82,7 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 		return Leaving{}, err
 	}
 	out, err := p.leaving(c, &q, fields)
-	if signedOn {
+	if signedOn || !strong {
 		out.Cookie = cookie
 	}
 	return out, err

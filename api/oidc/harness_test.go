@@ -42,6 +42,7 @@ type instant struct {
 	now func() time.Time
 	who eid.Identity
 	end connector.Step
+	how eid.Binding // how surely the browser is the person's; "" leaves it
 }
 
 func (c *instant) Info() connector.Info {
@@ -56,7 +57,7 @@ func (c *instant) Begin(_ context.Context, r *connector.Request) (connector.Resu
 	}
 	who := c.who
 	who.EID, who.At = c.eid, c.now()
-	return connector.Result{Step: connector.Done{}, Confirmed: &who}, nil
+	return connector.Result{Step: connector.Done{}, Confirmed: &who, Binding: c.how}, nil
 }
 
 func (c *instant) Resume(context.Context, *connector.Request, []byte, connector.Event) (connector.Result, error) {

@@ -58,7 +58,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, err := r.Cookie(p.cookieName()); err == nil { // one that was not sent is left alone: the request may be another site's
-		http.SetCookie(w, &http.Cookie{Name: p.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode}) //nolint:gosec // Secure wherever the public address is https
+		http.SetCookie(w, p.noCookie())
 	}
 	if to == "" {
 		p.c.Ended(w, r, false, nil)

@@ -43,4 +43,21 @@ func TestReuse(t *testing.T) {
 		w.code(v, silent(c, "acr_values", "idp:idin", "scope", "openid eighteen-or-older idp-id"))
 		w.code(v, silent(c, "acr_values", "idp:idin", "scope", "openid eighteen-or-older name"))
 	})
+	w.in(t, "OP-SESS-07 somebody who logs in over another's login is not taken for them", func(t *testing.T) {
+		v := w.visitor()
+		first := payload(t, w.tokens(c, v)["id_token"])["sub"]
+		ada := w.eids[eid.BankIDSE]
+		ada.as("199003032392", func() {
+			ada.mu.Lock()
+			ada.how = eid.Weak // in a browser of which nobody is sure
+			ada.mu.Unlock()
+			if payload(t, w.tokens(c, v, "prompt", "login")["id_token"])["sub"] == first {
+				t.Error("the same person")
+			}
+			ada.mu.Lock()
+			ada.how = ""
+			ada.mu.Unlock()
+		})
+		w.denied(t, v, silent(c), "login_required")
+	})
 }

@@ -34,6 +34,11 @@ func (p *Provider) cookie(s *SSO) *http.Cookie {
 		Expires: s.Expires}
 }
 
+// noCookie takes it away.
+func (p *Provider) noCookie() *http.Cookie {
+	return &http.Cookie{Name: p.cookieName(), Path: "/", MaxAge: -1, HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode} //nolint:gosec // Secure wherever the public address is https
+}
+
 // sso is the session that a browser has at the provider; nil for none.
 func (p *Provider) sso(r *http.Request) (*SSO, error) {
 	c, err := r.Cookie(p.cookieName())
