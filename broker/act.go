@@ -214,7 +214,7 @@ func (b *Broker) Act(ctx context.Context, id string, h Handle, br connector.Brow
 			return nil, err
 		}
 	}
-	if _, err := b.send(ctx, s.Order, e, b.limits.EffectFor); err != nil {
+	if _, err := b.send(ctx, s.Order, nil, e, b.limits.EffectFor); err != nil {
 		return nil, err
 	}
 	return b.Look(ctx, id, h, br)
@@ -294,7 +294,7 @@ func (b *Broker) release(ctx context.Context, s *Session) error {
 func (b *Broker) drop(ctx context.Context, id string) error {
 	defer b.orders.lock(id)()
 	b.orders.forget(id) // what is in memory says that the session goes on
-	l, err := b.load(ctx, id)
+	l, err := b.load(ctx, id, nil)
 	if err != nil {
 		return err
 	}

@@ -299,7 +299,7 @@ func (b *Broker) expire(ctx context.Context, s *Session) error {
 			return err
 		}
 		last, cancel := context.WithTimeout(ctx, grace)
-		_, err := b.send(last, s.Order, connector.Expired{}, grace)
+		_, err := b.send(last, s.Order, nil, connector.Expired{}, grace)
 		cancel()
 		if err != nil {
 			b.c.Log.InfoContext(ctx, "last collect", "session", s, "error", err)

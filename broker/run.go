@@ -34,6 +34,14 @@ type act struct {
 	message  *Message          // it came through the inbox
 	token    string            // of that message
 	reply    **connector.Reply // where to put what the upstream is answered; nil for nowhere
+	known    *known            // what was read a moment ago; nil for nothing
+}
+
+// known is an order with its session as they were a moment ago. What is made of
+// them is committed only if the order's fence stands as it was.
+type known struct {
+	order   Order
+	session Session
 }
 
 // take gives an event to an order that this node owns. The event is
@@ -41,7 +49,7 @@ type act struct {
 // is committed if the fence still stands.
 func (b *Broker) take(ctx context.Context, id string, a act) error {
 	defer b.orders.lock(id)()
-	l, err := b.load(ctx, id)
+	l, err := b.load(ctx, id, a.known)
 	if err != nil {
 		return err
 	}
@@ -60,22 +68,25 @@ func (b *Broker) take(ctx context.Context, id string, a act) error {
 }
 
 // load reads an order with what belongs to it, or takes it from memory.
-func (b *Broker) load(ctx context.Context, id string) (*live, error) {
+func (b *Broker) load(ctx context.Context, id string, k *known) (*live, error) {
 	if l := b.orders.get(id); l != nil {
 		return l, nil
+	}
+	if k != nil {
+		return b.attach(ctx, &k.order, &k.session)
 	}
 	o, err := b.c.Store.Order(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return b.attach(ctx, o)
-}
-
-func (b *Broker) attach(ctx context.Context, o *Order) (*live, error) {
 	s, err := b.c.Store.Session(ctx, o.Session)
 	if err != nil {
 		return nil, err
 	}
+	return b.attach(ctx, o, s)
+}
+
+func (b *Broker) attach(ctx context.Context, o *Order, s *Session) (_ *live, err error) {
 	l := &live{order: o, session: s, spec: &Spec{}, body: &body{}}
 	if s.State == Erased {
 		return l, nil

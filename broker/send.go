@@ -19,9 +19,9 @@ const takeAfter = 5 * time.Second
 // inbox, or us after all when that node is dead. It waits up to wait for the
 // effect of what it sent away. The reply is that to this event alone: whoever
 // made another one may not be entitled to it.
-func (b *Broker) send(ctx context.Context, order string, e connector.Event, wait time.Duration) (*connector.Reply, error) {
+func (b *Broker) send(ctx context.Context, order string, k *known, e connector.Event, wait time.Duration) (*connector.Reply, error) {
 	for range 5 {
-		o, err := b.c.Store.Order(ctx, order)
+		o, err := k.orElse(ctx, b.c.Store, order)
 		if err != nil {
 			return nil, err
 		}
@@ -39,13 +39,23 @@ func (b *Broker) send(ctx context.Context, order string, e connector.Event, wait
 			if err := b.takeOver(ctx, o); err != nil && !errors.Is(err, errFenced) {
 				return nil, err
 			}
+			k = nil
 		}
 		var reply *connector.Reply
-		if err := b.take(ctx, order, act{event: e, reply: &reply}); !errors.Is(err, errFenced) {
+		if err := b.take(ctx, order, act{event: e, reply: &reply, known: k}); !errors.Is(err, errFenced) {
 			return reply, err
 		}
+		k = nil
 	}
 	return nil, errFenced
+}
+
+// orElse is the order that is known, or as it is in the store.
+func (k *known) orElse(ctx context.Context, s Store, id string) (*Order, error) {
+	if k != nil {
+		return &k.order, nil
+	}
+	return s.Order(ctx, id)
 }
 
 // forward puts an event into the owner's inbox and waits for its effect.
@@ -124,14 +134,14 @@ func (b *Broker) Returned(ctx context.Context, env eid.Environment, e eid.EID, i
 			return nil, ErrNotFound
 		}
 		if !s.State.Ended() && s.Order == o.ID {
-			if _, err := b.send(ctx, o.ID, connector.Returned{In: in, Foreign: true}, b.limits.EffectFor); err != nil {
+			if _, err := b.send(ctx, o.ID, &known{*o, *s}, connector.Returned{In: in, Foreign: true}, b.limits.EffectFor); err != nil {
 				return nil, err
 			}
 		}
 		return b.landing(ctx, s.ID)
 	}
 	if !s.State.Ended() && s.Order == o.ID {
-		if _, err := b.send(ctx, o.ID, connector.Returned{In: in}, b.limits.EffectFor); err != nil {
+		if _, err := b.send(ctx, o.ID, &known{*o, *s}, connector.Returned{In: in}, b.limits.EffectFor); err != nil {
 			return nil, err
 		}
 	}
@@ -175,7 +185,7 @@ func (b *Broker) Called(ctx context.Context, env eid.Environment, e eid.EID, in 
 	if refusal, err := b.screen(ctx, o, s, in); err != nil || refusal != nil {
 		return refusal, err
 	}
-	return b.send(ctx, o.ID, connector.Called{In: in}, b.limits.EffectFor)
+	return b.send(ctx, o.ID, &known{*o, *s}, connector.Called{In: in}, b.limits.EffectFor)
 }
 
 // screen is what an inbound request is refused with; nil lets it pass, as
