@@ -30,8 +30,9 @@ test: setup format vet staticcheck ## run every test, with the race detector, on
 
 check: test lint ## everything: test and lint
 
-bench: ## measure logins, memory and start-up
+bench: ## measure logins, memory, start-up, and what messages cost
 	go test -run='^$$' -bench=. -benchmem ./test/...
+	go test -run='^$$' -bench=. -benchmem ./internal/xmldsig ./protocol/idin ./internal/jose ./api/oidc
 
 run: ## start broker, sandbox and demo on this machine
 	go run ./cmd/eidgate dev
