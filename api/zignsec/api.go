@@ -16,7 +16,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -89,10 +88,7 @@ func New(c Config) *API {
 
 // take lets a caller come once; perSecond replaces the rate if it is not 0.
 func (a *API) take(l *limit.Limiter, who string, r limit.Rate, perSecond int, refused error) error {
-	if perSecond > 0 {
-		r = limit.Rate{PerSecond: float64(perSecond), Burst: 2 * perSecond}
-	}
-	if wait := l.Take(who, r, a.c.Clock()); wait > 0 {
+	if wait := l.Take(who, r.Or(perSecond), a.c.Clock()); wait > 0 {
 		return &tooMany{refused, wait}
 	}
 	return nil
@@ -161,7 +157,7 @@ func (a *API) refuse(w http.ResponseWriter, c caller, p *problem, err error, set
 	h := w.Header()
 	h.Set("X-Eidgate-Error", p.Code)
 	if t := (*tooMany)(nil); errors.As(err, &t) {
-		h.Set("Retry-After", strconv.Itoa(int((t.after+time.Second-1)/time.Second)))
+		h.Set("Retry-After", limit.RetryAfter(t.after))
 	}
 	status := p.status
 	if c.Account != nil && c.Account.Switches.LegacyErrorStatus && status >= 400 && status < 500 && status != 401 && status != 404 {
@@ -236,7 +232,7 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 	}
 	switch {
 	case errors.Is(err, relying.ErrUnknown):
-		if err := a.take(a.guesses, a.c.Client(r).String(), guessRate, 0, errGuesses); err != nil {
+		if err := a.take(a.guesses, limit.Address(a.c.Client(r)), guessRate, 0, errGuesses); err != nil {
 			return c, err
 		}
 		return c, relying.ErrUnknown

@@ -3,6 +3,8 @@
 package limit
 
 import (
+	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,6 +16,31 @@ import (
 type Rate struct {
 	PerSecond float64
 	Burst     int
+}
+
+// Or is r, or what an account has set in its place: so many in a second, and
+// twice as many at once.
+func (r Rate) Or(perSecond int) Rate {
+	if perSecond > 0 {
+		return Rate{PerSecond: float64(perSecond), Burst: 2 * perSecond}
+	}
+	return r
+}
+
+// Address is a caller that is known by its address alone. Whoever has an IPv6
+// address has 2^64 of them, so their network counts.
+func Address(a netip.Addr) string {
+	if a.Is6() && !a.Is4In6() {
+		if net, err := a.WithZone("").Prefix(64); err == nil {
+			return net.String()
+		}
+	}
+	return a.Unmap().String()
+}
+
+// RetryAfter is the header for a wait: whole seconds, none too few.
+func RetryAfter(wait time.Duration) string {
+	return strconv.Itoa(int((wait + time.Second - 1) / time.Second))
 }
 
 // A Limiter knows when each caller has come. It is safe for concurrent use.
@@ -31,16 +58,32 @@ func New(callers int) *Limiter {
 // Take lets a caller come once at a rate; wait is 0. If it may not, nothing is
 // taken, and wait is how long to stay away.
 func (l *Limiter) Take(caller string, r Rate, now time.Time) (wait time.Duration) {
-	each := time.Duration(float64(time.Second) / r.PerSecond)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at, _ := l.next.Get(caller)
+	at, wait := l.look(caller, r, now)
+	if wait > 0 {
+		return wait
+	}
+	l.next.Put(caller, at.Add(r.each()))
+	return 0
+}
+
+// Wait is what Take would answer, and takes nothing.
+func (l *Limiter) Wait(caller string, r Rate, now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, wait := l.look(caller, r, now)
+	return wait
+}
+
+// look is when all that a caller has taken is earned, now at the earliest, and
+// how long it must stay away.
+func (l *Limiter) look(caller string, r Rate, now time.Time) (at time.Time, wait time.Duration) {
+	at, _ = l.next.Get(caller)
 	if at.Before(now) {
 		at = now
 	}
-	if wait = at.Sub(now) - time.Duration(r.Burst-1)*each; wait > 0 {
-		return wait
-	}
-	l.next.Put(caller, at.Add(each))
-	return 0
+	return at, max(at.Sub(now)-time.Duration(r.Burst-1)*r.each(), 0)
 }
+
+func (r Rate) each() time.Duration { return time.Duration(float64(time.Second) / r.PerSecond) }

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -78,5 +79,66 @@ func TestTogether(t *testing.T) {
 	wg.Wait()
 	if n := taken.Load(); n != 50 {
 		t.Errorf("%d taken at once, want 50", n)
+	}
+}
+
+func TestWaitTakesNothing(t *testing.T) {
+	t.Parallel()
+	l, r := New(10), Rate{PerSecond: 1, Burst: 2}
+	for range 5 {
+		if w := l.Wait("a", r, start); w != 0 {
+			t.Fatalf("nothing was taken: wait %s", w)
+		}
+	}
+	for i, want := range []time.Duration{0, 0, time.Second} {
+		if w := l.Wait("a", r, start); w != want {
+			t.Errorf("after %d: Wait says %s, want %s", i, w, want)
+		}
+		if w := l.Take("a", r, start); w != want {
+			t.Errorf("after %d: Take says %s, want %s", i, w, want)
+		}
+	}
+}
+
+func TestRateOfAnAccount(t *testing.T) {
+	t.Parallel()
+	r := Rate{PerSecond: 50, Burst: 100}
+	if got := r.Or(0); got != r {
+		t.Errorf("without one of its own: %v", got)
+	}
+	if got := r.Or(7); got != (Rate{PerSecond: 7, Burst: 14}) {
+		t.Errorf("with 7 a second: %v", got)
+	}
+}
+
+func TestAddress(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		a, b string
+		same bool
+	}{
+		{"192.0.2.1", "192.0.2.1", true},
+		{"192.0.2.1", "::ffff:192.0.2.1", true},
+		{"192.0.2.1", "192.0.2.2", false},
+		{"2001:db8::1", "2001:db8::ffff:1:2:3", true},
+		{"2001:db8::1", "2001:db8:0:1::1", false},
+		{"fe80::1%eth0", "fe80::2", true},
+	} {
+		a, b := Address(netip.MustParseAddr(x.a)), Address(netip.MustParseAddr(x.b))
+		if (a == b) != x.same {
+			t.Errorf("%s is %s, %s is %s", x.a, a, x.b, b)
+		}
+	}
+	if Address(netip.Addr{}) == "" {
+		t.Error("an address that is not known has no name")
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	for wait, want := range map[time.Duration]string{time.Nanosecond: "1", time.Second: "1", 1001 * time.Millisecond: "2", 6 * time.Second: "6"} {
+		if got := RetryAfter(wait); got != want {
+			t.Errorf("%s: %s, want %s", wait, got, want)
+		}
 	}
 }
