@@ -43,11 +43,12 @@ type Config struct {
 	Webhooks map[eid.Environment]string `json:"webhooks,omitempty"`
 }
 
-// Limits are how often each key of an account may call, in a second and on one
-// node; twice as often for a moment. Zero takes the default.
+// Limits are how often each key and each OpenID client of an account may call,
+// in a second and on one node; twice as often for a moment. Zero takes the
+// default.
 type Limits struct {
-	Setups int `json:"setups,omitempty"` // of new sessions; default 50
-	Reads  int `json:"reads,omitempty"`  // of results; default 200
+	Setups int `json:"setups,omitempty"` // of new sessions and logins; default 50
+	Reads  int `json:"reads,omitempty"`  // of results, and all other calls of a client; default 200
 }
 
 // Switches make the ZignSec API behave as one of its older or newer clients

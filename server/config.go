@@ -277,11 +277,12 @@ type OIDCClientLifetimeConfig struct {
 	SSO            time.Duration `yaml:"sso"`             // how long a login may be used again; 1m to 24h; default 1h
 }
 
-// LimitsConfig is how often each key of an account may call, in a second and
-// on one node; twice as often for a moment. Above it, the answer is 429.
+// LimitsConfig is how often each key and each OpenID client of an account may
+// call, in a second and on one node; twice as often for a moment. Above it, the
+// answer is 429.
 type LimitsConfig struct {
-	Setups int `yaml:"setups"` // of new sessions; 1 to 100000, default 50
-	Reads  int `yaml:"reads"`  // of results; 1 to 100000, default 200
+	Setups int `yaml:"setups"` // of new sessions and logins; 1 to 100000, default 50
+	Reads  int `yaml:"reads"`  // of results, and all other calls of a client; 1 to 100000, default 200
 }
 
 // SwitchesConfig is how the ZignSec API differs for older or newer clients; see

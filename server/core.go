@@ -260,7 +260,7 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Timeouts: safehttp.Timeouts{Total: 5 * time.Second}})
 	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
 		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
-		Fetch: fetch.Get, Now: p.now, NewID: uuid.NewString, Log: p.log})
+		Fetch: fetch.Get, Client: p.proxies.client, Now: p.now, NewID: uuid.NewString, Log: p.log})
 }
 
 // hostedPath takes /v2/Hosted/{id}/{selector}/{rest} apart, in any case.

@@ -16,6 +16,7 @@ import (
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/limit"
 	"eidgate/relying"
 )
 
@@ -54,6 +55,11 @@ func (p *Provider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	default:
 		err = p.login(w, r, c, q)
 	}
+	if later, ok := errors.AsType[*tooMany](err); ok { // and the client hears nothing: its address would get one request for each
+		w.Header().Set("Retry-After", limit.RetryAfter(later.after))
+		p.show(w, r, c, http.StatusTooManyRequests, *later.wireError)
+		return
+	}
 	if err != nil {
 		p.broken(w, r, err)
 	}
@@ -64,7 +70,13 @@ func (p *Provider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 // browser it is and who is logged in there.
 func (p *Provider) onward(w http.ResponseWriter, r *http.Request, c *relying.Client, q *request, uri string) error {
 	if q.Pushed == nil {
-		var err error
+		account, err := p.c.Accounts.Account(r.Context(), c.Account)
+		if err != nil {
+			return fmt.Errorf("account of client: %w", err)
+		}
+		if err := p.admit(r, c, account, "post"); err != nil {
+			return err
+		}
 		if uri, err = p.keep(r.Context(), c, q); err != nil {
 			return err
 		}
@@ -218,7 +230,7 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 		return fmt.Errorf("account of client: %w", err)
 	}
 	choice := claims.Choose(q.ACR, q.Sealed, c, p.eids(account, c.Environment))
-	if done, err := p.reuse(w, r, c, q, choice); done || err != nil {
+	if done, err := p.reuse(w, r, c, account, q, choice); done || err != nil {
 		return err
 	}
 	if q.prompts("none") {
@@ -226,6 +238,9 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	}
 	if len(choice.EIDs) == 0 {
 		return p.answer(w, r, c, q, failure("temporarily_unavailable", "No eID is configured that the client may use."))
+	}
+	if err := p.admit(r, c, account, "login"); err != nil {
+		return err
 	}
 	s, err := p.begin(ctx, c, account, q, choice, p.c.Browser(w, r))
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"eidgate/internal/jose"
+	"eidgate/internal/limit"
 	"eidgate/relying"
 )
 
@@ -85,7 +86,7 @@ func subjectOf(assertion string) string {
 func (p *Provider) authenticate(r *http.Request, in params) (*relying.Client, error) {
 	have, wrong := proofOf(r, in)
 	if wrong != nil {
-		return nil, wrong
+		return nil, p.mistaken(r, nil)
 	}
 	c, err := p.client(r.Context(), have.id)
 	if err != nil {
@@ -93,28 +94,39 @@ func (p *Provider) authenticate(r *http.Request, in params) (*relying.Client, er
 	}
 	if c == nil { // takes as long as a wrong secret
 		(&relying.Client{}).Secret(have.secret, p.c.Now())
-		return nil, errClient
+		return nil, p.mistaken(r, nil)
 	}
+	if err := p.shut(r, c); err != nil {
+		return c, err
+	}
+	if err = p.prove(r, c, have); errors.Is(err, errClient) {
+		err = p.mistaken(r, c)
+	}
+	return c, err
+}
+
+// prove holds a client to the method that it is registered with; errClient.
+func (p *Provider) prove(r *http.Request, c *relying.Client, have proof) error {
 	if have.method == relying.Public && (c.Auth == relying.TLS || c.Auth == relying.SelfSignedTLS) {
 		have.method = c.Auth // a request says who calls, and the connection proves it
 	}
 	if c.Auth != have.method {
-		return c, errClient
+		return errClient
 	}
 	switch have.method {
 	case relying.SecretBasic, relying.SecretPost:
 		if _, ok := c.Secret(have.secret, p.c.Now()); !ok {
-			return c, errClient
+			return errClient
 		}
 	case relying.PrivateKeyJWT:
-		return c, p.assertion(r, c, have.secret)
+		return p.assertion(r, c, have.secret)
 	case relying.Public: // proves nothing, and is held to PKCE
 	case relying.TLS, relying.SelfSignedTLS:
-		return c, p.certified(r, c)
+		return p.certified(r, c)
 	default:
-		return c, errClient
+		return errClient
 	}
-	return c, nil
+	return nil
 }
 
 // assertion checks a client's signed word (RFC 7523), which counts once.
@@ -165,6 +177,11 @@ func (p *Provider) forUs(cl *jose.Claims, issuerOnly bool, r *http.Request) bool
 
 // failed answers an error of a back-channel endpoint.
 func (p *Provider) failed(w http.ResponseWriter, r *http.Request, c *relying.Client, err error) {
+	if later, ok := errors.AsType[*tooMany](err); ok {
+		w.Header().Set("Retry-After", limit.RetryAfter(later.after))
+		p.refuseAs(w, r, c, http.StatusTooManyRequests, later.wireError)
+		return
+	}
 	wrong, ok := errors.AsType[*wireError](err)
 	if no, refused := errors.AsType[*refusal](err); refused {
 		wrong, ok = &no.wireError, true
@@ -188,13 +205,18 @@ func (p *Provider) oauth(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if e.Code == "invalid_client" && !compat {
 		status = http.StatusUnauthorized
 	}
+	p.refuseAs(w, r, c, status, e)
+}
+
+// refuseAs writes an error with a status.
+func (p *Provider) refuseAs(w http.ResponseWriter, r *http.Request, c *relying.Client, status int, e *wireError) {
 	w.Header().Set("X-Eidgate-Error", e.Code)
 	out := struct {
 		Error string `json:"error"`
 		URI   string `json:"error_uri,omitempty"`
 		Text  string `json:"error_description,omitempty"`
 	}{e.Code, "", plain(e.Text)}
-	if compat && strings.HasSuffix(r.URL.Path, "/connect/token") {
+	if c != nil && c.Policy().AlwaysBad && strings.HasSuffix(r.URL.Path, "/connect/token") {
 		out.URI = p.issuer + errorsPath + e.Code
 	}
 	_ = say(w, status, out) // three strings

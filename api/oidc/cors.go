@@ -42,6 +42,6 @@ func share(w http.ResponseWriter, r *http.Request, c *relying.Client) {
 	})
 	if own || c.Redirect(origin+"/") {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
-		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate")
+		w.Header().Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 	}
 }

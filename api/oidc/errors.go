@@ -21,11 +21,15 @@ func (p *Provider) serveMeaning(w http.ResponseWriter, r *http.Request) {
 // refused shows a person that a request is wrong. Its developer is told why as
 // long as the client is not live; what is wrong then stands in the log.
 func (p *Provider) refused(w http.ResponseWriter, r *http.Request, c *relying.Client, e wireError) {
+	p.show(w, r, c, http.StatusBadRequest, e)
+}
+
+func (p *Provider) show(w http.ResponseWriter, r *http.Request, c *relying.Client, status int, e wireError) {
 	p.c.Log.InfoContext(r.Context(), "request refused", "code", e.Code, "cause", e.Text, "trace_id", w.Header().Get("X-Trace-Id"))
 	if c != nil && c.Environment == eid.Live {
 		e.Text = ""
 	}
-	p.c.Problem(w, r, http.StatusBadRequest, e.Code, e.Text)
+	p.c.Problem(w, r, status, e.Code, e.Text)
 }
 
 // nobody is a client_id that no client has.

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -109,6 +110,7 @@ type world struct {
 	fetched  int
 	sent     []broker.Delivery
 	trail    []string     // what was recorded of reads
+	places   int          // that requests came from which do not say it
 	ignored  map[bool]int // keys of acr_values, by whether they are known
 	kept     *jose.Set
 }
@@ -183,7 +185,7 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.account = &relying.Account{ID: "5a4db0c5-0000-4000-8000-00000000a001", Name: "Shop", Language: "en"}
+	w.account = &relying.Account{ID: "5a4db0c5-0000-4000-8000-00000000a001", Name: "Shop", Language: "en", Limits: relying.Limits{Setups: 100_000, Reads: 100_000}}
 	if err := w.store.PutAccount(t.Context(), w.account); err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +241,7 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 			}
 			return nil, errors.New("there is nothing at this address")
 		},
-		Now: w.clock.Now, NewID: uuid.NewString, Log: logger}
+		Client: w.from, Now: w.clock.Now, NewID: uuid.NewString, Log: logger}
 	for _, f := range change {
 		f(&config)
 	}
@@ -252,6 +254,17 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 	w.server = httptest.NewServer(mux)
 	t.Cleanup(w.server.Close)
 	return w
+}
+
+// from is where a request says that it comes from, else a place of its own.
+func (w *world) from(r *http.Request) netip.Addr {
+	if a, err := netip.ParseAddr(r.Header.Get("X-From")); err == nil {
+		return a
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.places++
+	return netip.AddrFrom4([4]byte{10, byte(w.places >> 16), byte(w.places >> 8), byte(w.places)})
 }
 
 // page stands for the hosted page of a person who lets the eID act at once.

@@ -43,6 +43,10 @@ func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) {
 		p.failed(w, r, c, errClient)
 		return
 	}
+	if err := p.called(r, c); err != nil {
+		p.failed(w, r, c, err)
+		return
+	}
 	out := claims.Object{{Name: "active", Value: false}}
 	for _, kind := range []string{access, refresh} {
 		t, g, err := p.find(r.Context(), in["token"], kind)
@@ -97,6 +101,10 @@ func (p *Provider) serveRevoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	share(w, r, c)
+	if err := p.called(r, c); err != nil {
+		p.failed(w, r, c, err)
+		return
+	}
 	hash, now := sha256.Sum256([]byte(in["token"])), p.c.Now()
 	if t := p.own(r.Context(), in["token"], hash); t != nil && t.Client == c.ID {
 		if _, err := p.c.Store.Once(r.Context(), revokedPurpose, in["token"], t.Expires); err != nil {

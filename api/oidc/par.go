@@ -34,6 +34,9 @@ func (p *Provider) servePush(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c, err := p.authenticate(r, in)
+	if err == nil {
+		err = p.called(r, c)
+	}
 	if err != nil {
 		p.failed(w, r, c, err)
 		return

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ type Broker interface {
 	Tell(ctx context.Context, session string, out ...broker.Delivery) error
 }
 
-// Config is what a Provider needs. All fields but TLS are required.
+// Config is what a Provider needs. All fields but TLS and Clock are required.
 type Config struct {
 	Broker   Broker
 	Accounts relying.Directory
@@ -65,9 +66,11 @@ type Config struct {
 	Ended func(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values)
 	// Fetch reads a document of a relying party: its keys.
 	Fetch  func(ctx context.Context, address string) ([]byte, error)
-	TLS    *MutualTLS // nil where no client shows a certificate
-	Secure bool       // the public address is https
+	TLS    *MutualTLS                     // nil where no client shows a certificate
+	Secure bool                           // the public address is https
+	Client func(*http.Request) netip.Addr // where a request comes from
 	Now    func() time.Time
+	Clock  func() time.Time // of this machine, for limits, which a sandbox's clock shall not move; default time.Now
 	NewID  func() string
 	Log    *slog.Logger
 }
@@ -81,11 +84,15 @@ type Provider struct {
 	discovery document
 	remote    *jose.Remote
 	cross     *http.CrossOriginProtection
+	limits    limiters
 }
 
 // New makes a provider.
 func New(c Config) (*Provider, error) {
-	p := &Provider{c: c, issuer: c.Public + Root, remote: jose.NewRemote(c.Fetch, c.Now, 10_000), cross: http.NewCrossOriginProtection()}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	p := &Provider{c: c, issuer: c.Public + Root, remote: jose.NewRemote(c.Fetch, c.Now, 10_000), cross: http.NewCrossOriginProtection(), limits: newLimiters()}
 	var err error
 	if p.codeKey, err = hkdf.Key(sha256.New, c.Secret, nil, "eidgate oidc codes", 32); err != nil {
 		return nil, err

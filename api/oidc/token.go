@@ -57,7 +57,10 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	share(w, r, c)
-	out, err := p.grant(r, c, in)
+	var out *tokens
+	if err = p.called(r, c); err == nil {
+		out, err = p.grant(r, c, in)
+	}
 	if err == nil {
 		err = say(w, http.StatusOK, out)
 	}

@@ -29,6 +29,10 @@ func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	share(w, r, c)
+	if err := p.called(r, c); err != nil {
+		p.failed(w, r, c, err)
+		return
+	}
 	if g == nil || !slices.Contains(words(t.Scope), "openid") {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="eidgate", error="insufficient_scope", scope="openid"`)
 		w.WriteHeader(http.StatusForbidden)

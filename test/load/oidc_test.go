@@ -78,7 +78,7 @@ func serveProvider(ctx context.Context, addr string) error {
 	if err := db.Migrate(ctx); err != nil {
 		return err
 	}
-	account := &relying.Account{ID: uuid.NewString(), Name: "Shop", Language: "en"}
+	account := &relying.Account{ID: uuid.NewString(), Name: "Shop", Language: "en", Limits: relying.Limits{Setups: 100_000, Reads: 100_000}}
 	if err := db.PutAccount(ctx, account); err != nil {
 		return err
 	}
@@ -123,7 +123,8 @@ func serveProvider(ctx context.Context, addr string) error {
 	}
 	p, err = oidc.New(oidc.Config{Broker: b, Accounts: db, Store: db, Public: "http://" + addr, Keys: keys.Set, Secret: bytes.Repeat([]byte{9}, 32),
 		Has: func(*relying.Account, eid.Environment, eid.EID) bool { return true }, Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: func(bool) {},
-		Fetch: func(context.Context, string) ([]byte, error) { return nil, errors.New("there is no network") }, Now: time.Now, NewID: uuid.NewString, Log: log})
+		Fetch:  func(context.Context, string) ([]byte, error) { return nil, errors.New("there is no network") },
+		Client: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") }, Now: time.Now, NewID: uuid.NewString, Log: log})
 	if err != nil {
 		return err
 	}

@@ -18,12 +18,13 @@ import (
 func TestProblem(t *testing.T) {
 	t.Parallel()
 	p := pages(t, view(), true, hosted.Return{})
+	status := http.StatusBadRequest
 	problem := func(code, text string) (*httptest.ResponseRecorder, string) {
 		w := httptest.NewRecorder()
 		w.Header().Set("X-Trace-Id", "4bf92f")
 		r := httptest.NewRequest(http.MethodGet, "https://eid.example/auth/open/connect/authorize", nil)
 		r.Header.Set("Accept-Language", "sv")
-		p.Problem(w, r, http.StatusBadRequest, code, text)
+		p.Problem(w, r, status, code, text)
 		return w, w.Body.String()
 	}
 	w, text := problem("invalid_request", `The parameter <b>state"</b> is sent twice.`)
@@ -36,6 +37,12 @@ func TestProblem(t *testing.T) {
 	holds(t, text, "<code>invalid_request</code>", "4bf92f")
 	if strings.Contains(text, "/docs/") {
 		t.Errorf("a live client's page leads to the documentation\n%s", text)
+	}
+	status = http.StatusTooManyRequests
+	w, text = problem("temporarily_unavailable", "")
+	holds(t, text, "<h1>Sidan fungerade inte just nu</h1>", "<code>temporarily_unavailable</code>")
+	if w.Code != status || strings.Contains(text, "Den här länken fungerar inte") {
+		t.Errorf("%d\n%s", w.Code, text)
 	}
 }
 

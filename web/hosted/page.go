@@ -498,6 +498,9 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code
 	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
 	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: p.c.Words.Say(lang, "request.title"),
 		Lead: p.c.Words.Say(lang, "request.lead"), Mood: "bad", Mark: "!", Code: code, Cause: text, Trace: w.Header().Get("X-Trace-Id")}
+	if status == http.StatusTooManyRequests { // nothing is wrong with the request
+		d.Title, d.Lead = p.c.Words.Say(lang, "problem.title"), p.c.Words.Say(lang, "problem")
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Eidgate-Error", code)
 	web.Headers(w.Header(), web.Policy{})
