@@ -172,6 +172,9 @@ func (s *Store) Redeem(ctx context.Context, code [32]byte, client string, now ti
 	all := []statement{one("redeem code", oidc.ErrUsed, `UPDATE oidc_grant SET redeemed = $3
 		WHERE code = $1 AND client = $2 AND redeemed = 0 AND revoked = 0 AND code_until > $3`, code[:], client, micros(now))}
 	list, refused := tokens(g)
+	if errors.Is(refused, oidc.ErrUnmade) {
+		return nil, refused
+	}
 	if refused == nil {
 		for _, t := range list {
 			t.Grant, t.Client = g.ID, client

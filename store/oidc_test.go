@@ -195,6 +195,17 @@ func TestRedeemRefuses(t *testing.T) {
 		}
 		spoilt := grant(t, s, n.ID, now)
 		verifier := errors.New("wrong verifier")
+		for range 2 {
+			_, err := s.Redeem(t.Context(), spoilt.Code, "shop", now, func(g *oidc.Grant) ([]oidc.Token, error) {
+				return []oidc.Token{token("unmade", "access", "", now)}, fmt.Errorf("%w: %w", oidc.ErrUnmade, verifier)
+			})
+			if !errors.Is(err, oidc.ErrUnmade) || !errors.Is(err, verifier) {
+				t.Fatalf("tokens that could not be made: %v", err)
+			}
+			if _, _, err := s.ByToken(t.Context(), h("unmade"), "access", now); !errors.Is(err, oidc.ErrUnknown) {
+				t.Errorf("a token that was not given is stored: %v", err)
+			}
+		}
 		if _, err := s.Redeem(t.Context(), spoilt.Code, "shop", now, func(*oidc.Grant) ([]oidc.Token, error) { return nil, verifier }); !errors.Is(err, verifier) {
 			t.Errorf("an error of tokens: %v", err)
 		}

@@ -186,7 +186,12 @@ func (p *Provider) failed(w http.ResponseWriter, r *http.Request, c *relying.Cli
 	if no, refused := errors.AsType[*refusal](err); refused {
 		wrong, ok = &no.wireError, true
 	}
-	if !ok {
+	switch {
+	case ok:
+	case errors.Is(err, ErrUnmade):
+		p.unavailable(w, r, err)
+		return
+	default:
 		p.trouble(w, r, err)
 		return
 	}

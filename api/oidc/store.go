@@ -17,6 +17,9 @@ var (
 	ErrUnknown = errors.New("unknown, used or expired")
 	// ErrUsed means that something was there and had been used before.
 	ErrUsed = errors.New("used before")
+	// ErrUnmade means that what a code leads to could not be made, for a reason
+	// that is not in the request.
+	ErrUnmade = errors.New("tokens were not made")
 )
 
 // A Pushed is an authorization request that a client has pushed, until a grant
@@ -111,7 +114,8 @@ type Store interface {
 	// Redeem takes the grant of a code for a client, once. tokens says from the
 	// grant what it leads to, and is called at most once; they are written in
 	// the same transaction, as tokens of this grant and client. If it gives an
-	// error, the code is used up all the same and that error comes back.
+	// error, the code is used up all the same and that error comes back; if that
+	// is ErrUnmade, nothing is written, and the code can come again.
 	// ErrUnknown: no such code, or another client's, or expired. ErrUsed: it was
 	// redeemed before; the grant is revoked by that.
 	Redeem(ctx context.Context, code [32]byte, client string, now time.Time, tokens func(*Grant) ([]Token, error)) (*Grant, error)

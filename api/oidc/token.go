@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -94,9 +95,9 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 	}
 	now := p.c.Now()
 	out := &tokens{Type: kind(key)}
-	var snap *snapshot
 	_, err := p.c.Store.Redeem(ctx, sha256.Sum256([]byte(in["code"])), c.ID, now, func(g *Grant) (all []Token, err error) {
-		if snap, err = readSnapshot(g); err != nil {
+		snap, err := readSnapshot(g)
+		if err != nil {
 			return nil, err
 		}
 		if !g.of(c) || !snap.Request.fits(in, key) {
@@ -104,8 +105,11 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 		}
 		out.Scope = strings.Join(snap.Request.Scopes, " ")
 		at, err := p.accessToken(c, out, g.ID, snap.Subject, key, now)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			out.IDToken, err = p.idToken(ctx, c, snap, snap.Request.Scopes, out.Access, now, snap.Request.Nonce)
+		}
+		if err != nil { // the client's keys are out of reach, for example: whoever has the code has done nothing wrong
+			return nil, fmt.Errorf("%w: %w", ErrUnmade, err)
 		}
 		all = []Token{at}
 		if snap.Request.has("offline_access") {
@@ -120,8 +124,7 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 	case err != nil:
 		return nil, err
 	}
-	out.IDToken, err = p.idToken(ctx, c, snap, snap.Request.Scopes, out.Access, now, snap.Request.Nonce)
-	return out, err
+	return out, nil
 }
 
 // fits says whether what comes with a code is what the authorization began
@@ -216,8 +219,11 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 	}
 	out := &tokens{Type: kind(key), Scope: strings.Join(scopes, " ")}
 	at, err := p.accessToken(c, out, g.ID, snap.Subject, key, now)
-	if err != nil {
-		return nil, err
+	if err == nil && slices.Contains(scopes, "openid") {
+		out.IDToken, err = p.idToken(ctx, c, snap, scopes, out.Access, now, "")
+	}
+	if err != nil { // before anything is written
+		return nil, fmt.Errorf("%w: %w", ErrUnmade, err)
 	}
 	if !c.Policy().RotateRefresh || old.Bound != "" {
 		out.Refresh = in["refresh_token"]
@@ -237,10 +243,7 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 	case err != nil:
 		return nil, err
 	}
-	if slices.Contains(scopes, "openid") {
-		out.IDToken, err = p.idToken(ctx, c, snap, scopes, out.Access, now, "")
-	}
-	return out, err
+	return out, nil
 }
 
 // graceful is how long a refresh token that was replaced leads to its
