@@ -49,7 +49,7 @@ func (p *Provider) describe() (document, error) {
 		{Name: "backchannel_logout_supported", Value: true},
 		{Name: "backchannel_logout_session_supported", Value: true},
 		{Name: "scopes_supported", Value: claims.Scopes()},
-		{Name: "claims_supported", Value: append([]string{"sub", "idp_issuer"}, claims.Names()...)},
+		{Name: "claims_supported", Value: append([]string{"sub", "idp_issuer", bindingClaim}, claims.Names()...)},
 		{Name: "grant_types_supported", Value: []string{"authorization_code", "client_credentials", "refresh_token"}},
 		{Name: "response_types_supported", Value: []string{"code"}},
 		{Name: "response_modes_supported", Value: []string{"form_post", "query", "jwt", "query.jwt", "form_post.jwt"}},

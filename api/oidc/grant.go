@@ -34,7 +34,8 @@ type snapshot struct {
 	Auth     time.Time      `json:"auth_time"`
 	SID      string         `json:"sid"`
 	Sandbox  bool           `json:"sandbox,omitempty"`
-	Session  string         `json:"session"` // transaction_id
+	Session  string         `json:"session"`           // transaction_id
+	Binding  eid.Binding    `json:"binding,omitempty"` // "" for a strong one
 }
 
 // A Leaving is how a browser goes back to a relying party.
@@ -77,7 +78,7 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 	if strong {
 		cookie = p.cookie(sso)
 	}
-	fields, signedOn, err := p.issue(ctx, c, &q, s.ID, sso, person, s.Environment == eid.Test)
+	fields, signedOn, err := p.issue(ctx, c, &q, s.ID, sso, person, s)
 	if err != nil {
 		return Leaving{}, err
 	}
@@ -154,13 +155,16 @@ func (p *Provider) sid(session string) string {
 	return strings.ToUpper(hex.EncodeToString(p.keyed("sid", session)[:16]))
 }
 
-// issue writes the grant of a login and is the answer with its code, or with
+// issue writes the grant of a login, which was s, and is the answer with its code, or with
 // what stands against it. signedOn says whether sso, if it has a secret, was
 // written too.
-func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, grant string, sso *SSO, one person, sandbox bool) (fields url.Values, signedOn bool, err error) {
+func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, grant string, sso *SSO, one person, s *broker.Session) (fields url.Values, signedOn bool, err error) {
 	who := one.who
-	snap := snapshot{Request: *q, Identity: *who, Evidence: one.evidence, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, SID: sso.ID, Sandbox: sandbox,
+	snap := snapshot{Request: *q, Identity: *who, Evidence: one.evidence, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, SID: sso.ID, Sandbox: s.Environment == eid.Test,
 		Session: sso.Session}
+	if s.Level != eid.Strong {
+		snap.Binding = s.Level
+	}
 	snap.Subject, err = p.subject(ctx, c.Account, who)
 	switch {
 	case err != nil:

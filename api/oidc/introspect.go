@@ -91,6 +91,9 @@ func (p *Provider) active(t *Token, g *Grant) (claims.Object, error) {
 	if s.ACR != "" {
 		out = append(out, claims.Claim{Name: "acr", Value: s.ACR})
 	}
+	if s.Binding != "" {
+		out = append(out, claims.Claim{Name: bindingClaim, Value: s.Binding})
+	}
 	return out, nil
 }
 

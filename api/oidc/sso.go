@@ -91,7 +91,7 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 		return false, err
 	}
 	sso.Hash = [32]byte{} // it is there
-	fields, _, err := p.issue(r.Context(), c, q, p.c.NewID(), sso, one, s.Environment == eid.Test)
+	fields, _, err := p.issue(r.Context(), c, q, p.c.NewID(), sso, one, s)
 	if err != nil {
 		return false, err
 	}

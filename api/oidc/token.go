@@ -354,6 +354,10 @@ func (p *Provider) frontToken(ctx context.Context, c *relying.Client, s *snapsho
 	return p.sayWho(ctx, c, s, "c_hash", code, now, s.Request.Nonce, nil)
 }
 
+// bindingClaim warns of a login whose browser may not be the one that began it
+// (§17.1). It is ours, and absent where that is sure.
+const bindingClaim = "eidgate_binding"
+
 // sayWho makes an ID token with a hash that binds another text to it.
 func (p *Provider) sayWho(ctx context.Context, c *relying.Client, s *snapshot, hash, bound string, now time.Time, nonce string, told []claims.Claim) (string, error) {
 	alg := signedWith(c, c.IDTokenAlg)
@@ -383,6 +387,9 @@ func (p *Provider) sayWho(ctx context.Context, c *relying.Client, s *snapshot, h
 	}
 	if s.ACR != "" {
 		add("acr", s.ACR)
+	}
+	if s.Binding != "" {
+		add(bindingClaim, s.Binding)
 	}
 	raw, err := body.MarshalJSON()
 	if err != nil {
