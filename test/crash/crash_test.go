@@ -31,7 +31,7 @@ func TestKillOneNode(t *testing.T) {
 	p := rig.NewParty(t)
 	node := sys.Serve(t)
 	p.Route(node)
-	storm(t, p, 500, rig.Person, visit, func() {
+	storm(t, p, people, 500, rig.Person, visit, func() {
 		node.Kill()
 		node = sys.Serve(t)
 		p.Route(node)
@@ -45,7 +45,7 @@ func TestKillOnReturns(t *testing.T) {
 	p := rig.NewParty(t)
 	node := sys.Serve(t)
 	p.Route(node)
-	storm(t, p, 160, "", func(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool, acts chan<- struct{}) *rig.Visit {
+	storm(t, p, visitors, 160, "", func(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool, acts chan<- struct{}) *rig.Visit {
 		return visitBank(ctx, t, p, sys.Bank, told, acts)
 	}, func() {
 		node.Kill()
@@ -62,7 +62,7 @@ func TestKillOneOfTwoNodes(t *testing.T) {
 	nodes := []*rig.Node{sys.Serve(t), sys.Serve(t)}
 	p.Route(nodes...)
 	turn := 0
-	storm(t, p, 500, rig.Person, visit, func() {
+	storm(t, p, people, 500, rig.Person, visit, func() {
 		i := turn % 2
 		turn++
 		p.Route(nodes[1-i])
@@ -76,18 +76,19 @@ func TestKillOneOfTwoNodes(t *testing.T) {
 // has been achieved, not the clock: a slow machine is not killed to a
 // standstill, and a fast one is not done before it was hit.
 const (
-	people = 100 // at the same time
-	least  = 25  // acts of people between two kills
-	most   = 75
+	people   = 100 // at the same time
+	visitors = 25  // of banks, whose simulator signs for long: with more, most would always wait for it
+	least    = 25  // acts of people between two kills
+	most     = 75
 )
 
 // A visitor logs in, tells what it achieves, and whether it was told that it
 // has.
 type visitor func(ctx context.Context, t *testing.T, p *rig.Party, told *atomic.Bool, acts chan<- struct{}) *rig.Visit
 
-// storm lets people log in while kill is called at random moments and checks
+// storm lets so many people log in at the same time while kill is called at random moments and checks
 // every session afterwards. person is the number that results have.
-func storm(t *testing.T, p *rig.Party, logins int, person string, log visitor, kill func()) {
+func storm(t *testing.T, p *rig.Party, people, logins int, person string, log visitor, kill func()) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
