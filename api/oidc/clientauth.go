@@ -85,8 +85,8 @@ func subjectOf(assertion string) string {
 // The client is there with an error, too, where it is known who it claims to be.
 func (p *Provider) authenticate(r *http.Request, in params) (*relying.Client, error) {
 	have, wrong := proofOf(r, in)
-	if wrong != nil {
-		return nil, p.mistaken(r, nil)
+	if wrong != nil { // names nobody: nothing is guessed, and nothing was looked up
+		return nil, wrong
 	}
 	c, err := p.client(r.Context(), have.id)
 	if err != nil {

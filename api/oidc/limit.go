@@ -13,7 +13,7 @@ import (
 var (
 	loginRate = limit.Rate{PerSecond: 50, Burst: 100}       // of logins in a client's name
 	callRate  = limit.Rate{PerSecond: 200, Burst: 400}      // of what a client calls itself
-	failRate  = limit.Rate{PerSecond: 10.0 / 60, Burst: 10} // of wrong proofs of one client from one address; of unknown clients from one
+	failRate  = limit.Rate{PerSecond: 10.0 / 60, Burst: 10} // of wrong secrets of one client from one address; of unknown clients from one
 )
 
 // oneAddress is the part of a client's logins that may come from one address:
@@ -89,11 +89,17 @@ func (p *Provider) called(r *http.Request, c *relying.Client) error {
 	return p.take(p.limits.calls, who, callRate.Or(a.Limits.Reads), errCalls)
 }
 
-// shut says that an address has named a client with wrong proofs too often, and
-// that even a right one is not looked at there for a while. Of a client that
-// proves nothing nobody can know a wrong one.
+// guessable says whether a client's proof is one that somebody could find by
+// trying. A signature is none, and of a client that proves nothing nobody can
+// know a wrong one.
+func guessable(c *relying.Client) bool {
+	return c.Auth != relying.Public && c.Auth != relying.PrivateKeyJWT && c.Auth != relying.TLS && c.Auth != relying.SelfSignedTLS
+}
+
+// shut says that an address has named a client with wrong secrets too often, and
+// that even the right one is not looked at there for a while.
 func (p *Provider) shut(r *http.Request, c *relying.Client) error {
-	if c.Auth == relying.Public {
+	if !guessable(c) {
 		return nil
 	}
 	if wait := p.limits.failures.Wait(p.at(c, r), failRate, p.c.Clock()); wait > 0 {
@@ -102,10 +108,12 @@ func (p *Provider) shut(r *http.Request, c *relying.Client) error {
 	return nil
 }
 
-// mistaken counts a proof that is wrong; c is nil where it names no client.
+// mistaken counts a proof that is wrong; c is nil where there is no client of that name.
 func (p *Provider) mistaken(r *http.Request, c *relying.Client) error {
 	if c == nil {
 		c = &relying.Client{} // whose id no client has
+	} else if !guessable(c) {
+		return errClient
 	}
 	if err := p.take(p.limits.failures, p.at(c, r), failRate, errFailures); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package oidc_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
@@ -310,6 +311,16 @@ func TestLimitOfProofs(t *testing.T) {
 	for range 3 { // a right proof costs nothing
 		if status := right(c, elsewhere); status != http.StatusOK {
 			t.Errorf("a right proof six seconds later: %d", status)
+		}
+	}
+	signs := w.client(func(c *relying.Client) {
+		c.Auth, c.Secrets, c.JWKS = relying.PrivateKeyJWT, nil, jwks("rp", keys()["ES256"])
+	})
+	for i := range 20 { // a signature cannot be guessed: who sends wrong ones shuts out nobody behind the same address
+		status, _, out := w.post("introspect", nil, url.Values{"token": {"x"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {"e30." +
+			base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"`+signs.ID+`"}`)) + ".e30"}}, "X-From", here)
+		if status != http.StatusUnauthorized || out["error"] != "invalid_client" {
+			t.Fatalf("%d: a wrong signature: %d %v", i, status, out)
 		}
 	}
 	if status, _, _ := w.post("introspect", nil, form, "X-From", elsewhere, "Authorization", "Basic !"); status != http.StatusUnauthorized {
