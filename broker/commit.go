@@ -110,7 +110,7 @@ func (b *Broker) change(ctx context.Context, l *live, res connector.Result) (*Ch
 			o.Stage++
 			s.Stage = o.Stage
 			o.EID, o.Mode, o.Due = l.spec.Stages[o.Stage-1], "", time.Time{}
-			bd = body{Browser: bd.Browser, Pending: &pending{Begin: true}, Last: bd.Last}
+			bd = body{Browser: bd.Browser, Pending: &pending{Begin: true}, Last: bd.Last, Reply: bd.Reply, Earlier: bd.Earlier}
 			c.Notes = append(c.Notes, Note{now, "step", "stage " + string(o.EID)})
 			break
 		}

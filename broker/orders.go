@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,11 +19,45 @@ type body struct {
 	Input   url.Values        `json:"input,omitempty"`
 	Browser connector.Browser `json:"browser"`
 	Framed  bool              `json:"framed,omitempty"`
-	Set     string            `json:"set,omitempty"`   // Key of the settings that the order runs under
-	Kept    bool              `json:"kept,omitempty"`  // evidence of this order is stored already
-	Tries   int               `json:"tries,omitempty"` // of the pending event
-	Last    string            `json:"last,omitempty"`  // token of the last message that was handled
-	Reply   *connector.Reply  `json:"reply,omitempty"` // to that message
+	Set     string            `json:"set,omitempty"`     // Key of the settings that the order runs under
+	Kept    bool              `json:"kept,omitempty"`    // evidence of this order is stored already
+	Tries   int               `json:"tries,omitempty"`   // of the pending event
+	Last    string            `json:"last,omitempty"`    // token of the last message that was handled
+	Reply   *connector.Reply  `json:"reply,omitempty"`   // to that message
+	Earlier []told            `json:"earlier,omitempty"` // messages before it, whose senders may not have looked yet
+}
+
+// told is what the sender of a message is answered.
+type told struct {
+	Token string           `json:"token"`
+	Reply *connector.Reply `json:"reply,omitempty"`
+}
+
+// maxEarlier bounds the answers that are kept: a sender looks within 200 ms.
+const maxEarlier = 8
+
+// next makes room for the answer to the next event, whose token is "" where it
+// has no sender on another node.
+func (bd *body) next(token string) {
+	if bd.Last != "" {
+		kept := bd.Earlier[max(0, len(bd.Earlier)-maxEarlier+1):]
+		bd.Earlier = append(slices.Clone(kept), told{bd.Last, bd.Reply})
+	}
+	bd.Last, bd.Reply = token, nil
+}
+
+// answer is what the sender of a message is told; ok says whether it has been
+// handled.
+func (bd *body) answer(token string) (reply *connector.Reply, ok bool) {
+	if bd.Last == token && bd.Pending == nil {
+		return bd.Reply, true
+	}
+	for _, t := range bd.Earlier {
+		if t.Token == token {
+			return t.Reply, true
+		}
+	}
+	return nil, false
 }
 
 // A pending event is one whose call may or may not have been made.

@@ -190,7 +190,8 @@ func (p *pending) act() (act, error) {
 // over knows that the call may have been made.
 func (b *Broker) persist(ctx context.Context, l *live, a act) error {
 	bd := *l.body
-	bd.Tries, bd.Last, bd.Reply = 0, a.token, nil
+	bd.Tries = 0
+	bd.next(a.token)
 	bd.Pending = &pending{Begin: a.begin}
 	word := "begin"
 	if !a.begin {

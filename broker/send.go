@@ -86,11 +86,8 @@ func (b *Broker) forward(ctx context.Context, o *Order, e connector.Event, wait 
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case bd.Last == token && bd.Pending == nil:
-			return bd.Reply, nil
-		case now.Ended:
-			return nil, nil
+		if reply, ok := bd.answer(token); ok || now.Ended {
+			return reply, nil
 		}
 	}
 }
