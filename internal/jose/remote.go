@@ -10,8 +10,7 @@ import (
 
 // How long things are kept (§7).
 const (
-	fresh    = 20 * time.Minute // a key set
-	renew    = 10 * time.Minute // after which a new copy is looked for
+	renew    = 10 * time.Minute // after which a new copy of a key set is looked for; it is used for twice as long
 	unknown  = 30 * time.Second // that a party's keys lack a name
 	failed   = 5 * time.Second  // that a party does not answer
 	patience = 10 * time.Second // for one answer
@@ -21,6 +20,7 @@ const (
 type Remote struct {
 	fetch   func(ctx context.Context, url string) ([]byte, error)
 	now     func() time.Time
+	renew   time.Duration
 	parties *cache.Cache[string, *party]
 	mu      sync.Mutex // guards that a party is made once
 }
@@ -28,7 +28,14 @@ type Remote struct {
 // NewRemote keeps the sets of at most limit parties. Fetch reads at most what
 // ParseJWKS takes, and connects to no address that it must not.
 func NewRemote(fetch func(ctx context.Context, url string) ([]byte, error), now func() time.Time, limit int) *Remote {
-	return &Remote{fetch: fetch, now: now, parties: cache.New[string, *party](limit)}
+	return &Remote{fetch: fetch, now: now, renew: renew, parties: cache.New[string, *party](limit)}
+}
+
+// Keep makes r look for a new copy of a set after so long instead of ten minutes,
+// and use an old one for twice that. It must not be in use yet.
+func (r *Remote) Keep(after time.Duration) *Remote {
+	r.renew = after
+	return r
 }
 
 // Party gives the keys that are published at a URL. Nothing is fetched until
@@ -92,14 +99,14 @@ func (p *party) current(ctx context.Context) (*Ring, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.remote.now()
-	if p.ring != nil && now.Sub(p.at) < renew {
+	if p.ring != nil && now.Sub(p.at) < p.remote.renew {
 		return p.ring, nil
 	}
 	var a *attempt
 	if p.err == nil || p.waiting != nil || now.Sub(p.tried) >= failed {
 		a = p.attempt(ctx)
 	}
-	if p.ring != nil && now.Sub(p.at) < fresh {
+	if p.ring != nil && now.Sub(p.at) < 2*p.remote.renew {
 		return p.ring, nil
 	}
 	if err := p.wait(ctx, a); err != nil {

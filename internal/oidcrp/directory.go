@@ -1,0 +1,145 @@
+package oidcrp
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"eidgate/internal/cache"
+	"eidgate/internal/jose"
+)
+
+// How long what providers publish is kept (§1).
+const (
+	metadataFresh = time.Hour
+	metadataStale = 24 * time.Hour // where no newer one can be had
+	keysFresh     = time.Hour      // and not asked for more often, but for an unknown kid
+	retry         = 5 * time.Second
+	providers     = 1024 // remembered at the same time
+)
+
+// A Directory keeps what providers publish, metadata and keys, for all clients
+// of a process: ten thousand accounts at one provider share one copy.
+type Directory struct {
+	http   *http.Client
+	now    func() time.Time
+	remote *jose.Remote
+	mu     sync.Mutex // guards that a provider is made once
+	known  *cache.Cache[string, *provider]
+}
+
+// NewDirectory makes an empty one. The transport bounds connecting; calls have
+// deadlines of their own.
+func NewDirectory(transport http.RoundTripper, now func() time.Time) *Directory {
+	d := &Directory{now: now, known: cache.New[string, *provider](providers), http: &http.Client{Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	d.remote = jose.NewRemote(d.fetch, now, providers).Keep(keysFresh)
+	return d
+}
+
+func (d *Directory) keys(address string) jose.Keys { return d.remote.Party(address) }
+
+// fetch reads a document that a provider publishes.
+func (d *Directory) fetch(ctx context.Context, address string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, &Error{Kind: BadMetadata, Err: errNoURL}
+	}
+	req.Header.Set("Accept", "application/json")
+	a, err := d.do(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if a.status != http.StatusOK {
+		return nil, &Error{Kind: BadStatus, Status: a.status}
+	}
+	return a.body, nil
+}
+
+// Metadata is what a provider publishes of itself (OpenID Connect Discovery §3).
+type Metadata struct {
+	Issuer, Authorization, Token, UserInfo, JWKS, PAR, EndSession string
+
+	Raw map[string]json.RawMessage
+}
+
+// A provider is the metadata at one address.
+type provider struct {
+	mu   sync.Mutex // held while they are fetched: others wait for the same answer
+	meta *Metadata
+	at   time.Time
+	err  error
+	next time.Time // not to be asked for before
+}
+
+// Metadata is what the provider publishes of itself: at most an hour old, or a
+// day where no newer copy can be had.
+func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
+	d := c.dir
+	d.mu.Lock()
+	p, ok := d.known.Get(c.c.Metadata)
+	if !ok {
+		p = &provider{}
+		d.known.Put(c.c.Metadata, p)
+	}
+	d.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := d.now()
+	if p.meta != nil && now.Sub(p.at) < metadataFresh {
+		return c.ours(p.meta)
+	}
+	if !now.Before(p.next) {
+		raw, err := d.fetch(ctx, c.c.Metadata)
+		var m *Metadata
+		if err == nil {
+			m, err = c.parse(raw)
+		}
+		if p.err = err; err == nil {
+			p.meta, p.at = m, now
+		} else if ctx.Err() == nil {
+			p.next = now.Add(retry)
+		}
+	}
+	if p.meta != nil && now.Sub(p.at) < metadataStale {
+		return c.ours(p.meta)
+	}
+	return nil, p.err
+}
+
+// ours holds a copy that another client may have fetched to what this one has
+// agreed on.
+func (c *Client) ours(m *Metadata) (*Metadata, error) {
+	if m.Issuer != c.c.Issuer {
+		return nil, &Error{Kind: WrongIssuer}
+	}
+	return m, nil
+}
+
+func (c *Client) parse(raw []byte) (*Metadata, error) {
+	all, err := jose.Object(raw)
+	if err != nil {
+		return nil, &Error{Kind: BadMetadata, Err: err}
+	}
+	m := &Metadata{Raw: all}
+	for name, at := range map[string]*string{"issuer": &m.Issuer, "authorization_endpoint": &m.Authorization, "token_endpoint": &m.Token,
+		"userinfo_endpoint": &m.UserInfo, "jwks_uri": &m.JWKS, "pushed_authorization_request_endpoint": &m.PAR, "end_session_endpoint": &m.EndSession} {
+		if all[name] != nil && json.Unmarshal(all[name], at) != nil {
+			return nil, &Error{Kind: BadMetadata, Err: errForm}
+		}
+		optional := name == "userinfo_endpoint" || name == "pushed_authorization_request_endpoint" || name == "end_session_endpoint"
+		if *at == "" && optional {
+			continue
+		}
+		if u, err := url.Parse(*at); err != nil || !secure(u, c.c.AllowHTTP) || u.Fragment != "" {
+			return nil, &Error{Kind: BadMetadata, Err: errNoURL}
+		}
+	}
+	if m.Issuer != c.c.Issuer {
+		return nil, &Error{Kind: WrongIssuer}
+	}
+	return m, nil
+}

@@ -1,0 +1,523 @@
+package oidcrp_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gojose "github.com/go-jose/go-jose/v4"
+
+	"eidgate/internal/jose"
+	"eidgate/internal/oidcrp"
+)
+
+func signedInfo(c *oidcrp.Config) { c.UserInfo = oidcrp.Protection{} }
+
+// TestLogin goes the usual way, and looks at what the provider got.
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := p.client(t, signedInfo)
+	u, l := p.begin(t, c, oidcrp.Request{State: "order-7", Params: url.Values{"prompt": {"login"}}, Objects: map[string]json.RawMessage{"claims": []byte(`{"a":null}`)}})
+	q := u.Query()
+	for name, want := range map[string]string{"client_id": "me", "response_type": "code", "scope": "openid", "redirect_uri": "https://us.example/back", "state": "order-7",
+		"nonce": l.Nonce, "code_challenge_method": "S256", "prompt": "login", "claims": `{"a":null}`} {
+		if got := q.Get(name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+	if len(l.Nonce) != 43 || len(l.Verifier) != 43 || strings.Contains(u.String(), l.Verifier) {
+		t.Error("nonce or verifier is not what it should be")
+	}
+	tokens, info, err := p.login(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tokens.ID.Subject != "person" || tokens.Access != "access" || !tokens.Expires.Equal(start.Add(300*time.Second)) || strings.Count(tokens.Signed, ".") != 2 {
+		t.Errorf("tokens %v %v", tokens.ID.Subject, tokens.Expires)
+	}
+	if string(info.Claims["name"]) != `"Ola Nordmann"` || strings.Count(info.Signed, ".") != 2 {
+		t.Errorf("userinfo %s", info.Claims["name"])
+	}
+	user, pass, _ := (&http.Request{Header: p.header}).BasicAuth()
+	if user != "me" || pass != "s%3Aecret" || p.form.Get("client_id") != "" || p.form.Get("redirect_uri") != "https://us.example/back" {
+		t.Errorf("token request %v as %s:%s", p.form, user, pass)
+	}
+	for _, v := range []any{*tokens, *info, *l} {
+		if text := fmt.Sprintf("%v %+v %#v", v, v, v); strings.Contains(text, "Ola") || strings.Contains(text, "access") || strings.Contains(text, l.State) {
+			t.Errorf("a print shows what it holds: %s", text)
+		}
+	}
+}
+
+// TestMeans: what reaches the provider by each way of asking.
+func TestMeans(t *testing.T) {
+	t.Parallel()
+	objects := map[string]json.RawMessage{"claims": []byte(`{"id_token":{"age_gte_18":null}}`)}
+	inside := func(t *testing.T, p *provider, claims map[string]any, l *oidcrp.Login) {
+		t.Helper()
+		if claims["iss"] != "me" || claims["aud"] != p.URL || claims["state"] != l.State || claims["nonce"] != l.Nonce || claims["response_type"] != "code" ||
+			claims["redirect_uri"] != "https://us.example/back" || claims["exp"].(float64)-claims["nbf"].(float64) != 300 || claims["jti"] == "" {
+			t.Errorf("request object %v", claims)
+		}
+		if _, ok := claims["claims"].(map[string]any); !ok {
+			t.Errorf("claims is a %T", claims["claims"])
+		}
+	}
+	for by, look := range map[oidcrp.Means]func(*testing.T, *provider, url.Values, *oidcrp.Login){
+		oidcrp.Signed: func(t *testing.T, p *provider, q url.Values, l *oidcrp.Login) {
+			inside(t, p, opened(t, q.Get("request"), &rsaKeys()[2].PublicKey, nil), l)
+		},
+		oidcrp.Encrypted: func(t *testing.T, p *provider, q url.Values, l *oidcrp.Login) {
+			inside(t, p, opened(t, q.Get("request"), &rsaKeys()[2].PublicKey, rsaKeys()[1]), l)
+			if q.Has("nonce") || q.Has("claims") || q.Has("state") || q.Get("scope") != "openid" {
+				t.Errorf("beside the request object: %v", q)
+			}
+		},
+		oidcrp.Pushed: func(t *testing.T, p *provider, q url.Values, l *oidcrp.Login) {
+			if len(q) != 2 || q.Get("request_uri") != "urn:ietf:params:oauth:request_uri:1" || p.pushed.Get("state") != l.State || p.pushed.Get("claims") != string(objects["claims"]) {
+				t.Errorf("address %v, pushed %v", q, p.pushed)
+			}
+		},
+		oidcrp.PushedSigned: func(t *testing.T, p *provider, q url.Values, l *oidcrp.Login) {
+			inside(t, p, opened(t, p.pushed.Get("request"), &rsaKeys()[2].PublicKey, nil), l)
+		},
+	} {
+		t.Run(string(by), func(t *testing.T) {
+			t.Parallel()
+			p := newProvider(t)
+			c := p.client(t, func(c *oidcrp.Config) { c.Auth, c.Keys = oidcrp.PrivateKeyJWT, p.keys(t) })
+			u, l := p.begin(t, c, oidcrp.Request{By: by, Objects: objects})
+			look(t, p, u.Query(), l)
+		})
+	}
+}
+
+// TestAssertion: the proof of who we are, signed and encrypted.
+func TestAssertion(t *testing.T) {
+	t.Parallel()
+	for name, encrypt := range map[string]bool{"signed": false, "encrypted": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProvider(t)
+			c := p.client(t, func(c *oidcrp.Config) {
+				c.Auth, c.Keys, c.EncryptAssertion, c.AssertionAudience = oidcrp.PrivateKeyJWT, p.keys(t), encrypt, "token"
+			})
+			if _, _, err := p.login(t, c); err != nil {
+				t.Fatal(err)
+			}
+			said := opened(t, p.form.Get("client_assertion"), &rsaKeys()[2].PublicKey, rsaKeys()[1])
+			if said["iss"] != "me" || said["sub"] != "me" || said["aud"] != p.URL+"/token" || said["exp"].(float64)-said["iat"].(float64) != 60 {
+				t.Errorf("assertion %v", said)
+			}
+			if p.form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+				t.Errorf("form %v", p.form)
+			}
+		})
+	}
+}
+
+// TestNested: tokens that are signed, then encrypted to our keys, of which one
+// is retired.
+func TestNested(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	old := jose.Key{ID: "old", Use: jose.Encrypting, Alg: jose.RSAOAEP256, Private: rsaKeys()[2], Until: start}
+	current := jose.Key{ID: "open", Use: jose.Encrypting, Alg: jose.RSAOAEP256, Private: rsaKeys()[3]}
+	must := oidcrp.Protection{Encrypted: oidcrp.Must}
+	c := p.client(t, func(c *oidcrp.Config) { c.Keys, c.IDToken, c.UserInfo = p.keys(t, old, current), must, must })
+	to := func(kid string) func(string) string {
+		key := map[string]int{"old": 2, "open": 3}[kid]
+		return func(s string) string { return sealed(t, kid, &rsaKeys()[key].PublicKey, s) }
+	}
+	for _, kid := range []string{"open", "old"} {
+		p.seal = to(kid)
+		if tokens, info, err := p.login(t, c); err != nil || strings.Count(tokens.Signed, ".") != 2 || strings.Count(info.Signed, ".") != 2 {
+			t.Errorf("to %s: %v", kid, err)
+		}
+	}
+	p.watch.wait(24*time.Hour + time.Second)
+	p.seal = to("old")
+	wants(t, p, c, oidcrp.NoKeys, "to a key whose overlap is over")
+	p.seal = to("open")
+	if _, _, err := p.login(t, c); err != nil {
+		t.Errorf("to the current key: %v", err)
+	}
+	p.seal = nil
+	wants(t, p, c, oidcrp.Encryption, "not encrypted")
+	p.seal = func(s string) string { return sealed(t, "open", &rsaKeys()[3].PublicKey, `{"sub":"person"}`) }
+	wants(t, p, c, oidcrp.Encryption, "nothing signed inside")
+	p.seal = func(s string) string { return spoil(to("open")(s)) }
+	wants(t, p, c, oidcrp.Encryption, "altered")
+	plain := p.client(t, func(c *oidcrp.Config) { c.Keys = p.keys(t) })
+	p.seal = to("open")
+	wants(t, p, plain, oidcrp.Encryption, "encrypted where that was not agreed")
+}
+
+// spoil changes a character in the middle of the last part.
+func spoil(token string) string {
+	i := strings.LastIndexByte(token, '.') + 5
+	c := byte('A')
+	if token[i] == 'A' {
+		c = 'B'
+	}
+	return token[:i] + string(c) + token[i+1:]
+}
+
+func wants(t *testing.T, p *provider, c *oidcrp.Client, kind oidcrp.Kind, what string) {
+	t.Helper()
+	_, _, err := p.login(t, c)
+	e, ok := errors.AsType[*oidcrp.Error](err)
+	if !ok || e.Kind != kind {
+		t.Errorf("%s: %v, want %s", what, err, kind)
+	}
+	if err != nil && (strings.Contains(err.Error(), "Nordmann") || strings.Contains(err.Error(), p.URL)) {
+		t.Errorf("%s: the error tells too much: %v", what, err)
+	}
+}
+
+func redirect(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, "/jwks", http.StatusFound)
+}
+
+// TestRefusals: what is wrong with an answer, and how that is called.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	set := func(name string, v any) func(*provider) {
+		return func(p *provider) {
+			p.claims = func(m map[string]any) {
+				if m[name] = v; v == nil {
+					delete(m, name)
+				}
+			}
+		}
+	}
+	info := func(name string, v any) func(*provider) {
+		return func(p *provider) { p.info = func(m map[string]any) { m[name] = v } }
+	}
+	tokens := func(name string, v any) func(*provider) {
+		return func(p *provider) { p.tokens = func(m map[string]any) { m[name] = v } }
+	}
+	signs := func(f func(t testing.TB, claims []byte) string) func(*provider) {
+		return func(p *provider) { p.sign = func(c []byte) string { return f(p.t, c) } }
+	}
+	at := func(path string, h http.HandlerFunc) func(*provider) {
+		return func(p *provider) { p.instead[path] = h }
+	}
+	bare := func(alg string) func(t testing.TB, claims []byte) string {
+		return func(_ testing.TB, claims []byte) string {
+			b := base64.RawURLEncoding
+			head := b.EncodeToString([]byte(`{"alg":"`+alg+`","kid":"s1"}`)) + "." + b.EncodeToString(claims)
+			mac := hmac.New(sha256.New, rsaKeys()[0].N.Bytes())
+			mac.Write([]byte(head))
+			if alg == "none" {
+				return head + "."
+			}
+			return head + "." + b.EncodeToString(mac.Sum(nil))
+		}
+	}
+	long := strings.Repeat("x", 300<<10)
+	for name, x := range map[string]struct {
+		spoil func(*provider)
+		kind  oidcrp.Kind
+	}{
+		"metadata of another issuer": {func(p *provider) { p.meta = func(m map[string]any) { m["issuer"] = "https://other.example" } }, oidcrp.WrongIssuer},
+		"metadata without token":     {func(p *provider) { p.meta = func(m map[string]any) { delete(m, "token_endpoint") } }, oidcrp.BadMetadata},
+		"metadata with a script":     {func(p *provider) { p.meta = func(m map[string]any) { m["jwks_uri"] = "file:///etc/passwd" } }, oidcrp.BadMetadata},
+		"metadata that is none":      {at("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }), oidcrp.BadMetadata},
+		"metadata gone":              {at("/.well-known/openid-configuration", http.NotFound), oidcrp.BadStatus},
+		"another issuer":             {set("iss", "https://other.example"), oidcrp.WrongIssuer},
+		"for somebody else":          {set("aud", "you"), oidcrp.Audience},
+		"for two, without azp":       {set("aud", []string{"me", "you"}), oidcrp.Audience},
+		"azp is somebody else":       {set("azp", "you"), oidcrp.Audience},
+		"no nonce":                   {set("nonce", nil), oidcrp.WrongNonce},
+		"another nonce":              {set("nonce", "x"), oidcrp.WrongNonce},
+		"no sub":                     {set("sub", ""), oidcrp.BadIDToken},
+		"over":                       {set("exp", start.Add(-2*time.Minute).Unix()), oidcrp.Expired},
+		"from tomorrow":              {set("iat", start.Add(2*time.Minute).Unix()), oidcrp.Expired},
+		"no exp":                     {set("exp", nil), oidcrp.BadIDToken},
+		"at_hash of another token":   {set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), oidcrp.WrongHash},
+		"altered": {func(p *provider) {
+			p.sign = func(c []byte) string { return spoil(signed(p.t, gojose.RS256, "s1", rsaKeys()[0], c)) }
+		}, oidcrp.BadIDToken},
+		"signed by nobody":            {signs(bare("none")), oidcrp.BadIDToken},
+		"signed with our public key":  {signs(bare("HS256")), oidcrp.BadIDToken},
+		"another algorithm":           {signs(func(t testing.TB, c []byte) string { return signed(t, gojose.ES256, "c1", curve(), c) }), oidcrp.BadIDToken},
+		"the encryption key":          {signs(func(t testing.TB, c []byte) string { return signed(t, gojose.RS256, "e1", rsaKeys()[1], c) }), oidcrp.NoKeys},
+		"a kid that is not published": {signs(func(t testing.TB, c []byte) string { return signed(t, gojose.RS256, "s2", rsaKeys()[0], c) }), oidcrp.NoKeys},
+		"UserInfo of somebody else":   {info("sub", "other"), oidcrp.OtherSubject},
+		"UserInfo for somebody else":  {info("aud", "you"), oidcrp.Audience},
+		"UserInfo of another issuer":  {info("iss", "https://other.example"), oidcrp.WrongIssuer},
+		"UserInfo that nobody signed": {func(p *provider) { p.infoAs = func(c []byte) (string, string) { return "application/json", string(c) } }, oidcrp.BadUserInfo},
+		"UserInfo as a page":          {func(p *provider) { p.infoAs = func(c []byte) (string, string) { return "text/html", string(c) } }, oidcrp.ContentType},
+		"UserInfo refused":            {at("/userinfo", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }), oidcrp.BadStatus},
+		"UserInfo elsewhere":          {at("/userinfo", redirect), oidcrp.Redirected},
+		"token endpoint elsewhere":    {at("/token", redirect), oidcrp.Redirected},
+		"token endpoint broken": {at("/token", func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 503, map[string]string{"error": "server_error"})
+		}), oidcrp.BadStatus},
+		"token endpoint says nothing": {at("/token", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }), oidcrp.BadStatus},
+		"token endpoint hangs up":     {at("/token", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), oidcrp.Unreachable},
+		"tokens too long":             {tokens("id_token", long), oidcrp.TooLarge},
+		"an ID token too long":        {tokens("id_token", long[:100<<10]+".x.x"), oidcrp.TooLarge},
+		"no ID token":                 {tokens("id_token", nil), oidcrp.BadResponse},
+		"another type of token":       {tokens("token_type", "mac"), oidcrp.BadResponse},
+		"a thousand keys":             {func(p *provider) { p.set = thousand }, oidcrp.NoKeys},
+		"keys elsewhere":              {at("/jwks", redirect), oidcrp.NoKeys},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProvider(t)
+			x.spoil(p)
+			c, err := oidcrp.New(oidcrp.Config{Issuer: p.URL, ClientID: "me", Auth: oidcrp.SecretPost, Secret: "s", AllowHTTP: true}, oidcrp.NewDirectory(http.DefaultTransport, p.watch.now))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(name, "metadata") {
+				_, _, err = c.Begin(t.Context(), oidcrp.Request{})
+				if e, ok := errors.AsType[*oidcrp.Error](err); !ok || e.Kind != x.kind {
+					t.Errorf("%v, want %s", err, x.kind)
+				}
+				return
+			}
+			wants(t, p, c, x.kind, name)
+		})
+	}
+}
+
+func thousand() any {
+	var keys []gojose.JSONWebKey
+	for i := range 1000 {
+		keys = append(keys, gojose.JSONWebKey{Key: &rsaKeys()[0].PublicKey, KeyID: fmt.Sprint(i), Use: "sig", Algorithm: "RS256"})
+	}
+	return gojose.JSONWebKeySet{Keys: keys}
+}
+
+// TestAnswer: what a browser may bring.
+func TestAnswer(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	free, strict := p.client(t), p.client(t, func(c *oidcrp.Config) { c.RequireIss = true })
+	l := &oidcrp.Login{State: "s"}
+	for _, x := range []struct {
+		c    *oidcrp.Client
+		q    string
+		kind oidcrp.Kind
+	}{
+		{free, "code=c&state=s", ""},
+		{free, "code=c&state=s&iss=" + url.QueryEscape(p.URL) + "&session_state=x", ""},
+		{strict, "code=c&state=s&iss=" + url.QueryEscape(p.URL), ""},
+		{strict, "code=c&state=s", oidcrp.MixUp},
+		{free, "code=c&state=s&iss=https%3A%2F%2Fother.example", oidcrp.MixUp},
+		{free, "error=access_denied&state=s&iss=https%3A%2F%2Fother.example", oidcrp.MixUp},
+		{free, "code=c&state=S", oidcrp.WrongState},
+		{free, "code=c", oidcrp.WrongState},
+		{free, "code=c&code=d&state=s", oidcrp.Duplicate},
+		{free, "code=c&state=s&state=s", oidcrp.Duplicate},
+		{free, "state=s", oidcrp.Missing},
+		{free, "state=s&code=" + strings.Repeat("x", 5000), oidcrp.TooLarge},
+	} {
+		q, _ := url.ParseQuery(x.q)
+		code, err := x.c.Answer(l, q)
+		e, _ := errors.AsType[*oidcrp.Error](err)
+		if x.kind == "" && (err != nil || code != "c") || x.kind != "" && (e == nil || e.Kind != x.kind) {
+			t.Errorf("%s: %q, %v; want %q", x.q, code, err, x.kind)
+		}
+	}
+	_, err := strict.Answer(l, url.Values{"error": {"access_denied"}, "error_description": {"mitid_user_aborted"}, "state": {"s"}})
+	no, ok := errors.AsType[*oidcrp.Refused](err)
+	if !ok || no.Code != "access_denied" || no.Description != "mitid_user_aborted" || strings.Contains(err.Error(), "mitid") {
+		t.Errorf("refused: %v", err)
+	}
+}
+
+// TestCodeTwice: a code is spent by the first call, and the provider's word for
+// the second is known, but not repeated.
+func TestCodeTwice(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := p.client(t)
+	_, l := p.begin(t, c, oidcrp.Request{})
+	if _, err := c.Redeem(t.Context(), l, "code-1"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Redeem(t.Context(), l, "code-1")
+	no, ok := errors.AsType[*oidcrp.Refused](err)
+	if !ok || no.Code != "invalid_grant" || no.Where != "token" || no.Status != 400 || strings.Contains(err.Error(), "Nordmann") {
+		t.Errorf("the second time: %v", err)
+	}
+	_, l = p.begin(t, c, oidcrp.Request{})
+	l.Verifier = "stolen"
+	if _, err := c.Redeem(t.Context(), l, "code-1"); err == nil {
+		t.Error("another verifier is good enough")
+	}
+}
+
+// TestSent: whether a code may have been used is told.
+func TestSent(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := p.client(t)
+	_, l := p.begin(t, c, oidcrp.Request{})
+	p.instead["/token"] = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	_, err := c.Redeem(t.Context(), l, "code-1")
+	if e, ok := errors.AsType[*oidcrp.Error](err); !ok || !e.Sent {
+		t.Errorf("hung up after the request: %v", err)
+	}
+	p.Close()
+	_, err = c.Redeem(t.Context(), l, "code-1")
+	if e, ok := errors.AsType[*oidcrp.Error](err); !ok || e.Sent || e.Kind != oidcrp.Unreachable {
+		t.Errorf("nobody there: %v", err)
+	}
+}
+
+// TestStorm: names of keys that somebody invents do not make us ask, and no load
+// fetches more than once an hour.
+func TestStorm(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	d := oidcrp.NewDirectory(http.DefaultTransport, p.watch.now)
+	var clients []*oidcrp.Client
+	for i := range 10_000 { // accounts at one provider
+		clients = append(clients, p.clientOf(t, d, func(c *oidcrp.Config) { c.Secret = fmt.Sprint(i) }))
+	}
+	_, l := p.begin(t, clients[0], oidcrp.Request{})
+	raw := func(kid string) []byte {
+		now := p.watch.now()
+		claims, _ := json.Marshal(map[string]any{"iss": p.URL, "aud": "me", "sub": "person", "nonce": l.Nonce, "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()})
+		out, _ := json.Marshal(map[string]any{"access_token": "a", "token_type": "bearer", "id_token": signed(t, gojose.RS256, kid, rsaKeys()[0], claims)})
+		return out
+	}
+	good := raw("s1")
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for j := range 50 {
+				c := clients[(i*50+j)*12]
+				if _, err := c.Read(t.Context(), l, good); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if m, k := p.count("/.well-known/openid-configuration"), p.count("/jwks"); m != 1 || k != 1 {
+		t.Errorf("800 logins have fetched metadata %d times and keys %d times", m, k)
+	}
+	for i := range 100 {
+		if _, err := clients[i].Read(t.Context(), l, raw(fmt.Sprintf("invented-%d", i))); err == nil {
+			t.Fatal("an invented name is good enough")
+		}
+	}
+	if k := p.count("/jwks"); k > 2 {
+		t.Errorf("invented names have fetched keys %d times", k-1)
+	}
+	p.watch.wait(59 * time.Minute)
+	if _, err := clients[1].Read(t.Context(), l, raw("s1")); err != nil || p.count("/jwks") > 2 {
+		t.Errorf("within the hour: %v, %d", err, p.count("/jwks"))
+	}
+}
+
+// TestProviderDown: what is known is used while no newer copy can be had.
+func TestProviderDown(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := p.client(t)
+	p.begin(t, c, oidcrp.Request{})
+	p.instead["/.well-known/openid-configuration"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }
+	p.watch.wait(23 * time.Hour)
+	p.begin(t, c, oidcrp.Request{})
+	p.begin(t, c, oidcrp.Request{})
+	if n := p.count("/.well-known/openid-configuration"); n != 2 {
+		t.Errorf("asked %d times, want a pause after a failure", n)
+	}
+	p.watch.wait(2 * time.Hour)
+	if _, _, err := c.Begin(t.Context(), oidcrp.Request{}); err == nil {
+		t.Error("metadata of yesterday are used")
+	}
+}
+
+// TestConfig: what is wrong with settings is said of the setting.
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	for field, change := range map[string]func(*oidcrp.Config){
+		"issuer":             func(c *oidcrp.Config) { c.AllowHTTP = false },
+		"metadata":           func(c *oidcrp.Config) { c.Metadata = "ftp://x/y" },
+		"client_id":          func(c *oidcrp.Config) { c.ClientID = "" },
+		"secret":             func(c *oidcrp.Config) { c.Secret = "" },
+		"auth":               func(c *oidcrp.Config) { c.Auth = "client_secret_jwt" },
+		"assertion_audience": func(c *oidcrp.Config) { c.AssertionAudience = "me" },
+		"keys":               func(c *oidcrp.Config) { c.Auth = oidcrp.PrivateKeyJWT },
+	} {
+		c := oidcrp.Config{Issuer: p.URL, ClientID: "me", Auth: oidcrp.SecretBasic, Secret: "hidden", AllowHTTP: true}
+		change(&c)
+		_, err := oidcrp.New(c, nil)
+		if e, ok := errors.AsType[*oidcrp.ConfigError](err); !ok || e.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+		if strings.Contains(fmt.Sprintf("%v %+v %#v", c, c, c), "hidden") {
+			t.Error("a print shows the secret")
+		}
+	}
+	_, err := oidcrp.New(oidcrp.Config{Issuer: p.URL, ClientID: "me", Auth: oidcrp.SecretPost, Secret: "s", AllowHTTP: true, IDToken: oidcrp.Protection{Encrypted: oidcrp.May}}, nil)
+	if e, ok := errors.AsType[*oidcrp.ConfigError](err); !ok || e.Field != "keys" {
+		t.Errorf("encrypted without keys: %v", err)
+	}
+}
+
+// TestPlainUserInfo: JSON that nobody signed, where that was agreed.
+func TestPlainUserInfo(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	p.infoAs = func(c []byte) (string, string) { return "application/json; charset=utf-8", string(c) }
+	c := p.client(t, func(c *oidcrp.Config) { c.UserInfo.Plain = true })
+	_, info, err := p.login(t, c)
+	if err != nil || info.Signed != "" || string(info.Claims["name"]) != `"Ola Nordmann"` {
+		t.Errorf("%v %v", info, err)
+	}
+	p.info = func(m map[string]any) { m["sub"] = "other" }
+	wants(t, p, c, oidcrp.OtherSubject, "of somebody else")
+}
+
+func FuzzRead(f *testing.F) {
+	p := newProvider(f)
+	c := p.client(f)
+	_, l := p.begin(f, c, oidcrp.Request{})
+	raw, err := c.Redeem(f.Context(), l, "code-1")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Add([]byte(`{"access_token":"a","token_type":"bearer","id_token":"e30.e30."}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if tokens, err := c.Read(t.Context(), l, in); err == nil && (tokens.ID.Subject != "person" || tokens.ID.Nonce != l.Nonce) {
+			t.Errorf("%q is good enough", in)
+		}
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	p := newProvider(f)
+	c := p.client(f)
+	f.Add("code=c&state=s")
+	f.Add("error=e&state=s&error_description=%FF")
+	f.Fuzz(func(t *testing.T, in string) {
+		q, err := url.ParseQuery(in)
+		if err != nil {
+			return
+		}
+		if code, err := c.Answer(&oidcrp.Login{State: "s"}, q); err == nil && (q.Get("state") != "s" || code == "") {
+			t.Errorf("%q is good enough", in)
+		}
+	})
+}
