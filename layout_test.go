@@ -36,6 +36,7 @@ var mayImport = map[string]string{
 	"examples/*":      "", // what a relying party writes, without our packages
 	"server":          "*", "cmd/*": "*", "test/*": "*",
 
+	"connector/itsme":              "eid natid connector connector/openid internal/oidcrp",        // what eIDs over OpenID Connect have in common
 	"connector/idinage":            "eid connector connector/idin protocol/agechecked internal/*", // the age check over iDIN is iDIN, asked less
 	"docs":                         "",
 	"examples/demo-rp/cmd/demo-rp": "examples/demo-rp",

@@ -25,6 +25,7 @@ type Person struct {
 	Revoked   bool     `json:"revoked,omitempty"`
 	Behaviour string   `json:"behaviour,omitempty"` // normal, asks, cancels, ignores, fails:<code>, or an outcome
 	IDIN      *IDIN    `json:"idin,omitempty"`      // nil: no Dutch bank knows them
+	Itsme     *Itsme   `json:"itsme,omitempty"`     // nil: has no account
 	About     string   `json:"about"`               // what happens when they are used
 }
 
@@ -45,7 +46,7 @@ func NewPeople() *People { return &People{all: cast(time.Now())} }
 func cast(today time.Time) []Person {
 	birth := today.UTC().AddDate(-18, 0, 0).Format("20060102") + "238"
 	return append(append(slices.Clone(first), Person{Key: "eighteen", Number: birth + luhn(birth[2:]), Given: "Arton", Family: "Idag",
-		BankID: []string{"mobile"}, About: "turns 18 on the day the sandbox starts"}), dutch...)
+		BankID: []string{"mobile"}, About: "turns 18 on the day the sandbox starts"}), slices.Concat(dutch, withItsme)...)
 }
 
 // luhn is the check digit of nine digits.
@@ -163,7 +164,7 @@ func (p Person) check() error {
 			return errors.New("names and notes have at most 200 bytes")
 		}
 	}
-	if err := p.IDIN.Check(); err != nil {
+	if err := errors.Join(p.IDIN.Check(), p.Itsme.Check()); err != nil {
 		return err
 	}
 	_, err := Behaviour(p.Behaviour)
@@ -198,7 +199,11 @@ func (ps *People) Patch(key string, change func(*Person) error) (Person, error) 
 	}
 	p := ps.all[i]
 	p.BankID = slices.Clone(p.BankID)
-	if p.IDIN != nil { // others may be reading it
+	if p.Itsme != nil { // others may be reading it
+		own := *p.Itsme
+		p.Itsme = &own
+	}
+	if p.IDIN != nil { // likewise
 		own := *p.IDIN
 		p.IDIN = &own
 	}

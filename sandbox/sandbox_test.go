@@ -200,8 +200,13 @@ func TestPeople(t *testing.T) {
 	now := time.Now()
 	for _, p := range ps.List() {
 		info, err := natid.Parse("SE", p.Number, now)
-		if p.Country == "SE" && (err != nil || !info.ChecksumOK) || p.Country == "NL" && (p.Number != "" || p.IDIN == nil) {
+		if p.Country == "SE" && (err != nil || !info.ChecksumOK) || p.Country == "NL" && (p.Number != "" || p.IDIN == nil && p.Itsme == nil) {
 			t.Errorf("%s: %s, %v", p.Key, p.Number, err)
+		}
+		if i := p.Itsme; i != nil && i.NationalNumber != "" {
+			if info, err := natid.Parse("BE", i.NationalNumber, now); err != nil || !info.ChecksumOK {
+				t.Errorf("%s: %s, %v", p.Key, i.NationalNumber, err)
+			}
 		}
 		if p.About == "" || p.Name == "" || p.Behaviour == "" {
 			t.Errorf("%s: %+v", p.Key, p)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -62,7 +63,7 @@ func (d *Directory) do(ctx context.Context, req *http.Request) (*answer, error) 
 func (c *Client) post(ctx context.Context, m *Metadata, where, address string, form url.Values) (*answer, error) {
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}}
 	switch c.c.Auth {
-	case SecretBasic: // RFC 6749 §2.3.1: both halves are form-encoded first
+	case SecretBasic: // RFC 6749, section 2.3.1: both halves are form-encoded first
 		pair := url.QueryEscape(c.c.ClientID) + ":" + url.QueryEscape(c.c.Secret)
 		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 	case SecretPost:
@@ -98,7 +99,7 @@ func (c *Client) post(ctx context.Context, m *Metadata, where, address string, f
 	return a, nil
 }
 
-// refused reads an error answer of RFC 6749 §5.2.
+// refused reads an error answer of RFC 6749, section 5.2.
 func refused(where string, a *answer) error {
 	var said struct {
 		Error       string `json:"error"`
@@ -215,9 +216,8 @@ func (c *Client) UserInfo(ctx context.Context, t *Tokens) (*Info, error) {
 
 func (c *Client) info(ctx context.Context, m *Metadata, t *Tokens, a *answer) (*Info, error) {
 	out := &Info{}
-	p := c.c.UserInfo
-	switch a.kind {
-	case "application/json":
+	p, body := c.c.UserInfo, strings.TrimSpace(string(a.body))
+	if strings.HasPrefix(body, "{") { // what it is its form says: not every provider has the right Content-Type
 		if !p.Plain {
 			return nil, &Error{Kind: BadUserInfo, Err: errors.New("not signed")}
 		}
@@ -226,8 +226,8 @@ func (c *Client) info(ctx context.Context, m *Metadata, t *Tokens, a *answer) (*
 			return nil, &Error{Kind: BadUserInfo, Err: err}
 		}
 		out.Claims = members
-	case "application/jwt", "application/jose":
-		v, signed, err := c.open(ctx, m, p, strings.TrimSpace(string(a.body)), BadUserInfo)
+	} else {
+		v, signed, err := c.open(ctx, m, p, body, BadUserInfo)
 		if err != nil {
 			return nil, err
 		}
@@ -235,26 +235,32 @@ func (c *Client) info(ctx context.Context, m *Metadata, t *Tokens, a *answer) (*
 		if err != nil {
 			return nil, tokenError(err, BadUserInfo)
 		}
-		issuer := p.Issuer
-		if issuer == "" {
-			issuer = c.c.Issuer
-		}
-		if issuer != "*" && cl.Issuer != issuer {
-			return nil, &Error{Kind: WrongIssuer}
-		}
-		if len(cl.Audience) > 0 && !cl.For(c.c.ClientID) {
-			return nil, &Error{Kind: Audience}
-		}
-		if err := cl.Times(jose.Window{Now: c.dir.now(), Skew: c.c.Skew}); err != nil {
-			return nil, tokenError(err, BadUserInfo)
+		if err := c.says(p, cl); err != nil {
+			return nil, err
 		}
 		out.Claims, out.Signed = cl.Raw, signed
-	default:
-		return nil, &Error{Kind: ContentType, Sent: true}
 	}
 	var sub string
 	if json.Unmarshal(out.Claims["sub"], &sub) != nil || sub == "" || sub != t.ID.Subject {
 		return nil, &Error{Kind: OtherSubject}
 	}
 	return out, nil
+}
+
+// says checks whose word a signed UserInfo is, for whom and when.
+func (c *Client) says(p Protection, cl *jose.Claims) error {
+	issuer := p.Issuer
+	if issuer == "" {
+		issuer = c.c.Issuer
+	}
+	switch {
+	case issuer != "*" && cl.Issuer != issuer:
+		return &Error{Kind: WrongIssuer}
+	case len(cl.Audience) > 0 && !slices.Contains(cl.Audience, c.c.ClientID):
+		return &Error{Kind: Audience}
+	}
+	if err := cl.Times(jose.Window{Now: c.dir.now(), Skew: c.c.Skew}); err != nil {
+		return tokenError(err, BadUserInfo)
+	}
+	return nil
 }

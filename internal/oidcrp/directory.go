@@ -59,7 +59,7 @@ func (d *Directory) fetch(ctx context.Context, address string) ([]byte, error) {
 	return a.body, nil
 }
 
-// Metadata is what a provider publishes of itself (OpenID Connect Discovery §3).
+// Metadata is what a provider publishes of itself (section 3 of OpenID Connect Discovery).
 type Metadata struct {
 	Issuer, Authorization, Token, UserInfo, JWKS, PAR, EndSession string
 

@@ -230,7 +230,7 @@ func (c *Client) carry(ctx context.Context, m *Metadata, r Request, all url.Valu
 		if err != nil {
 			return "", err
 		}
-		for _, name := range []string{"client_id", "response_type", "scope"} { // OpenID Connect Core §6.1 wants them here too
+		for _, name := range []string{"client_id", "response_type", "scope"} { // section 6.1 of OpenID Connect Core wants them here too
 			front.Set(name, all.Get(name))
 		}
 		front.Set("request", object)

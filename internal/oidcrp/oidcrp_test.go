@@ -258,10 +258,12 @@ func TestRefusals(t *testing.T) {
 		"UserInfo for somebody else":  {info("aud", "you"), oidcrp.Audience},
 		"UserInfo of another issuer":  {info("iss", "https://other.example"), oidcrp.WrongIssuer},
 		"UserInfo that nobody signed": {func(p *provider) { p.infoAs = func(c []byte) (string, string) { return "application/json", string(c) } }, oidcrp.BadUserInfo},
-		"UserInfo as a page":          {func(p *provider) { p.infoAs = func(c []byte) (string, string) { return "text/html", string(c) } }, oidcrp.ContentType},
-		"UserInfo refused":            {at("/userinfo", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }), oidcrp.BadStatus},
-		"UserInfo elsewhere":          {at("/userinfo", redirect), oidcrp.Redirected},
-		"token endpoint elsewhere":    {at("/token", redirect), oidcrp.Redirected},
+		"UserInfo as a page": {func(p *provider) {
+			p.infoAs = func(c []byte) (string, string) { return "text/html", "<html>" + string(c) }
+		}, oidcrp.BadUserInfo},
+		"UserInfo refused":         {at("/userinfo", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }), oidcrp.BadStatus},
+		"UserInfo elsewhere":       {at("/userinfo", redirect), oidcrp.Redirected},
+		"token endpoint elsewhere": {at("/token", redirect), oidcrp.Redirected},
 		"token endpoint broken": {at("/token", func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 503, map[string]string{"error": "server_error"})
 		}), oidcrp.BadStatus},

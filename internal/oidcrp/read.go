@@ -129,7 +129,7 @@ func (c *Client) open(ctx context.Context, m *Metadata, p Protection, token stri
 	return v, token, nil
 }
 
-// check is OpenID Connect Core §3.1.3.7.
+// check is section 3.1.3.7 of OpenID Connect Core.
 func (c *Client) check(l *Login, t *Tokens, alg string) error {
 	text := func(name string) (s string) {
 		_ = json.Unmarshal(t.ID.Raw[name], &s) // a claim of another type is none

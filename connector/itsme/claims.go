@@ -1,0 +1,186 @@
+package itsme
+
+import (
+	"strings"
+	"time"
+
+	"eidgate/connector/openid"
+	"eidgate/eid"
+	"eidgate/natid"
+)
+
+// ns begins the names of the second generation that are not OpenID's (§5).
+const ns = "http://itsme.services/v2/claim/"
+
+// A name is that of a claim in each generation; "" where it does not exist.
+type name struct{ v2, v1 string }
+
+// names are the claims that can be asked for one by one (§5).
+var names = map[string]name{
+	"age_gte_16":          {"age_gte_16", ""},
+	"age_gte_18":          {"age_gte_18", ""},
+	"age_gte_21":          {"age_gte_21", ""},
+	"age_gte_30":          {"age_gte_30", ""},
+	"birthdate_as_string": {ns + "birthdate_as_string", "tag:sixdots.be,2020-03:claim_birthdate_as_string"},
+	"citizenship":         {ns + "claim_citizenship", "tag:sixdots.be,2016-06:claim_nationality"},
+	"citizenship_iso":     {ns + "claim_citizenship_as_iso", ""},
+	"place_of_birth":      {ns + "place_of_birth", "tag:sixdots.be,2016-06:claim_city_of_birth"},
+	"country_of_birth":    {"", "tag:sixdots.be,2016-06:claim_country_of_birth"},
+	"national_number":     {ns + "BENationalNumber", "tag:sixdots.be,2016-06:claim_eid"},
+	"document_number":     {ns + "IDDocumentSN", "tag:sixdots.be,2017-05:claim_passport_sn"},
+	"document_type":       {ns + "IDDocumentType", ""},
+	"issuing_country":     {ns + "IDIssuingCountry", ""},
+	"valid_to":            {ns + "validityTo", ""},
+	"photo":               {ns + "physical_person_photo", "tag:sixdots.be,2017-05:claim_photo"},
+	"device":              {ns + "claim_device", "tag:sixdots.be,2017-05:claim_device"},
+}
+
+// find is a claim under any of the names that it has had: of the second
+// generation, or of the first, which is published in several spellings.
+func find(c openid.Claims, v2 string, v1 ...string) (string, bool) {
+	if _, ok := c[ns+v2]; ok && v2 != "" {
+		return ns + v2, true
+	}
+	for full := range c {
+		tag, last, ok := cutLast(full)
+		if !ok || !strings.HasPrefix(tag, "tag:sixdots.be,20") && !strings.HasPrefix(tag, "tag:itsmetag:sixdots.be,20") {
+			continue
+		}
+		for _, want := range v1 {
+			if last == want {
+				return full, true
+			}
+		}
+	}
+	return "", false
+}
+
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// identity reads what itsme says of a person. What it does not say stays
+// empty: a claim without a value is left out by itsme, never null.
+func identity(c openid.Claims, now time.Time) *eid.Identity {
+	id := &eid.Identity{Subject: c.Text("sub"), Name: c.Text("name"), Given: c.Text("given_name"), Family: c.Text("family_name"), Birth: openid.Birth(c.Text("birthdate")),
+		Phone: strings.ReplaceAll(c.Text("phone_number"), " ", ""), Email: c.Text("email"), Level: c.Text("acr"), Country: issuer(c)}
+	if g := strings.ToLower(c.Text("gender")); g == "male" || g == "female" {
+		id.Gender = g
+	}
+	if full, ok := find(c, "birthdate_as_string", "claim_birthdate_as_string"); ok && id.Birth == "" {
+		id.BirthText = c.Text(full)
+	}
+	if number := nationalNumber(c); number != "" {
+		id.Number = eid.Number(number)
+		if info, err := natid.Parse("BE", number, now); err == nil {
+			id.Number = eid.Number(info.Normalized)
+		}
+	}
+	if birth, err := natid.ParseDate(id.Birth); err == nil {
+		if years, ok := natid.AgeAt("BE", birth, now); ok {
+			id.Age = &years
+		}
+	}
+	id.Address = address(c.Object("address"))
+	id.Signals = signals(c)
+	return id
+}
+
+func nationalNumber(c openid.Claims) string {
+	if full, ok := find(c, "BENationalNumber"); ok {
+		return c.Text(full)
+	}
+	if full, ok := find(c, "", "claim_eid"); ok {
+		return digits(c.Object(full).Text("national_number"))
+	}
+	return ""
+}
+
+func digits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// issuer is the country whose document the account was made from: only Belgian
+// ones have a number of the register, or an address.
+func issuer(c openid.Claims) string {
+	if full, ok := find(c, "IDIssuingCountry"); ok {
+		by := c.Object(full)
+		for _, attribute := range []string{ns + "IDDocumentSN", ns + "BEeidSn", "name", "birthdate"} {
+			if two, ok := alpha2[by.Text(attribute)]; ok {
+				return two
+			}
+		}
+	}
+	if nationalNumber(c) != "" || c["address"] != nil {
+		return "BE"
+	}
+	return ""
+}
+
+// alpha2 are the countries whose documents itsme takes (§6).
+var alpha2 = map[string]string{
+	"BEL": "BE", "NLD": "NL", "LUX": "LU", "IRL": "IE", "PRT": "PT", "ITA": "IT", "FRA": "FR", "ESP": "ES", "GBR": "GB", "DEU": "DE", "FIN": "FI", "NOR": "NO",
+	"SWE": "SE", "DNK": "DK", "ISL": "IS", "EST": "EE", "ROU": "RO", "AUT": "AT", "BGR": "BG", "CZE": "CZ", "GRC": "GR", "HUN": "HU", "POL": "PL", "SVK": "SK",
+	"HRV": "HR", "LTU": "LT", "SVN": "SI", "LVA": "LV", "CYP": "CY", "MLT": "MT", "SRB": "RS", "MDA": "MD",
+}
+
+// address reads the address of a Belgian document: an object, or, in the first
+// generation, a text that holds one.
+func address(a openid.Claims) *eid.Address {
+	if a == nil {
+		return nil
+	}
+	out := &eid.Address{PostalCode: a.Text("postal_code"), City: a.Text("locality"), Country: a.Text("country")}
+	if street := a.Text("street_address"); street != "" {
+		out.Lines = []string{street}
+	}
+	if out.Country == "" {
+		out.Country = "BE"
+	}
+	if out.PostalCode == "" && out.City == "" && out.Lines == nil {
+		return nil
+	}
+	return out
+}
+
+// signals are what is known beside the person.
+func signals(c openid.Claims) map[string]string {
+	out := map[string]string{}
+	put := func(key, value string) {
+		if value != "" {
+			out[key] = value
+		}
+	}
+	for _, age := range []string{"age_gte_16", "age_gte_18", "age_gte_21", "age_gte_30"} {
+		put(age, c.Text(age))
+	}
+	text := func(key, v2 string, v1 ...string) {
+		if full, ok := find(c, v2, v1...); ok {
+			put(key, c.Text(full))
+		}
+	}
+	put("locale", strings.ToLower(c.Text("locale")))
+	text("citizenship", "claim_citizenship", "claim_nationality")
+	text("citizenship_iso", "claim_citizenship_as_iso")
+	text("document_number", "IDDocumentSN", "claim_passport_sn")
+	text("document_type", "IDDocumentType")
+	text("city_of_birth", "", "claim_city_of_birth")
+	if full, ok := find(c, "place_of_birth"); ok {
+		put("city_of_birth", c.Object(full).Text("city"))
+	}
+	put("email_verified", c.Text("email_verified"))
+	put("phone_verified", c.Text("phone_number_verified"))
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}

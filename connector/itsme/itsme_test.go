@@ -1,0 +1,368 @@
+package itsme_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/connector/connectortest"
+	citsme "eidgate/connector/itsme"
+	"eidgate/connector/openid"
+	"eidgate/eid"
+	"eidgate/internal/oidcrp"
+	"eidgate/sandbox"
+	sitsme "eidgate/sandbox/itsme"
+)
+
+const back = "https://broker.example/callback/test/itsme"
+
+// A service is the simulator with a partner, behind a wire that can be broken.
+type service struct {
+	*sitsme.Simulator
+	t       testing.TB
+	clock   *sandbox.Clock
+	faults  *sandbox.Faults
+	request connector.Request
+	calls   atomic.Int64
+	broken  atomic.Pointer[http.HandlerFunc]
+	browser *http.Client
+}
+
+func newService(t testing.TB, change ...func(*citsme.Settings)) *service {
+	t.Helper()
+	people := sandbox.NewPeople()
+	s := &service{t: t, clock: sandbox.NewClock(true), faults: sandbox.NewFaults(1), browser: &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	var base string
+	s.Simulator = sitsme.New(sitsme.Config{Clock: s.clock, People: people, Decisions: sandbox.NewDecisions(people, sandbox.Ignore), Faults: s.faults, Base: func() string { return base }})
+	h := s.Handler()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := strings.HasSuffix(r.URL.Path, "/token") || strings.HasSuffix(r.URL.Path, "/userinfo") || strings.HasSuffix(r.URL.Path, "/jwkSet") || strings.HasSuffix(r.URL.Path, "configuration")
+		if server {
+			s.calls.Add(1)
+			if broken := s.broken.Load(); broken != nil {
+				(*broken)(w, r)
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	base = srv.URL
+	set := citsme.Settings{Generation: 2}
+	for _, f := range change {
+		f(&set)
+	}
+	reg, err := s.Partner("Shop", back, set.Generation, set.Auth == oidcrp.SecretPost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.Issuer, set.ClientID, set.Service, set.AllowHTTP, set.Secret = reg.Issuer, reg.ClientID, reg.Service, true, reg.Secret
+	if reg.Secret == "" {
+		alg := "RSA-OAEP-256"
+		if set.Generation == 1 {
+			alg = "RSA-OAEP"
+		}
+		set.Auth = oidcrp.PrivateKeyJWT
+		set.Keys = []openid.Key{{ID: "sig1", Use: "sig", Alg: "RS256", PEM: reg.SigningKey}, {ID: "enc1", Use: "enc", Alg: alg, PEM: reg.EncKey}}
+	}
+	if err := set.Check(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.request = connector.Request{Session: "s", Order: "o", Environment: eid.Test, Purpose: eid.Identify, Party: "Shop", Language: "nl", CallbackURL: back,
+		ReturnURL: "https://broker.example/page", Settings: connector.Settings{Key: t.Name(), Data: raw}}
+	return s
+}
+
+func (s *service) connector() *openid.Connector {
+	return citsme.New(s.clock.Now, oidcrp.NewDirectory(http.DefaultTransport, s.clock.Now))
+}
+
+func (s *service) get(address string) *http.Response {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	res, err := s.browser.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body) // only where it leads counts
+	_ = res.Body.Close()
+	return res
+}
+
+// visit goes where a step leads, acts there, and brings back what itsme says.
+func (s *service) visit(step connector.Step, event, person string) connector.Returned {
+	s.t.Helper()
+	res := s.get(step.(connector.Redirect).URL)
+	page := res.Header.Get("Location")
+	if res.StatusCode != http.StatusFound || !strings.Contains(page, "/itsme/app/") {
+		s.t.Fatalf("itsme answers %d %s", res.StatusCode, page)
+	}
+	return s.act(page, event, person)
+}
+
+func (s *service) act(page, event, person string) connector.Returned {
+	s.t.Helper()
+	if event == "expire" {
+		s.clock.Advance(4 * time.Minute)
+	} else if _, err := s.Do(page[strings.LastIndexByte(page, '/')+1:], sandbox.Act{Event: event, Person: person}); err != nil && err != sandbox.ErrEnded {
+		s.t.Fatal(err)
+	}
+	u, err := url.Parse(s.get(page).Header.Get("Location"))
+	if err != nil || u.Host != "broker.example" {
+		s.t.Fatalf("itsme sends back to %v: %v", u, err)
+	}
+	return connector.Returned{In: connector.Inbound{Method: http.MethodGet, Query: u.Query()}}
+}
+
+// login goes the whole way.
+func (s *service) login(c *openid.Connector, event, person string) (connector.Result, error) {
+	s.t.Helper()
+	r := s.request
+	res, err := c.Begin(s.t.Context(), &r)
+	if err != nil {
+		return res, err
+	}
+	e := s.visit(res.Step, event, person)
+	if got, err := c.Locate(e.In); err != nil || got != res.Refs[0] {
+		s.t.Fatalf("the return is for %q (%v), not for %q", got, err, res.Refs[0])
+	}
+	if res, err = c.Resume(s.t.Context(), &r, res.State, e); err != nil {
+		return res, err
+	}
+	if _, again := res.Step.(connector.Again); !again {
+		return res, nil
+	}
+	return c.Resume(s.t.Context(), &r, res.State, connector.Tick{})
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	connectortest.Run(t, newBench)
+}
+
+func newBench(t *testing.T) *connectortest.Bench {
+	s := newService(t)
+	wire := func(h http.HandlerFunc) func() func() {
+		return func() func() { s.broken.Store(&h); return func() { s.broken.Store(nil) } }
+	}
+	result := func(kind string) func() func() {
+		return func() func() {
+			s.faults.Add(sandbox.Fault{Target: "itsme.result", Kind: kind})
+			return s.faults.Clear
+		}
+	}
+	var page string
+	return &connectortest.Bench{
+		New:     func() connector.Connector { return s.connector() },
+		Request: func() *connector.Request { r := s.request; page = ""; return &r },
+		Act: func(end string, shown connector.Result) connector.Event {
+			if end == "" {
+				end = "approve"
+			}
+			step, away := shown.Step.(connector.Redirect)
+			if !away {
+				return connector.Tick{}
+			}
+			if page == "" {
+				page = s.get(step.URL).Header.Get("Location")
+			}
+			return s.act(page, end, "florent")
+		},
+		Calls:  func() int { return int(s.calls.Load()) },
+		Person: "80010299946",
+		Ends:   map[string]eid.Reason{"cancel": eid.Cancelled, "fail:server_error": eid.Unavailable, "fail:invalid_scope": eid.Refused},
+		Faults: map[string]func() func(){
+			"hangs up": wire(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
+			"garbage":  wire(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }),
+			"empty":    wire(func(http.ResponseWriter, *http.Request) {}),
+			"500":      wire(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }),
+			"forged":   result("bad_signature"), "unsigned": result("unsigned"), "bare": result("unencrypted"), "another kid": result("wrong_kid"),
+			"for somebody else": result("wrong_audience"), "another issuer": result("wrong_issuer"), "over": result("expired"),
+		},
+		Private: []string{"Verschueren", "80010299946", "1980-01-02", "Havenlaan", "425009714"},
+	}
+}
+
+// TestPeople: what is told of each test person, in both generations.
+func TestPeople(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*citsme.Settings){
+		"second": func(s *citsme.Settings) {
+			s.Scopes = []string{"profile", "email", "phone", "address", "eid", "idDocument"}
+			s.Claims = []string{"age_gte_18", "birthdate_as_string", "citizenship", "place_of_birth"}
+		},
+		"second, with a secret": func(s *citsme.Settings) {
+			s.Auth = oidcrp.SecretPost
+			s.Scopes = []string{"profile", "email", "phone", "address", "eid", "idDocument"}
+			s.Claims = []string{"age_gte_18", "birthdate_as_string", "citizenship", "place_of_birth"}
+		},
+		"first": func(s *citsme.Settings) {
+			s.Generation = 1
+			s.Claims = []string{"national_number", "birthdate_as_string", "citizenship", "place_of_birth"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t, change)
+			c := s.connector()
+			who := func(key string) *eid.Identity {
+				t.Helper()
+				res, err := s.login(c, "approve", key)
+				if _, done := res.Step.(connector.Done); err != nil || !done {
+					t.Fatalf("%s: %#v, %v", key, res.Step, err)
+				}
+				if len(res.Evidence) != 2 || strings.Count(string(res.Evidence[0].Data), ".") != 2 || strings.Count(string(res.Evidence[1].Data), ".") != 2 {
+					t.Errorf("%s: evidence %v", key, res.Evidence)
+				}
+				return res.Confirmed
+			}
+			id := who("florent")
+			if len(id.Subject) != 36 || id.Name != "Florent Verschueren" || id.Given != "Florent" || id.Family != "Verschueren" || id.Birth != "1980-01-02" || id.Gender != "male" ||
+				id.Number != "80010299946" || id.Country != "BE" || id.Phone != "+32425009714" || id.Email != "florent@example.test" || *id.Age != s.clock.Now().Year()-1980 {
+				t.Errorf("florent is %#v", *id)
+			}
+			if a := id.Address; a == nil || a.City != "Brussel" || a.PostalCode != "1000" || len(a.Lines) != 1 || a.Lines[0] != "Havenlaan 2" || a.Country != "BE" {
+				t.Errorf("address %#v", a)
+			}
+			if id.Signals["citizenship"] != "belge" || id.Signals["city_of_birth"] != "Brussel" || id.Signals["locale"] != "fr" || id.Signals["phone_verified"] != "true" || id.Signals["email_verified"] != "false" {
+				t.Errorf("signals %v", id.Signals)
+			}
+			if again := who("opnieuw"); again.Subject == id.Subject || again.Number != id.Number {
+				t.Error("an account that was made anew has the same subject")
+			}
+			if who("florent").Subject != id.Subject {
+				t.Error("the subject does not last")
+			}
+			if id := who("onenaam"); id.Given != "" || id.Name != "Peeters" || id.Email != "" {
+				t.Errorf("onenaam is %#v", *id)
+			}
+			if id := who("sansdate"); id.Birth != "" || id.Age != nil || id.BirthText != "00.00.1960" || id.Signals["age_gte_18"] != "" {
+				t.Errorf("sansdate is %#v", *id)
+			}
+			id = who("sanne")
+			if id.Number != "" || id.Address != nil || id.Gender != "" || name != "first" && id.Country != "NL" {
+				t.Errorf("sanne is %#v", *id)
+			}
+			if id := who("jonge"); *id.Age != 17 || name != "first" && id.Signals["age_gte_18"] != "false" {
+				t.Errorf("jonge is %#v", *id)
+			}
+		})
+	}
+}
+
+// TestRefusals: tokens that prove nobody.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[string]connector.Fail{
+		"other_sub":   {Reason: eid.BadProof, Code: "subject"},
+		"wrong_nonce": {Reason: eid.BadProof, Code: "nonce"},
+		"unencrypted": {Reason: eid.BadProof, Code: "encryption"},
+		"unsigned":    {Reason: eid.BadProof, Code: "id_token"},
+		"expired":     {Reason: eid.BadProof, Code: "expired"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t)
+			s.faults.Add(sandbox.Fault{Target: "itsme.result", Kind: kind})
+			res, err := s.login(s.connector(), "approve", "florent")
+			if err != nil || res.Confirmed != nil || res.Step != want {
+				t.Errorf("%#v, %v; want %#v", res.Step, err, want)
+			}
+		})
+	}
+}
+
+// TestAnotherPerson: somebody was asked for, and another one came.
+func TestAnotherPerson(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.request.Pinned = "75061500003"
+	res, err := s.login(s.connector(), "approve", "florent")
+	if err != nil || res.Confirmed != nil || res.Step != (connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}) {
+		t.Errorf("%#v, %v", res.Step, err)
+	}
+	if res, err := s.login(s.connector(), "approve", "onenaam"); err != nil || res.Confirmed == nil {
+		t.Errorf("the right one: %#v, %v", res.Step, err)
+	}
+}
+
+// TestReturns: what is no answer changes nothing, and an answer of another
+// provider ends the login.
+func TestReturns(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.connector()
+	r := s.request
+	begun, err := c.Begin(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := s.visit(begun.Step, "approve", "florent")
+	for name, x := range map[string]struct {
+		change func(url.Values)
+		want   string
+	}{
+		"another state":    {func(q url.Values) { q.Set("state", "x") }, "redirect"},
+		"no code":          {func(q url.Values) { q.Del("code") }, "redirect"},
+		"two codes":        {func(q url.Values) { q.Add("code", "x") }, "redirect"},
+		"another provider": {func(q url.Values) { q.Set("iss", "https://other.example") }, "fail"},
+		"a made-up code":   {func(q url.Values) { q.Set("code", "x") }, "fail"},
+	} {
+		q, _ := url.ParseQuery(good.In.Query.Encode())
+		x.change(q)
+		res, err := c.Resume(t.Context(), &r, begun.State, connector.Returned{In: connector.Inbound{Method: http.MethodGet, Query: q}})
+		if err != nil || connector.StepName(res.Step) != x.want || res.Confirmed != nil {
+			t.Errorf("%s: %#v, %v; want %s", name, res.Step, err, x.want)
+		}
+	}
+	if res, err := c.Resume(t.Context(), &r, begun.State, connector.Returned{In: good.In, Foreign: true}); err != nil || connector.StepName(res.Step) != "redirect" {
+		t.Errorf("in another browser: %#v, %v", res.Step, err)
+	}
+	if s, err := c.Locate(connector.Inbound{Query: url.Values{"state": {"a", "b"}}}); err == nil {
+		t.Errorf("two states name %q", s)
+	}
+}
+
+// TestSettings: what is wrong with a contract is said before anybody uses it.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	ok := func() citsme.Settings {
+		return citsme.Settings{Settings: openid.Settings{Issuer: "https://idp.example/v2", ClientID: "c", Auth: oidcrp.SecretPost, Secret: "hidden"}, Service: "S"}
+	}
+	if err := ok().Check(); err != nil {
+		t.Fatal(err)
+	}
+	for word, change := range map[string]func(*citsme.Settings){
+		"generation":         func(s *citsme.Settings) { s.Generation = 3 },
+		"first generation":   func(s *citsme.Settings) { s.Generation = 1 },
+		"service":            func(s *citsme.Settings) { s.Service = "" },
+		"level":              func(s *citsme.Settings) { s.Level = "high" },
+		"claims":             func(s *citsme.Settings) { s.Claims = []string{"shoe_size"} },
+		"client_secret_post": func(s *citsme.Settings) { s.Auth = oidcrp.SecretBasic },
+		"keys":               func(s *citsme.Settings) { s.Auth = oidcrp.PrivateKeyJWT },
+		"PEM":                func(s *citsme.Settings) { s.Keys = []openid.Key{{ID: "a", Use: "sig", Alg: "RS256", PEM: "secret"}} },
+		"issuer":             func(s *citsme.Settings) { s.Issuer = "http://idp.example" },
+	} {
+		s := ok()
+		change(&s)
+		if err := s.Check(); err == nil || !strings.Contains(err.Error(), word) || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+}

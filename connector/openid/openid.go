@@ -1,0 +1,346 @@
+// Package openid is what connectors of eIDs that speak OpenID Connect have in
+// common: a person goes to the provider and comes back with a code, which is
+// spent once; what comes for it is kept before anybody reads it. What one eID
+// asks for and how it names people is its Dialect.
+package openid
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/eid"
+	"eidgate/internal/cache"
+	"eidgate/internal/oidcrp"
+)
+
+// A Dialect is one eID.
+type Dialect struct {
+	EID   eid.EID
+	Modes []string // of connector.Info; none: ""
+	// Stranded is after how long nobody is expected back: some providers leave
+	// people on a page of their own when something goes wrong. 0 for as long as
+	// the session lives.
+	Stranded time.Duration
+	// Read reads one version of the settings. It may keep what it likes in what
+	// it returns, which serves many logins at once.
+	Read func(raw json.RawMessage, now func() time.Time) (Agreement, error)
+}
+
+// An Agreement is what one party has agreed on with the provider.
+type Agreement interface {
+	// Config is the relying party.
+	Config() (oidcrp.Config, error)
+	// Ask says what is asked for; State, RedirectURI are filled in afterwards. A
+	// Fail is a request that cannot be.
+	Ask(r *connector.Request) (oidcrp.Request, *connector.Fail)
+	// Refused says what a no of the provider means.
+	Refused(no *oidcrp.Refused) connector.Fail
+	// Person reads what was told, and says who it is, or why nobody is confirmed.
+	// Tell fetches UserInfo, once.
+	Person(ctx context.Context, r *connector.Request, t Told) (*Person, error)
+}
+
+// Told is what the provider has told of a person.
+type Told struct {
+	Client *oidcrp.Client
+	Tokens *oidcrp.Tokens
+	Now    time.Time
+}
+
+// A Person is who has logged in, with what proves it.
+type Person struct {
+	Identity *eid.Identity
+	Evidence []eid.Evidence // beside the ID token
+}
+
+// No is an error that ends a login with a known reason.
+type No struct{ Fail connector.Fail }
+
+func (n *No) Error() string { return "nobody is confirmed: " + string(n.Fail.Reason) }
+
+// Refuse makes a No.
+func Refuse(reason eid.Reason, code string) error {
+	return &No{connector.Fail{Reason: reason, Code: code}}
+}
+
+// A Connector is one eID for any number of parties.
+type Connector struct {
+	// Watch, if any, learns of each request: begin, token or userinfo.
+	Watch func(operation, result string, took time.Duration)
+
+	d       Dialect
+	now     func() time.Time
+	dir     *oidcrp.Directory
+	clients *cache.Cache[string, *client]
+}
+
+// A client is one version of the settings.
+type client struct {
+	Agreement
+	rp *oidcrp.Client
+}
+
+// maxClients is how many settings stay built; the ones that are not used are
+// forgotten first.
+const maxClients = 1024
+
+// Transport is how providers are reached, for the Directory of a process.
+func Transport() http.RoundTripper {
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}
+}
+
+// New makes a connector. What providers publish comes from dir.
+func New(d Dialect, now func() time.Time, dir *oidcrp.Directory) *Connector {
+	return &Connector{d: d, now: now, dir: dir, clients: cache.New[string, *client](maxClients)}
+}
+
+// Info implements connector.Connector.
+func (c *Connector) Info() connector.Info {
+	modes := c.d.Modes
+	if modes == nil {
+		modes = []string{""}
+	}
+	return connector.Info{EID: c.d.EID, Purposes: []eid.Purpose{eid.Identify}, Modes: modes, Breakout: true, Deadline: 25 * time.Second}
+}
+
+// maxState bounds what Locate takes for a name.
+const maxState = 128
+
+// Locate implements connector.Locator: a browser names its order by state.
+func (c *Connector) Locate(in connector.Inbound) (connector.Ref, error) {
+	q := in.Query["state"]
+	if len(q) != 1 || q[0] == "" || len(q[0]) > maxState {
+		return "", errors.New("not a return of an OpenID login")
+	}
+	return ref(q[0]), nil
+}
+
+// ref is the name of an order: not state itself, which is a secret until the
+// browser is back.
+func ref(state string) connector.Ref {
+	sum := sha256.Sum256([]byte(state))
+	return connector.Ref("state:" + base64.RawURLEncoding.EncodeToString(sum[:16]))
+}
+
+func (c *Connector) client(s connector.Settings) (*client, error) {
+	if found, ok := c.clients.Get(s.Key); ok {
+		return found, nil
+	}
+	a, err := c.d.Read(s.Data, c.now)
+	if err != nil {
+		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
+	}
+	conf, err := a.Config()
+	if err != nil {
+		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
+	}
+	rp, err := oidcrp.New(conf, c.dir)
+	if err != nil {
+		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
+	}
+	built := &client{a, rp}
+	c.clients.Put(s.Key, built)
+	return built, nil
+}
+
+// A state is what an order must remember between two calls.
+type state struct {
+	Login  *oidcrp.Login `json:"login"`
+	URL    string        `json:"url"`
+	Until  time.Time     `json:"until,omitzero"` // when nobody is expected any more
+	Answer []byte        `json:"answer,omitempty"`
+	Got    time.Time     `json:"got,omitzero"` // when it came
+}
+
+func (s *state) bytes() []byte {
+	raw, err := json.Marshal(s)
+	if err != nil { // no field can fail
+		panic(err)
+	}
+	return raw
+}
+
+// Begin implements connector.Connector.
+func (c *Connector) Begin(ctx context.Context, r *connector.Request) (connector.Result, error) {
+	cl, err := c.client(r.Settings)
+	if err != nil {
+		return connector.Result{}, err
+	}
+	ask, no := cl.Ask(r)
+	if no != nil {
+		return connector.Result{Step: *no}, nil
+	}
+	ask.RedirectURI, ask.State = r.CallbackURL, ""
+	start := time.Now()
+	address, login, err := cl.rp.Begin(ctx, ask)
+	c.watch("begin", start, err)
+	if err != nil {
+		return c.failed(cl, err, false)
+	}
+	s := &state{Login: login, URL: address}
+	if c.d.Stranded > 0 {
+		s.Until = c.now().Add(c.d.Stranded)
+	}
+	res := c.stay(s)
+	res.Refs = []connector.Ref{ref(login.State)}
+	return res, nil
+}
+
+// stay leaves everything as it is.
+func (c *Connector) stay(s *state) connector.Result {
+	res := connector.Result{Step: connector.Redirect{URL: s.URL}, State: s.bytes(), Due: s.Until}
+	if s.Answer != nil {
+		res.Step, res.Due = connector.Again{}, time.Time{}
+	}
+	return res
+}
+
+// Resume implements connector.Connector.
+func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte, e connector.Event) (connector.Result, error) {
+	var s state
+	if err := json.Unmarshal(raw, &s); err != nil || s.Login == nil {
+		return connector.Result{}, errors.New("stored state of an OpenID login is not readable")
+	}
+	cl, err := c.client(r.Settings)
+	if err != nil {
+		return connector.Result{}, err
+	}
+	switch e := e.(type) {
+	case connector.Returned:
+		if s.Answer == nil {
+			return c.returned(ctx, cl, r, &s, e)
+		}
+	case connector.Tick:
+		switch {
+		case s.Answer != nil:
+			return c.read(ctx, cl, r, &s)
+		case !s.Until.IsZero() && !c.now().Before(s.Until):
+			return connector.Result{Step: connector.Fail{Reason: eid.Expired, Code: "stranded", Retry: true}, State: s.bytes()}, nil
+		}
+	case connector.Expired:
+		return connector.Result{Step: connector.Fail{Reason: eid.Expired}, State: s.bytes()}, nil
+	}
+	return c.stay(&s), nil
+}
+
+// returned has a browser that comes from the provider: its code is spent at
+// once, and what comes for it kept unread.
+func (c *Connector) returned(ctx context.Context, cl *client, r *connector.Request, s *state, e connector.Returned) (connector.Result, error) {
+	if e.Foreign {
+		return c.stay(s), nil
+	}
+	q := e.In.Query
+	if e.In.Method == http.MethodPost && len(e.In.Body) > 0 {
+		return c.stay(s), nil // no dialect asks for form_post
+	}
+	code, err := cl.rp.Answer(s.Login, q)
+	if err != nil {
+		return c.answered(cl, s, err)
+	}
+	start := time.Now()
+	raw, err := cl.rp.Redeem(ctx, s.Login, code)
+	c.watch("token", start, err)
+	if err != nil {
+		if no, ok := errors.AsType[*oidcrp.Refused](err); ok && no.Code == "invalid_grant" && r.Repeated { // spent by a node that died with the answer
+			return connector.Result{Step: connector.Fail{Reason: eid.OutcomeUnknown, Code: "no_answer"}, State: s.bytes()}, nil
+		}
+		return c.failed(cl, err, true)
+	}
+	s.Answer, s.Got = raw, c.now()
+	return c.stay(s), nil
+}
+
+// answered is for an answer without a code. One that another page can have made
+// up changes nothing: the person may still be at the provider.
+func (c *Connector) answered(cl *client, s *state, err error) (connector.Result, error) {
+	if no, ok := errors.AsType[*oidcrp.Refused](err); ok {
+		return connector.Result{Step: cl.Refused(no), State: s.bytes()}, nil
+	}
+	e, _ := errors.AsType[*oidcrp.Error](err)
+	if e != nil && e.Kind == oidcrp.MixUp {
+		return connector.Result{Step: connector.Fail{Reason: eid.BadProof, Code: string(e.Kind)}, State: s.bytes()}, nil
+	}
+	res := c.stay(s)
+	res.Notes = []string{"a return that is no answer"}
+	return res, nil
+}
+
+// read makes a person of what was kept.
+func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, s *state) (connector.Result, error) {
+	tokens, err := cl.rp.Read(ctx, s.Login, s.Answer)
+	if err != nil {
+		return c.failed(cl, err, false)
+	}
+	start := time.Now()
+	p, err := cl.Person(ctx, r, Told{cl.rp, tokens, s.Got})
+	if _, no := errors.AsType[*No](err); !no {
+		c.watch("userinfo", start, err)
+	}
+	if err != nil {
+		return c.failed(cl, err, false)
+	}
+	p.Identity.EID, p.Identity.At = c.d.EID, s.Got
+	if r.Pinned != "" && p.Identity.Number != r.Pinned {
+		return connector.Result{Step: connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}}, nil
+	}
+	evidence := append([]eid.Evidence{{Name: "id_token", Type: "application/jwt", Data: []byte(tokens.Signed)}}, p.Evidence...)
+	return connector.Result{Step: connector.Done{}, Confirmed: p.Identity, Evidence: evidence}, nil
+}
+
+// failed sorts what went wrong. once says that what was sent works one time only.
+func (c *Connector) failed(cl *client, err error, once bool) (connector.Result, error) {
+	if no, ok := errors.AsType[*No](err); ok {
+		return connector.Result{Step: no.Fail}, nil
+	}
+	if no, ok := errors.AsType[*oidcrp.Refused](err); ok {
+		return connector.Result{Step: cl.Refused(no)}, nil
+	}
+	e, ok := errors.AsType[*oidcrp.Error](err)
+	if !ok {
+		return connector.Result{}, err
+	}
+	fail := func(r eid.Reason) (connector.Result, error) {
+		return connector.Result{Step: connector.Fail{Reason: r, Code: string(e.Kind)}}, nil
+	}
+	switch e.Kind {
+	case oidcrp.Unreachable, oidcrp.Timeout, oidcrp.BadStatus, oidcrp.NoKeys:
+		if once && e.Sent {
+			return fail(eid.OutcomeUnknown)
+		}
+		return connector.Result{}, &connector.Unknown{Reason: eid.Unavailable, Repeat: true, After: time.Second, Err: err}
+	case oidcrp.Redirected, oidcrp.TooLarge, oidcrp.ContentType, oidcrp.BadMetadata, oidcrp.BadResponse, oidcrp.BadUserInfo, oidcrp.Missing, oidcrp.Duplicate:
+		return fail(eid.BadAnswer)
+	case oidcrp.BadConfig:
+		return fail(eid.Refused)
+	default: // issuer, nonce, audience, signature, encryption, subject …
+		return fail(eid.BadProof)
+	}
+}
+
+// watch tells how a request went.
+func (c *Connector) watch(operation string, start time.Time, err error) {
+	if c.Watch == nil {
+		return
+	}
+	result := "ok"
+	e, _ := errors.AsType[*oidcrp.Error](err)
+	switch {
+	case e != nil && e.Kind == oidcrp.Timeout:
+		result = "timeout"
+	case e != nil:
+		result = "error"
+	case err != nil:
+		result = "refused"
+	}
+	c.Watch(operation, result, time.Since(start))
+}
+
+var _ connector.Locator = (*Connector)(nil)

@@ -1,0 +1,170 @@
+package openid
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"eidgate/internal/jose"
+	"eidgate/internal/oidcrp"
+)
+
+// Settings are those that every dialect has.
+type Settings struct {
+	Issuer    string            `json:"issuer"`
+	ClientID  string            `json:"client_id"`
+	Auth      oidcrp.AuthMethod `json:"auth"`
+	Secret    string            `json:"secret,omitempty"`
+	Keys      []Key             `json:"keys,omitempty"` // current first
+	AllowHTTP bool              `json:"allow_http,omitempty"`
+}
+
+// A Key is one of ours at a provider. Its public half is published.
+type Key struct {
+	ID    string    `json:"id"`  // kid
+	Use   string    `json:"use"` // "sig" or "enc"
+	Alg   string    `json:"alg"` // RS256, ES256 … or RSA-OAEP-256 …
+	PEM   string    `json:"pem"` // PKCS#8
+	Until time.Time `json:"until,omitzero"`
+}
+
+// LogValue hides the key.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+func (k Key) String() string { return "key " + k.ID }
+
+// GoString is String.
+func (k Key) GoString() string { return k.String() }
+
+// LogValue hides secret and keys.
+func (s Settings) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+func (s Settings) String() string { return "settings at " + s.Issuer }
+
+// GoString is String.
+func (s Settings) GoString() string { return s.String() }
+
+// overlap is how long a retired key still opens messages, and how long a
+// provider may keep a copy of our set: the keys of two rotations overlap by it.
+const overlap = 24 * time.Hour
+
+// Set is our keys, ready for use; nil for none.
+func (s Settings) Set(now func() time.Time) (*jose.Set, error) {
+	if len(s.Keys) == 0 {
+		return nil, nil
+	}
+	var keys []jose.Key
+	for i, k := range s.Keys {
+		private, err := privateKey(k.PEM)
+		if err != nil {
+			return nil, fmt.Errorf("keys[%d]: %w", i, err)
+		}
+		keys = append(keys, jose.Key{ID: k.ID, Use: k.Use, Alg: k.Alg, Private: private, Until: k.Until})
+	}
+	return jose.NewSet(jose.Schedule{Cache: overlap}, now, keys...)
+}
+
+// JWKS is the public half of our keys, for the provider.
+func (s Settings) JWKS(now func() time.Time) ([]byte, error) {
+	set, err := s.Set(now)
+	if err != nil || set == nil {
+		return nil, err
+	}
+	body, _ := set.JWKS()
+	return body, nil
+}
+
+// Config is the relying party that all dialects begin with.
+func (s Settings) Config(now func() time.Time) (oidcrp.Config, error) {
+	set, err := s.Set(now)
+	return oidcrp.Config{Issuer: s.Issuer, ClientID: s.ClientID, Auth: s.Auth, Secret: s.Secret, Keys: set, AllowHTTP: s.AllowHTTP}, err
+}
+
+func privateKey(text string) (crypto.PrivateKey, error) {
+	b, _ := pem.Decode([]byte(text))
+	if b == nil {
+		return nil, errors.New("no PEM")
+	}
+	if k, err := x509.ParsePKCS8PrivateKey(b.Bytes); err == nil {
+		return k, nil
+	}
+	if k, err := x509.ParseECPrivateKey(b.Bytes); err == nil {
+		return k, nil
+	}
+	k, err := x509.ParsePKCS1PrivateKey(b.Bytes)
+	if err != nil {
+		return nil, errors.New("no private key in PKCS#8, PKCS#1 or SEC 1")
+	}
+	return k, nil
+}
+
+// Claims are claims of a token or of UserInfo, read with the patience that
+// providers need: a claim of another type is one that is not there.
+type Claims map[string]json.RawMessage
+
+// Text is a claim that is a string; numbers and booleans as they are written.
+func (c Claims) Text(name string) string {
+	raw := c[name]
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	var n json.Number
+	if json.Unmarshal(raw, &n) == nil {
+		return n.String()
+	}
+	var b bool
+	if json.Unmarshal(raw, &b) == nil && string(raw) != "null" {
+		return fmt.Sprint(b)
+	}
+	return ""
+}
+
+// Truth is a claim that is a boolean, as such or as text.
+func (c Claims) Truth(name string) (value, ok bool) {
+	switch c.Text(name) {
+	case "true":
+		return true, true
+	case "false":
+		return false, true
+	}
+	return false, false
+}
+
+// List is a claim that is an array of strings, or one of them.
+func (c Claims) List(name string) (out []string) {
+	if json.Unmarshal(c[name], &out) == nil {
+		return out
+	}
+	if s := c.Text(name); s != "" {
+		return []string{s}
+	}
+	return nil
+}
+
+// Object is a claim that is an object, as such or as a string that holds one.
+func (c Claims) Object(name string) Claims {
+	raw := []byte(c[name])
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		raw = []byte(s)
+	}
+	out := Claims{}
+	if json.Unmarshal(raw, &out) != nil {
+		return nil
+	}
+	return out
+}
+
+// Birth is a date YYYY-MM-DD that exists; "" for anything else.
+func Birth(text string) string {
+	if _, err := time.Parse(time.DateOnly, text); err != nil {
+		return ""
+	}
+	return text
+}
