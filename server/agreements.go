@@ -34,6 +34,8 @@ type agreement struct {
 	now    connector.Settings
 	before []connector.Settings
 	ends   map[string]time.Time // of the certificates, by what they are for: "rp" signs for the party, "routing" for the upstream
+
+	keys func(now func() time.Time) ([]byte, error) // the public half of keys that the eID fetches from us; nil for none
 }
 
 // find looks from the most particular holder to the server.
@@ -161,6 +163,10 @@ func (e *EIDsConfig) agreements(env eid.Environment, contract *IDINConfig) (map[
 	if e.IDINAge != nil {
 		a, err := e.IDINAge.agreement(env, contract)
 		put(eid.IDINAge, a, err)
+	}
+	if e.Itsme != nil {
+		a, err := e.Itsme.agreement(env)
+		put(eid.Itsme, a, err)
 	}
 	return out, errors.Join(errs...)
 }

@@ -75,6 +75,7 @@ type EIDsConfig struct {
 	BankIDSE *BankIDSEConfig `yaml:"bankid_se"`
 	IDIN     *IDINConfig     `yaml:"idin"`
 	IDINAge  *IDINAgeConfig  `yaml:"idin_age"`
+	Itsme    *ItsmeConfig    `yaml:"itsme"`
 }
 
 // BankIDSEConfig is an agreement about Swedish BankID.
@@ -140,6 +141,31 @@ type AgeCheckedConfig struct {
 	Method      string `yaml:"method"`       // of the remote API, that starts a check; default ac0130
 	URLField    string `yaml:"url_field"`    // where its answer has the person's address; default url
 	ReturnField string `yaml:"return_field"` // where its request has the address to come back to; default returnurl
+}
+
+// ItsmeConfig is a contract about one service of itsme. The way back to register is
+// PUBLIC_URL/callback/live/itsme, with test instead of live in test_eids; itsme fetches our
+// public keys from PUBLIC_URL/jwks/live/itsme, or, for the contract of an account,
+// from PUBLIC_URL/jwks/live/itsme/ACCOUNT and .../ACCOUNT/CONFIGID.
+type ItsmeConfig struct {
+	Issuer           string         `yaml:"issuer"`             // address of itsme, as it says of itself: https://idp.prd.itsme.services/v2, for test keys https://idp.e2e.itsme.services/v2. Required
+	ClientID         string         `yaml:"client_id"`          // itsme's name for you, also called partner code. Required
+	Service          string         `yaml:"service"`            // code of the service. Required
+	Generation       int            `yaml:"generation"`         // of itsme's interfaces: 2, or 1 for contracts at itsme.be; default 2
+	ClientSecretFile string         `yaml:"client_secret_file"` // for contracts with a secret: in a file
+	Keys             []EIDKeyConfig `yaml:"keys"`               // for all others: one to sign and one that decrypts
+	Scopes           []string       `yaml:"scopes"`             // that the contract covers; default profile, email, phone, address, eid
+	Claims           []string       `yaml:"claims"`             // asked for one by one: age_gte_18, national_number, document_number, citizenship and others of docs/protocols/itsme.md §5
+	Level            string         `yaml:"level"`              // basic, or advanced for the app's code at each login; default basic
+}
+
+// EIDKeyConfig is one of our keys that an eID knows. To renew one, add the new key above it
+// and say until when the old one is used; it opens messages for a day more.
+type EIDKeyConfig struct {
+	ID    string    `yaml:"id"`    // by which the eID finds it: kid. Required
+	Use   string    `yaml:"use"`   // sign or decrypt. Required
+	File  string    `yaml:"file"`  // RSA key of 2048 bits or more in PEM: openssl genrsa -out FILE 2048. Required
+	Until time.Time `yaml:"until"` // when it is used last: 2027-01-31T00:00:00Z; default for ever
 }
 
 // CertificateConfig is a certificate with its key.
@@ -481,6 +507,9 @@ func (k *checker) eids(path string, e *EIDsConfig, env eid.Environment, general 
 	}
 	if e.IDINAge != nil {
 		k.idinAge(path+".idin_age", e.IDINAge, env, e.IDIN != nil || general != nil)
+	}
+	if e.Itsme != nil {
+		k.itsme(path+".itsme", e.Itsme, env)
 	}
 }
 

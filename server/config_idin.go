@@ -33,6 +33,7 @@ var eidKeys = []struct {
 	{"bankid_se", func(e *EIDsConfig) bool { return e.BankIDSE != nil }},
 	{"idin", func(e *EIDsConfig) bool { return e.IDIN != nil }},
 	{"idin_age", func(e *EIDsConfig) bool { return e.IDINAge != nil }},
+	{"itsme", func(e *EIDsConfig) bool { return e.Itsme != nil }},
 }
 
 // names are the entries that are there.

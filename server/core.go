@@ -26,8 +26,11 @@ import (
 	cbankidse "eidgate/connector/bankidse"
 	cidin "eidgate/connector/idin"
 	cidinage "eidgate/connector/idinage"
+	citsme "eidgate/connector/itsme"
+	"eidgate/connector/openid"
 	"eidgate/docs"
 	"eidgate/eid"
+	"eidgate/internal/oidcrp"
 	"eidgate/internal/safehttp"
 	"eidgate/notify"
 	"eidgate/store"
@@ -183,6 +186,11 @@ var constructors = map[eid.EID]func(now func() time.Time, watch func(operation, 
 		c.Watch = watch
 		return c
 	},
+	eid.Itsme: func(now func() time.Time, watch func(string, string, time.Duration)) connector.Connector {
+		c := citsme.New(now, oidcrp.NewDirectory(openid.Transport(), now))
+		c.Watch = watch
+		return c
+	},
 }
 
 // routes is the public listener: the API, the pages, static files.
@@ -236,6 +244,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	mux.HandleFunc("GET /scripts/zignsecautostart.js", static.Autostart)
 	callbacks(mux, pages, c.broker, p.log)
 	mux.HandleFunc(signicat.IssuersPath, signicat.New(signicat.Config{Banks: c.banks, Log: p.log}).Issuers)
+	c.publishKeys(mux, p.now)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if id, rest, ok := hostedPath(r.URL.Path); ok {
 			pages.Serve(w, r, id, rest)

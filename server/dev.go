@@ -26,8 +26,11 @@ import (
 	cbankidse "eidgate/connector/bankidse"
 	cidin "eidgate/connector/idin"
 	cidinage "eidgate/connector/idinage"
+	citsme "eidgate/connector/itsme"
+	"eidgate/connector/openid"
 	"eidgate/eid"
 	demorp "eidgate/examples/demo-rp"
+	"eidgate/internal/oidcrp"
 	"eidgate/internal/safehttp"
 	"eidgate/relying"
 	"eidgate/sandbox"
@@ -35,6 +38,7 @@ import (
 	sbankidse "eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
 	sidin "eidgate/sandbox/idin"
+	sitsme "eidgate/sandbox/itsme"
 	"eidgate/store"
 )
 
@@ -74,6 +78,7 @@ type simulators struct {
 	bankidse  *sbankidse.Simulator
 	idin      *sidin.Simulator
 	age       *sage.Simulator
+	itsme     *sitsme.Simulator
 	issuers   string // address of the listener of the simulators without TLS
 }
 
@@ -88,6 +93,7 @@ func newSimulators(frozen bool, auto string, seed int64) *simulators {
 	s.idin = sidin.New(sidin.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers },
 		HTTP: &http.Client{Timeout: 10 * time.Second, Transport: s.recorder.Transport("idin", s.clock.Now, http.DefaultTransport)}})
 	s.age = sage.New(sage.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
+	s.itsme = sitsme.New(sitsme.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
 	return s
 }
 
@@ -115,11 +121,20 @@ func (s *simulators) contract(name, public string) (cidin.Settings, cidin.QR, er
 		cidin.QR{Backend: c.QRGenerateURL, Token: c.QRMerchantToken, Secret: c.QRSigningKey}, err
 }
 
+// partner is one of itsme with everything that reaches the simulator.
+func (s *simulators) partner(name, public string) (citsme.Settings, error) {
+	r, err := s.itsme.Partner(name, public+"/callback/test/itsme", 2, false)
+	return citsme.Settings{Settings: openid.Settings{Issuer: r.Issuer, ClientID: r.ClientID, Auth: oidcrp.PrivateKeyJWT, AllowHTTP: true, Keys: []openid.Key{
+		{ID: r.SigningKID, Use: "sig", Alg: "RS256", PEM: r.SigningKey}, {ID: r.EncKID, Use: "enc", Alg: "RSA-OAEP-256", PEM: r.EncKey}}},
+		Service: r.Service, Claims: []string{"age_gte_18", "document_number", "issuing_country"}}, err
+}
+
 // issuersHandler is what the simulators without TLS answer.
 func (s *simulators) issuersHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/idin/", s.recorder.Wrap("idin", s.clock.Now, s.idin.Handler()))
 	mux.Handle("/agechecked/", s.recorder.Wrap("agechecked", s.clock.Now, s.age.Handler()))
+	mux.Handle("/itsme/", s.recorder.Wrap("itsme", s.clock.Now, s.itsme.Handler()))
 	return mux
 }
 
@@ -155,7 +170,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	sims.decisions.Lookup, sims.decisions.Returns = c.lookup, c.returns
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age,
+		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age, Itsme: sims.itsme,
 		Sessions: &sessions{c, at.urls["public"]}, Mailbox: box, Stop: ctx.Done()})
 	if err != nil {
 		return err
@@ -273,6 +288,16 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 	if err := devDutch(o, urls, sims, p.agreements); err != nil {
 		return p, "", err
 	}
+	if o.plays(eid.Itsme) {
+		partner, err := sims.partner("Demo shop", urls["public"])
+		if err != nil {
+			return p, "", err
+		}
+		if set, err = keyed(partner); err != nil {
+			return p, "", err
+		}
+		p.agreements[holder{env: eid.Test, eid: eid.Itsme}] = agreement{now: set, keys: func(now func() time.Time) ([]byte, error) { return partner.JWKS(now) }}
+	}
 	policy := safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true}
 	if o.LAN { // the demo shop is there
 		policy.Networks = ownAddresses()
@@ -345,7 +370,7 @@ func (s *simulators) person(ctx context.Context, c *core, o broker.Observation) 
 		if v, err := s.bankidse.Past(ref); err == nil { // it was collected
 			return v.Person
 		}
-		for _, order := range []func(string) (sandbox.Order, error){s.idin.Order, s.age.Order} {
+		for _, order := range []func(string) (sandbox.Order, error){s.idin.Order, s.age.Order, s.itsme.Order} {
 			if v, err := order(ref); err == nil && v.Person != "" {
 				return v.Person
 			}

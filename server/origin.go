@@ -9,6 +9,7 @@ import (
 	"eidgate/connector"
 	cidin "eidgate/connector/idin"
 	cidinage "eidgate/connector/idinage"
+	"eidgate/connector/openid"
 	"eidgate/eid"
 	"eidgate/sandbox"
 )
@@ -70,6 +71,8 @@ func naming(c connector.Connector) connector.Connector {
 		return namingIDIN{c}
 	case *cidinage.Connector:
 		return namingAge{c}
+	case *openid.Connector:
+		return namingOpenID{c}
 	}
 	return c // BankID tells an order's name before anybody must decide
 }
@@ -101,5 +104,17 @@ func (n namingAge) Begin(ctx context.Context, r *connector.Request) (connector.R
 
 // Resume implements connector.Connector.
 func (n namingAge) Resume(ctx context.Context, r *connector.Request, state []byte, e connector.Event) (connector.Result, error) {
+	return n.Connector.Resume(ctx, named(r), state, e)
+}
+
+type namingOpenID struct{ *openid.Connector }
+
+// Begin implements connector.Connector.
+func (n namingOpenID) Begin(ctx context.Context, r *connector.Request) (connector.Result, error) {
+	return n.Connector.Begin(ctx, named(r))
+}
+
+// Resume implements connector.Connector.
+func (n namingOpenID) Resume(ctx context.Context, r *connector.Request, state []byte, e connector.Event) (connector.Result, error) {
 	return n.Connector.Resume(ctx, named(r), state, e)
 }

@@ -50,7 +50,7 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 		return err
 	}
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age,
+		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age, Itsme: sims.itsme,
 		Mailbox: &mailbox{}, Stop: ctx.Done()})
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 			return err
 		}
 	}
-	fmt.Fprintf(o.Stderr, "simulators: BankID SE %s/rp/v6.0, iDIN %s/idin/rs, AgeChecked %[2]s/agechecked/api, phone %s/phone\nconfiguration for a server: %s\n",
+	fmt.Fprintf(o.Stderr, "simulators: BankID SE %s/rp/v6.0, iDIN %s/idin/rs, AgeChecked %[2]s/agechecked/api, itsme %[2]s/itsme/v2, phone %s/phone\nconfiguration for a server: %s\n",
 		urls["issuers_tls"], urls["issuers"], urls["control"], filepath.Join(o.Data, "test_eids.yaml"))
 	return g.Wait()
 }
@@ -91,6 +91,10 @@ func (s *simulators) handOver(o *SandboxOptions, secure string) error {
 		return err
 	}
 	age := s.age.Merchant(o.Name)
+	itsme, err := s.partner(o.Name, o.Public)
+	if err != nil {
+		return err
+	}
 	dir, err := filepath.Abs(o.Data)
 	if err != nil {
 		return err
@@ -101,8 +105,9 @@ func (s *simulators) handOver(o *SandboxOptions, secure string) error {
 	for name, text := range map[string]string{
 		"bankid-rp.pem": bankid.Certificate + bankid.Key, "bankid-tls-root.pem": bankid.TLSRoots, "bankid-signature-root.pem": bankid.SignatureRoots,
 		"idin.pem": idin.Certificate + idin.Key, "idin-data.key": strings.Join(idin.Decryption, ""), "idin-routing.pem": idin.Routing, "idin-qr.key": qr.Secret,
-		"agechecked.key": age.SecretKey,
-		"test_eids.yaml": fmt.Sprintf(handedOver, dir, bankid.Base, idin.MerchantID, idin.SubID, idin.LegalID, idin.Directory, qr.Token, qr.Backend, age.Base),
+		"agechecked.key": age.SecretKey, "itsme-sign.key": itsme.Keys[0].PEM, "itsme-data.key": itsme.Keys[1].PEM,
+		"test_eids.yaml": fmt.Sprintf(handedOver, dir, bankid.Base, idin.MerchantID, idin.SubID, idin.LegalID, idin.Directory, qr.Token, qr.Backend, age.Base,
+			itsme.Issuer, itsme.ClientID, itsme.Service, itsme.Keys[0].ID, itsme.Keys[1].ID),
 	} {
 		if err := writeWhole(filepath.Join(dir, name), []byte(text)); err != nil {
 			return err
@@ -119,6 +124,8 @@ test_eids:
   idin: {merchant_id: %[3]q, sub_id: %[4]d, legal_id: %[5]q, directory_url: %[6]q,
     certificate: %[1]s/idin.pem, decryption: [%[1]s/idin-data.key], routing: [%[1]s/idin-routing.pem]}
   idin_age: {backend: idin}
+  itsme: {issuer: %[10]q, client_id: %[11]q, service: %[12]q,
+    keys: [{id: %[13]q, use: sign, file: %[1]s/itsme-sign.key}, {id: %[14]q, use: decrypt, file: %[1]s/itsme-data.key}]}
 # In an account, for a point of service, and for AgeChecked as who checks ages:
 #    configs:
 #      - id: counter

@@ -18,6 +18,7 @@ import (
 	"eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
 	"eidgate/sandbox/idin"
+	"eidgate/sandbox/itsme"
 )
 
 func serve(t *testing.T, h http.Handler) string {
@@ -88,7 +89,7 @@ func newBox(t *testing.T) *box {
 	tr.TLSClientConfig.InsecureSkipVerify = true //nolint:gosec // the server's certificate is not the point here
 	t.Cleanup(tr.CloseIdleConnections)
 	b.rp, b.issuer = &http.Client{Transport: tr}, srv.URL+"/rp/v6.0/"
-	h, err := control.New(control.Config{Clock: b.clock, People: people, Decisions: d, Recorder: rec, Faults: b.faults, BankIDSE: b.sim, IDIN: b.banks, AgeChecked: b.age,
+	h, err := control.New(control.Config{Clock: b.clock, People: people, Decisions: d, Recorder: rec, Faults: b.faults, BankIDSE: b.sim, IDIN: b.banks, AgeChecked: b.age, Itsme: itsme.New(itsme.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: func() string { return "" }}),
 		Mailbox: noMail{}, Stop: t.Context().Done()})
 	if err != nil {
 		t.Fatal(err)

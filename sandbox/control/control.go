@@ -23,6 +23,7 @@ import (
 	"eidgate/sandbox/agechecked"
 	"eidgate/sandbox/bankidse"
 	"eidgate/sandbox/idin"
+	"eidgate/sandbox/itsme"
 )
 
 //go:embed phone.html pages.html phone.css phone.js
@@ -95,6 +96,7 @@ type Config struct {
 	Faults     *sandbox.Faults
 	BankIDSE   *bankidse.Simulator
 	IDIN       *idin.Simulator
+	Itsme      *itsme.Simulator
 	AgeChecked *agechecked.Simulator
 	Sessions   Sessions // nil where the simulators run alone
 	Mailbox    Mailbox
@@ -267,6 +269,7 @@ var answers = []struct {
 	{bankidse.ErrPIN, 409, "three wrong codes block the BankID"},
 	{bankidse.ErrOldCode, 409, "GET /sandbox/v1/orders/{ref} has the code of this second in \"qr\""},
 	{bankidse.ErrBadCode, 400, "a code's text begins with \"bankid.\" and has four parts, or is the link of a code of iDIN QR"},
+	{itsme.ErrNoAccount, 409, "GET /sandbox/v1/people: who has \"itsme\" has an account"},
 	{idin.ErrNotKnown, 409, "GET /sandbox/v1/people: who has \"idin\" is a customer of the banks"},
 	{sandbox.ErrEvent, 400, "see docs/sandbox.md, events"},
 	{errSlow, 504, "GET /sandbox/v1/sessions/{id}/explain says who decided what"},

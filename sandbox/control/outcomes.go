@@ -30,7 +30,7 @@ const (
 // A test runs each of them on a server. With pages, a person who may try again
 // does not, and presses cancel.
 func Outcomes() []Outcome {
-	return slices.Concat(swedish(), atBanks("idin", ""), atCounter(), atBanks("idinage", ""), ages())
+	return slices.Concat(swedish(), atBanks("idin", ""), atCounter(), atBanks("idinage", ""), ages(), inApp())
 }
 
 func swedish() (out []Outcome) {
@@ -78,7 +78,7 @@ func openID(code, outcome string) Receipt {
 	switch {
 	case code == "":
 		return Receipt{State: "FINISHED"}
-	case outcome == "fail:AP1500" || outcome == "fail:AP3000":
+	case outcome == "fail:AP1500" || outcome == "fail:AP3000" || outcome == "fail:invalid_scope": // our request is refused
 		return Receipt{State: "ERROR", Code: "server_error"}
 	}
 	return Receipt{State: "ERROR", Code: "access_denied"}
@@ -176,6 +176,30 @@ func ages() (out []Outcome) {
 		r := receipt(o.code)
 		r.Age = o.status
 		out = append(out, Outcome{EID: "idinage", Config: "agechecked", Outcome: o.outcome, Person: o.person, About: o.about, Receives: map[string]Receipt{apiV2: r}})
+	}
+	return out
+}
+
+// inApp is what people do in the app of itsme, which tells a party no more than
+// that somebody was refused.
+func inApp() (out []Outcome) {
+	for _, o := range []struct{ outcome, person, code, about string }{
+		{"approve", "", "", "The person confirms in the app."},
+		{"approve", "jonge", "", "The same, by somebody of 17."},
+		{"approve", "sanne", "", "The same with a Dutch passport: no address, no number."},
+		{"cancel", "", "USER_CANCEL", "The person rejects in the app."},
+		{"cancel:page", "", "USER_CANCEL", "The person does not go there, and presses cancel on our page."},
+		{"decline", "", "USER_CANCEL", "itsme refuses the person: access_denied, as for who rejects."},
+		{"expire", "", "USER_CANCEL", "Nobody acts in the app for three minutes: access_denied too. A decide moves the clock."},
+		{"fail:invalid_scope", "", "INVALID_REQUEST", "itsme does not let the contract ask for that; so is any other word."},
+		{"fail:temporary_unavailable", "", "USER_CANCEL", "itsme is out of order, in its own spelling. May be tried again."},
+		{"fail:no_return", "", "EXPIRED_TRANSACTION", "The person confirms, and the browser never comes back. A decide moves the clock."},
+	} {
+		e := Outcome{EID: "itsme", Outcome: o.outcome, Person: o.person, About: o.about, Receives: map[string]Receipt{apiV2: receipt(o.code)}}
+		if o.outcome != "fail:no_return" { // the browser stays there, and nobody is told
+			e.Receives[apiOIDC] = openID(o.code, o.outcome)
+		}
+		out = append(out, e)
 	}
 	return out
 }

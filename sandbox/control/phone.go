@@ -65,6 +65,9 @@ func (x *control) visits() (out []bankVisit) {
 	for _, o := range x.AgeChecked.Orders(false) {
 		out = append(out, bankVisit{Order: o, Name: "Age check", At: "AgeChecked"})
 	}
+	for _, o := range x.Itsme.Orders(false) {
+		out = append(out, bankVisit{Order: o, Name: "itsme", At: "the app of itsme"})
+	}
 	return out
 }
 

@@ -313,13 +313,14 @@ func (r *robot) wait(ctx context.Context, p *page) (*page, error) {
 }
 
 // pause waits for a change of any order, but not long: sessions change too.
-func pause(ctx context.Context, changed [3]<-chan struct{}) {
+func pause(ctx context.Context, changed [4]<-chan struct{}) {
 	soon := time.NewTimer(10 * time.Millisecond)
 	defer soon.Stop()
 	select {
 	case <-changed[0]:
 	case <-changed[1]:
 	case <-changed[2]:
+	case <-changed[3]:
 	case <-soon.C:
 	case <-ctx.Done():
 	}

@@ -13,6 +13,7 @@ import (
 	"eidgate/sandbox/agechecked"
 	"eidgate/sandbox/bankidse"
 	"eidgate/sandbox/idin"
+	"eidgate/sandbox/itsme"
 )
 
 // An entry is an order in a list: what those of every eID have in common, for
@@ -37,13 +38,14 @@ type upstream interface {
 }
 
 // eids are those of orders; a code of iDIN QR belongs to no login yet.
-var eids = []string{"bankidse", "idin", "idinage", "idinqr"}
+var eids = []string{"bankidse", "idin", "idinage", "idinqr", "itsme"}
 
 // upstreamNames are those of simulators, in the order of lists.
-var upstreamNames = []string{"bankidse", "idin", "agechecked"}
+var upstreamNames = []string{"bankidse", "idin", "agechecked", "itsme"}
 
 func upstreams(c *Config) map[string]upstream {
-	return map[string]upstream{"bankidse": bankID{c.BankIDSE}, "idin": banks{c.IDIN, shared{c.IDIN}}, "agechecked": checks{c.AgeChecked, shared{c.AgeChecked}}}
+	return map[string]upstream{"bankidse": bankID{c.BankIDSE}, "idin": banks{c.IDIN, shared{c.IDIN}}, "agechecked": plain{c.AgeChecked, shared{c.AgeChecked}},
+		"itsme": plain{c.Itsme, shared{c.Itsme}}}
 }
 
 // allFaults are the kinds of faults of every target.
@@ -51,11 +53,12 @@ func allFaults() map[string][]string {
 	out := bankidse.Faults()
 	maps.Copy(out, idin.Faults())
 	maps.Copy(out, agechecked.Faults())
+	maps.Copy(out, itsme.Faults())
 	return out
 }
 
 func allFidelity() []sandbox.Fidelity {
-	return slices.Concat(bankidse.Fidelity(), idin.Fidelity(), agechecked.Fidelity())
+	return slices.Concat(bankidse.Fidelity(), idin.Fidelity(), agechecked.Fidelity(), itsme.Fidelity())
 }
 
 // bankID shows orders of BankID under the names that were promised for them.
@@ -148,15 +151,22 @@ func (b banks) change(r *http.Request) (any, error) {
 	return set, mend(err, `for example {"profile":"worldline","strict_once":false}`)
 }
 
-// checks are those of AgeChecked, which has no switches.
-type checks struct {
-	*agechecked.Simulator
+// plain is a simulator without switches.
+type plain struct {
+	sim interface {
+		Changed() <-chan struct{}
+		Clear()
+	}
 	shared
 }
 
-func (checks) settings() any { return struct{}{} }
+func (p plain) Changed() <-chan struct{} { return p.sim.Changed() }
 
-func (checks) change(r *http.Request) (any, error) {
+func (p plain) Clear() { p.sim.Clear() }
+
+func (plain) settings() any { return struct{}{} }
+
+func (plain) change(r *http.Request) (any, error) {
 	var none struct{}
 	return none, read(r, &none)
 }
@@ -202,7 +212,7 @@ func (x *control) do(ref string, a sandbox.Act) (entry, error) {
 }
 
 // changed are closed when any order changes next, a channel for each upstream.
-func (x *control) changed() (out [3]<-chan struct{}) {
+func (x *control) changed() (out [4]<-chan struct{}) {
 	for i, name := range upstreamNames {
 		out[i] = x.upstreams[name].Changed()
 	}

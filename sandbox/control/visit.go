@@ -9,7 +9,7 @@ import (
 	"eidgate/sandbox"
 )
 
-// What a robot does at the banks of iDIN and at AgeChecked: it goes there as a
+// What a robot does at the banks of iDIN, at AgeChecked and at itsme: it goes there as a
 // browser does, presses what the page has a button for, and is sent back.
 
 // bankButtons are the buttons of a bank's page that bring an outcome; those of
@@ -20,8 +20,11 @@ var (
 	statusButtons = map[sandbox.Outcome]string{sandbox.Cancel: "3", sandbox.Decline: "17"}
 )
 
-// customer is who goes to a bank when nobody says.
-const customer = "vries"
+// Who goes to a bank, or uses the app of itsme, when nobody says.
+const (
+	customer = "vries"
+	appUser  = "florent"
+)
 
 // visit lets a browser go to an eID's page and act there, until it is sent back
 // to the broker, which is the page that comes, or is refused. nil means that it
@@ -87,7 +90,9 @@ func (r *robot) button(ctx context.Context, b *browser, p *page, o entry) (*page
 	}
 	person := r.in.Person
 	if person == "" {
-		person = customer
+		if person = customer; o.EID == "itsme" {
+			person = appUser
+		}
 	}
 	has := func(name, value string) bool { f, _ := p.with(name, value); return value != "" && f != nil }
 	switch {

@@ -114,7 +114,8 @@ type client struct {
 type Registration struct {
 	Issuer, ClientID, Secret string
 	Service                  string // code of a service that shares data
-	SigningKey, EncKey       string // PEM; kids are "sig1" and "enc1"
+	SigningKey, EncKey       string // PEM
+	SigningKID, EncKID       string
 }
 
 // Kids of the keys that the sandbox makes for a partner.
@@ -145,6 +146,7 @@ func (s *Simulator) Partner(name, redirect string, gen int, secret bool) (Regist
 	} else {
 		sig, enc := newKey(), newKey()
 		c.sig, c.enc = &sig.PublicKey, &enc.PublicKey
+		out.SigningKID, out.EncKID = signingKID, encryptingKID
 		for at, k := range map[*string]*rsa.PrivateKey{&out.SigningKey: sig, &out.EncKey: enc} {
 			der, err := x509.MarshalPKCS8PrivateKey(k)
 			if err != nil {
