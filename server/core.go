@@ -256,7 +256,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	if p.sandbox {
 		e.pages = p.public + "/docs/errors/"
 	}
-	return e.wrap(oneSlash(newNames(p.public, p.sandbox, p.also...).only(mux, "v2/eid", "v2/bankidse", "eid/", "bankidse"))), nil
+	return e.wrap(oneSlash(newNames(p.public, p.sandbox, p.also...).only(mux, "v2/eid", "v3/eid", "v2/bankidse", "eid/", "bankidse"))), nil
 }
 
 // openID is the OpenID provider.

@@ -114,8 +114,12 @@ type caller = relying.Caller
 // other site's script may call it: a key does not belong into a browser.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	path := segments(r.URL.Path)
-	c, err := a.serve(w, r, a.find(path))
+	path, third := segments(r.URL.Path)
+	find := a.find
+	if third {
+		find = a.find3
+	}
+	c, err := a.serve(w, r, find(path))
 	if err == nil {
 		return
 	}
@@ -131,7 +135,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.Account != nil {
 		a.c.Log.InfoContext(r.Context(), "api call refused", "api", Name, "account", c.Account, "id", p.id, "code", p.Code, "status", p.status)
 	}
-	a.refuse(w, c, p, err, len(path) > 0 && path[0] == "eid" && r.Method == http.MethodPost)
+	a.refuse(w, c, p, err, third, len(path) > 0 && path[0] == "eid" && r.Method == http.MethodPost)
 }
 
 // serve lets the one endpoint of a path do its work.
@@ -153,7 +157,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, e endpoint) (caller,
 
 // refuse writes what a caller gets instead of an answer. That of a setup has
 // its shape, with an id that the log knows (§6.3).
-func (a *API) refuse(w http.ResponseWriter, c caller, p *problem, err error, setup bool) {
+func (a *API) refuse(w http.ResponseWriter, c caller, p *problem, err error, third, setup bool) {
 	h := w.Header()
 	h.Set("X-Eidgate-Error", p.Code)
 	if t := (*tooMany)(nil); errors.As(err, &t) {
@@ -162,6 +166,10 @@ func (a *API) refuse(w http.ResponseWriter, c caller, p *problem, err error, set
 	status := p.status
 	if c.Account != nil && c.Account.Switches.LegacyErrorStatus && status >= 400 && status < 500 && status != 401 && status != 404 {
 		status = http.StatusOK
+	}
+	if setup && third {
+		write(w, status, setupAnswer3{ID: p.id, Errors: []wireError{p.wireError}})
+		return
 	}
 	if setup {
 		write(w, status, setupAnswer{ID: p.id, Errors: []wireError{p.wireError}})
@@ -176,18 +184,18 @@ type plainAnswer struct {
 	Errors []wireError `json:"errors"`
 }
 
-// segments are the parts of a path, in lower case.
-func segments(path string) []string {
-	var out []string
+// segments are the parts of a path, in lower case, and whether it is one of
+// the third generation.
+func segments(path string) (out []string, third bool) {
 	for s := range strings.SplitSeq(strings.ToLower(path), "/") {
 		if s != "" {
 			out = append(out, s)
 		}
 	}
-	if len(out) > 0 && out[0] == "v2" {
-		out = out[1:]
+	if len(out) > 0 && (out[0] == "v2" || out[0] == "v3") {
+		third, out = out[0] == "v3", out[1:]
 	}
-	return out
+	return out, third
 }
 
 // An endpoint is what a path can do, by HTTP method.

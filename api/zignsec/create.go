@@ -59,11 +59,13 @@ type payload struct {
 	LocalDate   bool   `json:"local_date,omitempty"`
 	Details     bool   `json:"details,omitempty"`
 	MessageText bool   `json:"message_text,omitempty"`
+	Third       bool   `json:"third,omitempty"`        // set up by v3
+	LegacyNames bool   `json:"legacy_names,omitempty"` // of itsme, in v3
 }
 
 // create sets up a browser workflow (§5, §6).
 func (a *API) create(w http.ResponseWriter, r *http.Request, c caller, selector string) error {
-	n, ms, err := a.prepare(w, r, c, selector, false)
+	n, ms, err := a.prepare(w, r, c, selector, withPages)
 	if err != nil {
 		return err
 	}
@@ -82,8 +84,17 @@ func (a *API) create(w http.ResponseWriter, r *http.Request, c caller, selector 
 	return nil
 }
 
-// prepare reads and checks a request for a session, with pages or headless.
-func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector string, headless bool) (*broker.NewSession, []method, error) {
+// A workflow is which interface a session is set up by.
+type workflow string
+
+const (
+	withPages workflow = "pages"
+	headless  workflow = "headless"
+	third     workflow = "v3"
+)
+
+// prepare reads and checks a request for a session.
+func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector string, by workflow) (*broker.NewSession, []method, error) {
 	if err := a.take(a.setups, c.Key.ID, setupRate, c.Account.Limits.Setups, errSetups); err != nil {
 		return nil, nil, err
 	}
@@ -96,7 +107,7 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 		return nil, nil, err
 	}
 	names := strings.Join(p.prune(ms), ", ")
-	n, err := a.session(p, c, ms, headless)
+	n, err := a.session(p, c, ms, by)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -113,7 +124,7 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 }
 
 // session turns parameters into what the broker is asked for.
-func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.NewSession, error) {
+func (a *API) session(p params, c caller, ms []method, by workflow) (*broker.NewSession, error) {
 	config := p["configid"]
 	cfg, err := c.Account.Config(config)
 	if i := slices.IndexFunc(c.Account.Configs, func(f relying.Config) bool { return strings.EqualFold(f.ID, config) }); err != nil && i >= 0 {
@@ -133,7 +144,7 @@ func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.N
 		return nil, err
 	}
 	if ms[0].purpose == eid.Sign {
-		if n.Spec.Pinned == "" && !headless {
+		if n.Spec.Pinned == "" && by != headless {
 			return nil, bad("INVALID_PERSONALNUMBER", "personalnumber is missing: send the number of the person who is to sign.")
 		}
 		if p["uservisibledata"] == "" {
@@ -167,7 +178,7 @@ func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.N
 	if strings.HasPrefix(pay.Custom, "sandbox:") && c.Key.Environment == eid.Test {
 		n.Spec.Marker = pay.Custom
 	}
-	if headless {
+	if by == headless {
 		n.Spec.Headless, n.Spec.Page = true, "/"
 		if ip := p["enduserip"]; ip != "" {
 			if _, err := netip.ParseAddr(ip); err != nil {
@@ -176,6 +187,7 @@ func (a *API) session(p params, c caller, ms []method, headless bool) (*broker.N
 			n.Spec.Params = map[string]string{"end_user_ip": ip}
 		}
 	}
+	pay.Third, pay.LegacyNames = by == third, c.Account.Switches.ItsmeLegacyNames
 	n.Spec.Payload, err = json.Marshal(pay)
 	return n, err
 }

@@ -54,7 +54,7 @@ var guide = map[string]struct{ status, cause, fix string }{
 }
 
 // words in capitals of this API that are no error codes.
-var states = []string{"PENDING", "FINISHED", "ERROR", "OUTSTANDING_TRANSACTION", "NO_CLIENT", "STARTED", "USER_SIGN", "COMPLETE", "TRANS"}
+var states = []string{"PENDING", "FINISHED", "ERROR", "OUTSTANDING_TRANSACTION", "NO_CLIENT", "STARTED", "USER_SIGN", "COMPLETE", "TRANS", "NOT_SET"}
 
 var codeForm = regexp.MustCompile(`^[A-Z][A-Z]+(_[A-Z]+)*$`)
 

@@ -50,7 +50,7 @@ var progress = map[string]string{"": "OUTSTANDING_TRANSACTION", "outstandingTran
 // not mandatory here, not for a signature either; one that is given pins the
 // person.
 func (a *API) start(w http.ResponseWriter, r *http.Request, c caller, selector string) error {
-	n, _, err := a.prepare(w, r, c, selector, true)
+	n, _, err := a.prepare(w, r, c, selector, headless)
 	if err != nil {
 		return err
 	}

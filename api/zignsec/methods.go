@@ -47,11 +47,16 @@ const countries = " ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be 
 	"na nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm pn pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg sh si sj sk sl sm sn so sr ss st sv sx sy sz " +
 	"tc td tf tg th tj tk tl tm tn to tr tt tv tw tz ua ug um us uy uz va vc ve vg vi vn vu wf ws ye yt za zm zw "
 
+// same compares names of methods: case does not count, nor which dash it is.
+func same(a, b string) bool {
+	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-"))
+}
+
 // choose finds what a selector stands for: one method, or a country's several.
 func (a *API) choose(selector string, c caller) ([]method, error) {
 	s := strings.ReplaceAll(strings.ToLower(selector), "_", "-")
 	for _, m := range methods {
-		if strings.ReplaceAll(m.name, "_", "-") == s {
+		if same(m.name, selector) {
 			switch {
 			case m.eid == "" || !a.c.Has(c.Account, c.Key.Environment, m.eid):
 				return nil, bad("MISSING_CONFIG", "The account has no configuration for "+m.name+". Add one for its eID, or use another method.")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 	_ "time/tzdata" // Europe/Stockholm, wherever the program runs
@@ -66,6 +67,12 @@ var providers = map[eid.EID]string{eid.BankIDSE: "BankIDSE", eid.BankIDNO: "Bank
 
 // result answers the reading of a session, as often as it is asked (§8).
 func (a *API) result(w http.ResponseWriter, r *http.Request, c caller, id string) error {
+	return a.read(w, r, c, id, "")
+}
+
+// read is that of either generation, each of which knows its own sessions
+// only. A method that is named must be the session's; "" is any of v2, "*" of v3.
+func (a *API) read(w http.ResponseWriter, r *http.Request, c caller, id, method string) error {
 	if err := a.take(a.reads, c.Key.ID, readRate, c.Account.Limits.Reads, errReads); err != nil {
 		return err
 	}
@@ -85,6 +92,13 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, c caller, id string
 	spec, err := a.c.Broker.Spec(r.Context(), s)
 	if err != nil {
 		return err
+	}
+	var pay payload
+	if err := json.Unmarshal(spec.Payload, &pay); err != nil {
+		return err
+	}
+	if pay.Third != (method != "") || method != "" && method != "*" && !slices.ContainsFunc(spec.Methods, func(m broker.Method) bool { return same(m.Name, method) }) {
+		return broker.ErrNotFound
 	}
 	who, evidence, err := a.c.Broker.Result(r.Context(), s, c.Key.ID)
 	if err != nil {
@@ -111,6 +125,9 @@ func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []
 	var pay payload
 	if err := json.Unmarshal(spec.Payload, &pay); err != nil {
 		return nil, err
+	}
+	if pay.Third {
+		return render3(s, &pay, who, evidence)
 	}
 	e := envelope{ID: s.ID, Errors: []wireError{}, Method: s.Method, Sandbox: s.Environment == eid.Test}
 	state := "PENDING"

@@ -48,7 +48,10 @@ func Leave(s *broker.Session, spec *broker.Spec) (Return, error) {
 	if relay == "" {
 		relay = s.ID
 	}
-	extra := "relaystate=" + escape(relay) + "&service=eIDBasic"
+	extra := "relaystate=" + escape(relay)
+	if !pay.Third {
+		extra += "&service=eIDBasic"
+	}
 	if s.State == broker.Failed && pay.Details {
 		extra += "&errorcode=" + escape(m.ErrorCode) + "&error=" + escape(m.Error)
 	}
@@ -103,7 +106,7 @@ func Outbox(f *broker.Final) []broker.Delivery {
 	}
 	if pay.Email != "" {
 		text := "Session " + f.Session.ID + " (" + string(f.Session.Environment) + ") has ended: " + string(f.Session.State) +
-			".\nRead the result with GET /v2/eid/" + f.Session.ID + " and your key.\n"
+			".\nRead the result with GET " + resultPath(&pay, f.Session) + " and your key.\n"
 		m := broker.MailBody{Subject: "eID result " + f.Session.ID, Text: text}
 		if pay.EmailFull {
 			m.Attachment = body
@@ -127,4 +130,12 @@ func plain(id string) string {
 		}
 	}
 	return string(b)
+}
+
+// resultPath is where a session is read.
+func resultPath(pay *payload, s *broker.Session) string {
+	if pay.Third {
+		return "/v3/eid/" + s.Method + "/" + s.ID
+	}
+	return "/v2/eid/" + s.ID
 }

@@ -67,7 +67,7 @@ func cutLast(s string) (before, after string, ok bool) {
 // empty: a claim without a value is left out by itsme, never null.
 func identity(c openid.Claims, now time.Time) *eid.Identity {
 	id := &eid.Identity{Subject: c.Text("sub"), Name: c.Text("name"), Given: c.Text("given_name"), Family: c.Text("family_name"), Birth: openid.Birth(c.Text("birthdate")),
-		Phone: strings.ReplaceAll(c.Text("phone_number"), " ", ""), Email: c.Text("email"), Level: c.Text("acr"), Country: issuer(c)}
+		Phone: c.Text("phone_number"), Email: c.Text("email"), Level: c.Text("acr"), Country: issuer(c)}
 	if g := strings.ToLower(c.Text("gender")); g == "male" || g == "female" {
 		id.Gender = g
 	}

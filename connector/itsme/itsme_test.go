@@ -234,7 +234,7 @@ func TestPeople(t *testing.T) {
 			}
 			id := who("florent")
 			if len(id.Subject) != 36 || id.Name != "Florent Verschueren" || id.Given != "Florent" || id.Family != "Verschueren" || id.Birth != "1980-01-02" || id.Gender != "male" ||
-				id.Number != "80010299946" || id.Country != "BE" || id.Phone != "+32425009714" || id.Email != "florent@example.test" || *id.Age != s.clock.Now().Year()-1980 {
+				id.Number != "80010299946" || id.Country != "BE" || id.Phone != "+32 425009714" || id.Email != "florent@example.test" || *id.Age != s.clock.Now().Year()-1980 {
 				t.Errorf("florent is %#v", *id)
 			}
 			if a := id.Address; a == nil || a.City != "Brussel" || a.PostalCode != "1000" || len(a.Lines) != 1 || a.Lines[0] != "Havenlaan 2" || a.Country != "BE" {
