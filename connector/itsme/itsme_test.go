@@ -331,11 +331,56 @@ func TestReturns(t *testing.T) {
 			t.Errorf("%s: %#v, %v; want %s", name, res.Step, err, x.want)
 		}
 	}
-	if res, err := c.Resume(t.Context(), &r, begun.State, connector.Returned{In: good.In, Foreign: true}); err != nil || connector.StepName(res.Step) != "redirect" {
-		t.Errorf("in another browser: %#v, %v", res.Step, err)
-	}
 	if s, err := c.Locate(connector.Inbound{Query: url.Values{"state": {"a", "b"}}}); err == nil {
 		t.Errorf("two states name %q", s)
+	}
+}
+
+// TestAnotherBrowser: an app opens another browser than the one that began, and
+// the person says there that it was them.
+func TestAnotherBrowser(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.connector()
+	r := s.request
+	resume := func(state []byte, e connector.Event) connector.Result {
+		t.Helper()
+		res, err := c.Resume(t.Context(), &r, state, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	begun, err := c.Begin(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := s.visit(begun.Step, "approve", "florent")
+	e.Foreign = true
+	asks := resume(resume(begun.State, e).State, connector.Tick{})
+	if w, ok := asks.Step.(connector.Wait); !ok || !w.Asks || asks.Confirmed == nil {
+		t.Fatalf("%#v", asks)
+	}
+	if res := resume(asks.State, e); connector.StepName(res.Step) != "wait" {
+		t.Errorf("the page is loaded again: %#v", res.Step)
+	}
+	post := e
+	post.In.Method = http.MethodPost
+	if res := resume(asks.State, post); connector.StepName(res.Step) != "done" || res.Binding != eid.Weak {
+		t.Errorf("yes: %#v", res)
+	}
+	own := e
+	own.Foreign = false
+	if res := resume(asks.State, own); connector.StepName(res.Step) != "done" || res.Binding != "" {
+		t.Errorf("in the browser that began: %#v", res)
+	}
+	made := post
+	made.In.Query = url.Values{"state": {"x"}}
+	if res := resume(asks.State, made); connector.StepName(res.Step) != "wait" {
+		t.Errorf("another state: %#v", res.Step)
+	}
+	if res := resume(asks.State, connector.Expired{}); res.Step != (connector.Fail{Reason: eid.BrowserNotReturned}) {
+		t.Errorf("nobody says it: %#v", res.Step)
 	}
 }
 

@@ -108,7 +108,7 @@ func (c *Connector) Info() connector.Info {
 	if modes == nil {
 		modes = []string{""}
 	}
-	return connector.Info{EID: c.d.EID, Purposes: []eid.Purpose{eid.Identify}, Modes: modes, Breakout: true, Deadline: 25 * time.Second}
+	return connector.Info{EID: c.d.EID, Purposes: []eid.Purpose{eid.Identify}, Modes: modes, Breakout: true, Anywhere: true, Deadline: 25 * time.Second}
 }
 
 // maxState bounds what Locate takes for a name.
@@ -158,6 +158,9 @@ type state struct {
 	Until  time.Time     `json:"until,omitzero"` // when nobody is expected any more
 	Answer []byte        `json:"answer,omitempty"`
 	Got    time.Time     `json:"got,omitzero"` // when it came
+
+	Foreign bool `json:"foreign,omitempty"` // the browser that came back is not the one that began
+	Asks    bool `json:"asks,omitempty"`    // confirmed; the person must say there that it was them
 }
 
 func (s *state) bytes() []byte {
@@ -197,7 +200,10 @@ func (c *Connector) Begin(ctx context.Context, r *connector.Request) (connector.
 // stay leaves everything as it is.
 func (c *Connector) stay(s *state) connector.Result {
 	res := connector.Result{Step: connector.Redirect{URL: s.URL}, State: s.bytes(), Due: s.Until}
-	if s.Answer != nil {
+	switch {
+	case s.Asks:
+		res.Step, res.Due = connector.Wait{Hint: "openid.asks", Asks: true}, time.Time{}
+	case s.Answer != nil:
 		res.Step, res.Due = connector.Again{}, time.Time{}
 	}
 	return res
@@ -215,18 +221,30 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte
 	}
 	switch e := e.(type) {
 	case connector.Returned:
-		if s.Answer == nil {
+		switch {
+		case s.Answer == nil && !s.Asks:
 			return c.returned(ctx, cl, r, &s, e)
+		case e.In.Query.Get("state") != s.Login.State: // any login's name can be guessed at, but not that
+		case s.Asks && !e.Foreign:
+			return connector.Result{Step: connector.Done{}, State: s.bytes()}, nil
+		case s.Asks && e.In.Method == http.MethodPost:
+			return connector.Result{Step: connector.Done{}, State: s.bytes(), Binding: eid.Weak, Notes: []string{"the person says in another browser that it was them"}}, nil
+		default: // the browser that began counts, whoever looked before it
+			s.Foreign = s.Foreign && e.Foreign
 		}
 	case connector.Tick:
 		switch {
-		case s.Answer != nil:
+		case s.Answer != nil && !s.Asks:
 			return c.read(ctx, cl, r, &s)
 		case !s.Until.IsZero() && !c.now().Before(s.Until):
 			return connector.Result{Step: connector.Fail{Reason: eid.Expired, Code: "stranded", Retry: true}, State: s.bytes()}, nil
 		}
 	case connector.Expired:
-		return connector.Result{Step: connector.Fail{Reason: eid.Expired}, State: s.bytes()}, nil
+		reason := eid.Expired
+		if s.Asks {
+			reason = eid.BrowserNotReturned
+		}
+		return connector.Result{Step: connector.Fail{Reason: reason}, State: s.bytes()}, nil
 	}
 	return c.stay(&s), nil
 }
@@ -234,14 +252,7 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte
 // returned has a browser that comes from the provider: its code is spent at
 // once, and what comes for it kept unread.
 func (c *Connector) returned(ctx context.Context, cl *client, r *connector.Request, s *state, e connector.Returned) (connector.Result, error) {
-	if e.Foreign {
-		return c.stay(s), nil
-	}
-	q := e.In.Query
-	if e.In.Method == http.MethodPost && len(e.In.Body) > 0 {
-		return c.stay(s), nil // no dialect asks for form_post
-	}
-	code, err := cl.rp.Answer(s.Login, q)
+	code, err := cl.rp.Answer(s.Login, e.In.Query)
 	if err != nil {
 		return c.answered(cl, s, err)
 	}
@@ -254,7 +265,7 @@ func (c *Connector) returned(ctx context.Context, cl *client, r *connector.Reque
 		}
 		return c.failed(cl, err, true)
 	}
-	s.Answer, s.Got = raw, c.now()
+	s.Answer, s.Got, s.Foreign = raw, c.now(), e.Foreign
 	return c.stay(s), nil
 }
 
@@ -292,7 +303,12 @@ func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, 
 		return connector.Result{Step: connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}}, nil
 	}
 	evidence := append([]eid.Evidence{{Name: "id_token", Type: "application/jwt", Data: []byte(tokens.Signed)}}, p.Evidence...)
-	return connector.Result{Step: connector.Done{}, Confirmed: p.Identity, Evidence: evidence}, nil
+	res := connector.Result{Step: connector.Done{}, Confirmed: p.Identity, Evidence: evidence}
+	if s.Foreign {
+		s.Asks, s.Answer = true, nil // what it held is kept as evidence now
+		res.Step, res.State = connector.Wait{Hint: "openid.asks", Asks: true}, s.bytes()
+	}
+	return res, nil
 }
 
 // failed sorts what went wrong. once says that what was sent works one time only.

@@ -367,7 +367,11 @@ func (p *Pages) landing(v *broker.View, d *view, say func(string) string) {
 	case v.Session.State == broker.Failed:
 		d.Lead, d.Mood, d.Mark = say("landing.failed"), "bad", "!"
 	case wait.Asks:
-		d.Title, d.Lead, d.Landing, d.Mark = say("landing.asks.title"), say("landing.asks"), true, "?"
+		asks := "landing.asks" // by a bank
+		if v.Session.EID != eid.IDIN && v.Session.EID != eid.IDINAge {
+			asks = "landing.asks.eid"
+		}
+		d.Title, d.Lead, d.Landing, d.Mark = say("landing.asks.title"), say(asks), true, "?"
 	}
 }
 
