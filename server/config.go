@@ -323,6 +323,8 @@ type SwitchesConfig struct {
 	WildcardFrameOrigin     bool `yaml:"wildcard_frame_origin"`     // any page may frame ours, and gets the message; default false
 	AskPersonalNumber       bool `yaml:"ask_personal_number"`       // ask people for their number before a login with sbid; default false
 	EchoCustom              bool `yaml:"echo_custom"`               // custom comes back in the result; default false
+	ItsmeLegacyNames        bool `yaml:"itsme_legacy_names"`        // v3: names of itsme as ZignSec's published sample has them; default false
+	ItsmeBounceURL          bool `yaml:"itsme_bounce_url"`          // v3: a page of ours stands before itsme, so that the browser is known that comes back; default false
 	WebhookMaxAttempts      int  `yaml:"webhook_max_attempts"`      // 20 or 3; default 20
 }
 

@@ -206,6 +206,7 @@ func (a *AccountConfig) record() (*relying.Account, error) {
 			PostMessageJSON: a.Switches.PostMessageJSON, TargetErrorDetails: a.Switches.TargetErrorDetails,
 			HMACHexUpper: a.Switches.HMACHexUpper, IdentificationDateLocal: a.Switches.IdentificationDateLocal,
 			WildcardFrameOrigin: a.Switches.WildcardFrameOrigin, AskPersonalNumber: a.Switches.AskPersonalNumber,
+			ItsmeLegacyNames: a.Switches.ItsmeLegacyNames, ItsmeBounceURL: a.Switches.ItsmeBounceURL,
 			EchoCustom: a.Switches.EchoCustom, WebhookMaxAttempts: a.Switches.WebhookMaxAttempts}}
 	for i := range a.Configs {
 		f := &a.Configs[i]

@@ -177,6 +177,9 @@ func (e *envelope) fill(who *eid.Identity, local bool) {
 		PersonalNumber: string(who.Number), DateOfBirth: who.Birth, Age: who.Age, IDProviderName: providers[who.EID],
 		IdentificationDate: at.Format(dateForm), IDProviderRequestID: who.Request}
 	e.Identity = i
+	if who.EID == eid.Itsme {
+		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, who.Subject
+	}
 	if who.EID == eid.IDIN {
 		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, lasting(who.Subject)
 		e.IDIN = newIDIN(who)
