@@ -32,6 +32,7 @@ var secret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("thirty-two byt
 type System struct {
 	Issuer *Issuer
 	Bank   *Bank
+	Itsme  *Itsme
 	store  string
 	dir    string
 	nodes  int
@@ -49,7 +50,7 @@ type Node struct {
 func New(t testing.TB, store string, auto sandbox.Outcome) *System {
 	t.Helper()
 	s := &System{store: store, dir: t.TempDir()}
-	s.Issuer, s.Bank = NewIssuer(t, s.dir, auto), NewBank(t, s.dir, auto)
+	s.Issuer, s.Bank, s.Itsme = NewIssuer(t, s.dir, auto), NewBank(t, s.dir, auto), NewItsme(t, s.dir, auto)
 	s.write(t, "master", strings.Repeat("5a", 32))
 	s.write(t, "store", store)
 	s.write(t, "key", Key)
@@ -61,10 +62,10 @@ keys: {master_file: %[2]s/master}
 log: {level: warn}
 test_eids:
   bankid_se: {url: %s/rp/v6.0, certificate: %[2]s/rp.pem, tls_roots: %[2]s/tls-root.pem, signature_roots: %[2]s/signature-root.pem}
-%[5]saccounts:
-  - {id: %[4]s, name: Load shop, keys: [{environment: test, file: %[2]s/key}], webhook_secret_file: %[2]s/secret, limits: {setups: 100000, reads: 100000},
+%[5]s%[6]saccounts:
+  - {id: %[4]s, name: Load shop, keys: [{environment: test, file: %[2]s/key}], webhook_secret_file: %[2]s/secret, limits: {setups: 100000, reads: 100000}, configs: [%[7]s, {id: other}],
      oidc_clients: [{client_id: load-shop, environment: test, redirect_uris: ["http://localhost/done"], scopes: [openid, profile], token_endpoint_auth_method: client_secret_post, secrets: [{name: first, file: %[2]s/client}]}]}
-`, Public, s.dir, s.Issuer.URL, Account, s.Bank.config))
+`, Public, s.dir, s.Issuer.URL, Account, s.Bank.config, s.Itsme.config, s.Itsme.secret))
 	up := Start(t, nil, Binary(t), "migrate", "up", "--config", s.config(t, "migrate"))
 	<-up.done
 	if up.err != nil {

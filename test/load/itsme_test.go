@@ -1,0 +1,48 @@
+package load
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"eidgate/sandbox"
+	"eidgate/test/rig"
+)
+
+// BenchmarkItsme runs whole logins with itsme over the third generation of the
+// ZignSec API: setup, itsme, the return, result, webhook. With keys, two of the
+// node's RSA operations sign a request object and an assertion each, and two
+// open the ID token and UserInfo.
+func BenchmarkItsme(b *testing.B) {
+	single := rs256(b)
+	stores(b, func(b *testing.B, name, store string) {
+		bare := request(b)
+		sys := rig.New(b, store, sandbox.Approve)
+		node := sys.Serve(b, one...)
+		p := rig.NewParty(b)
+		p.Route(node)
+		for _, config := range []string{"", rig.SecretConfig} {
+			const logins, at, operations = 600, 16, 4
+			var failed atomic.Int64
+			login := func(int) {
+				if err := p.LoginV3(b.Context(), sys.Itsme, config); err != nil && failed.Add(1) == 1 {
+					b.Error(err)
+				}
+			}
+			run(50, at, login)
+			asked, before := p.Requests.Load()+sys.Itsme.Calls.Load(), node.CPU(b)
+			run(logins, at, login)
+			cpu := (node.CPU(b) - before) / logins
+			if config == "" {
+				ratio := float64(cpu) / float64(operations*single)
+				note("itsme v3, keys, "+name, fmt.Sprintf("%.1f ms of CPU = %.2f x (%d RSA operations of %.2f ms)", ms(cpu), ratio, operations, ms(single)), "<= 1.5 x", ratio <= 1.5)
+				continue
+			}
+			requests := float64(p.Requests.Load()+sys.Itsme.Calls.Load()-asked)/logins + 1 // and the webhook
+			ratio := float64(cpu) / (float64(bare) * requests)
+			note("itsme v3, secret, "+name, fmt.Sprintf("%.2f ms of CPU, %.1f requests = %.1f x bare (%s)", ms(cpu), requests, ratio, bare.Round(100*time.Nanosecond)), "<= 6 x", ratio <= 6)
+		}
+		note("itsme v3, "+name, fmt.Sprintf("keys fetched %d times for 1300 logins", sys.Itsme.Keys()), "<= 2", sys.Itsme.Keys() <= 2)
+	})
+}
