@@ -4,6 +4,7 @@ package eid
 // only what is asked: values of a request's Wanted.
 const (
 	WantID      = "id"      // a lasting name for the person
+	WantNumber  = "number"  // national identity number
 	WantName    = "name"    // in every form that the eID has
 	WantAddress = "address" // postal
 	WantBirth   = "birth"   // date of birth; excludes WantAdult

@@ -69,7 +69,7 @@ func (k *checker) keys(at string, keys []EIDKeyConfig) {
 // settings are what the connector needs.
 func (c *ItsmeConfig) settings(env eid.Environment) (citsme.Settings, error) {
 	set := citsme.Settings{Settings: openid.Settings{Issuer: c.Issuer, ClientID: c.ClientID, Auth: oidcrp.PrivateKeyJWT, AllowHTTP: overHTTP(env, c.Issuer)},
-		Generation: c.Generation, Service: c.Service, Scopes: c.Scopes, Claims: c.Claims, Level: c.Level}
+		Generation: c.Generation, Service: c.Service, Login: c.LoginService, Scopes: c.Scopes, Claims: c.Claims, Level: c.Level}
 	if c.ClientSecretFile != "" {
 		secret, err := readLine(c.ClientSecretFile)
 		if err != nil {

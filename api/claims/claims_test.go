@@ -287,7 +287,7 @@ func TestWanted(t *testing.T) {
 		{"openid profile", "id name", claims.Identification, nil},
 		{"openid idin-name", "id name", claims.Identification, nil},
 		{"openid name", "id name", claims.Identification, nil},
-		{"openid nin", "id", claims.Identification, nil},
+		{"openid nin", "id number", claims.Identification, nil},
 		{"openid date-of-birth", "id birth", claims.Identification, nil},
 		{"email phone gender date-of-birth address profile openid", "id name address birth gender phone email", claims.Identification, nil},
 		{"openid age", "id birth", claims.Identification, nil},

@@ -37,7 +37,7 @@ var scopes = []scope{
 	{"age", false, []string{eid.WantBirth}, Identification},
 	{adult, false, []string{eid.WantAdult}, AgeCheck},
 	{"age-verification", false, []string{eid.WantBirth}, Identification},
-	{"nin", false, nil, Identification},
+	{"nin", false, []string{eid.WantNumber}, Identification},
 	{"idin-name", false, []string{eid.WantName}, Identification},
 	{"idp-id", false, []string{eid.WantID}, Login},
 	{"name", false, []string{eid.WantName}, Identification},
@@ -107,7 +107,7 @@ func Wanted(names []string) ([]string, error) {
 		asked[eid.WantAdult] = false
 	}
 	var out []string
-	for _, w := range []string{eid.WantID, eid.WantName, eid.WantAddress, eid.WantBirth, eid.WantAdult, eid.WantGender, eid.WantPhone, eid.WantEmail} {
+	for _, w := range []string{eid.WantID, eid.WantNumber, eid.WantName, eid.WantAddress, eid.WantBirth, eid.WantAdult, eid.WantGender, eid.WantPhone, eid.WantEmail} {
 		if asked[w] {
 			out = append(out, w)
 		}

@@ -126,8 +126,10 @@ func covers(scopes []string, who *eid.Identity) bool {
 	if err != nil {
 		return false
 	}
-	has := map[string]bool{eid.WantID: len(claims.For([]string{"idp-id"}, who, claims.Format{})) > 0, eid.WantName: who.Family != "", eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "",
-		eid.WantAdult: who.Approved != nil, eid.WantGender: who.Sex != "", eid.WantPhone: who.Phone != "", eid.WantEmail: who.Email != ""}
+	has := map[string]bool{eid.WantID: len(claims.For([]string{"idp-id"}, who, claims.Format{})) > 0, eid.WantName: who.Family != "",
+		eid.WantNumber:  who.Number != "" || who.EID != eid.Itsme, // iDIN has none to tell
+		eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "" || who.Birth != "",
+		eid.WantAdult: who.Approved != nil || who.Age != nil, eid.WantGender: who.Sex != "" || who.Gender != "", eid.WantPhone: who.Phone != "", eid.WantEmail: who.Email != ""}
 	if who.EID != eid.Itsme && has[eid.WantID] && !slices.Contains(wanted, eid.WantID) {
 		return false
 	}

@@ -26,6 +26,7 @@ type Settings struct {
 	openid.Settings
 	Generation  int      `json:"generation,omitempty"`  // 2 (default), or 1 for https://…itsme.be/oidc
 	Service     string   `json:"service"`               // service code
+	Login       string   `json:"login,omitempty"`       // code of a service that logs in, for parties that want to know no more than who comes again
 	Scopes      []string `json:"scopes,omitempty"`      // that the contract covers; none: profile, email, phone, address, eid
 	Claims      []string `json:"claims,omitempty"`      // asked for one by one, under their short names (§5)
 	Level       string   `json:"level,omitempty"`       // "basic" (default) or "advanced": the code of the app, always
@@ -71,6 +72,9 @@ var usual = []string{"profile", "email", "phone", "address", "eid"}
 
 func (a *agreement) old() bool { return a.Generation == 1 }
 
+// base are the settings that all dialects have.
+func (s *Settings) base() openid.Settings { return s.Settings }
+
 // Config implements openid.Agreement.
 func (a *agreement) Config() (oidcrp.Config, error) {
 	switch {
@@ -90,7 +94,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 			return oidcrp.Config{}, fmt.Errorf("claims: %.40q is unknown", name)
 		}
 	}
-	c, err := a.Settings.Settings.Config(a.now)
+	c, err := a.base().Config(a.now)
 	if err != nil {
 		return c, err
 	}
@@ -112,11 +116,15 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 // Ask implements openid.Agreement (§3). Where we have keys, what is asked for
 // is in a request object that is signed and encrypted: links are no secret.
 func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) {
-	scopes := a.Scopes
-	if scopes == nil {
-		scopes = usual
+	service, scopes, asked := a.Service, a.scopes(r.Wanted), a.asked(r.Wanted)
+	switch {
+	case len(scopes) > 0 || len(asked) > 0:
+	case a.Login != "":
+		service = a.Login
+	default: // a service that shares data must share some
+		scopes = a.scopes(nil)[:1]
 	}
-	out := oidcrp.Request{Scope: strings.Join(append([]string{"openid", "service:" + a.Service}, scopes...), " "), Params: url.Values{}, By: oidcrp.Query}
+	out := oidcrp.Request{Scope: strings.Join(append([]string{"openid", "service:" + service}, scopes...), " "), Params: url.Values{}, By: oidcrp.Query}
 	if slices.Contains([]string{"fr", "nl", "de", "en"}, r.Language) {
 		out.Params.Set("ui_locales", r.Language)
 	}
@@ -127,7 +135,7 @@ func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) 
 		}
 		out.Params.Set("acr_values", prefix+"acr_"+a.Level)
 	}
-	if asked := a.asked(); len(asked) > 0 {
+	if len(asked) > 0 {
 		part := map[string]any{}
 		for _, name := range asked {
 			part[name] = nil
@@ -144,9 +152,36 @@ func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) 
 	return out, nil
 }
 
-// asked is what is asked for one by one, under the names of the generation.
-func (a *agreement) asked() (out []string) {
+// asking says by which scope each attribute is asked for.
+var asking = map[string]string{eid.WantNumber: "eid", eid.WantName: "profile", eid.WantBirth: "profile", eid.WantGender: "profile",
+	eid.WantAddress: "address", eid.WantPhone: "phone", eid.WantEmail: "email"}
+
+// scopes are those of the contract, or as many of them as bring what is wanted.
+func (a *agreement) scopes(wanted []string) []string {
+	all := a.Scopes
+	if all == nil {
+		all = usual
+	}
+	if wanted == nil {
+		return all
+	}
+	var out []string
+	for _, scope := range all {
+		if slices.ContainsFunc(wanted, func(w string) bool { return asking[w] == scope }) {
+			out = append(out, scope)
+		}
+	}
+	return out
+}
+
+// asked is what is asked for one by one, under the names of the generation: what
+// the contract says, or, where a party wants certain attributes only, those of
+// it that say the same or tell whose document it is.
+func (a *agreement) asked(wanted []string) (out []string) {
 	for _, name := range a.Claims {
+		if need, ok := needed[name]; wanted != nil && (!ok || !slices.Contains(wanted, need)) {
+			continue
+		}
 		full := names[name].v2
 		if a.old() {
 			full = names[name].v1
@@ -160,6 +195,10 @@ func (a *agreement) asked() (out []string) {
 	}
 	return out
 }
+
+// needed says which attribute a claim is asked for with.
+var needed = map[string]string{"age_gte_18": eid.WantAdult, "national_number": eid.WantNumber, "issuing_country": eid.WantNumber,
+	"birthdate_as_string": eid.WantBirth}
 
 // Refused implements openid.Agreement (§7).
 func (*agreement) Refused(no *oidcrp.Refused) connector.Fail {

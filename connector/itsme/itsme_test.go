@@ -3,6 +3,7 @@ package itsme_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -120,7 +121,7 @@ func (s *service) act(page, event, person string) connector.Returned {
 	s.t.Helper()
 	if event == "expire" {
 		s.clock.Advance(4 * time.Minute)
-	} else if _, err := s.Do(page[strings.LastIndexByte(page, '/')+1:], sandbox.Act{Event: event, Person: person}); err != nil && err != sandbox.ErrEnded {
+	} else if _, err := s.Do(page[strings.LastIndexByte(page, '/')+1:], sandbox.Act{Event: event, Person: person}); err != nil && !errors.Is(err, sandbox.ErrEnded) {
 		s.t.Fatal(err)
 	}
 	u, err := url.Parse(s.get(page).Header.Get("Location"))
@@ -333,6 +334,39 @@ func TestReturns(t *testing.T) {
 	}
 	if s, err := c.Locate(connector.Inbound{Query: url.Values{"state": {"a", "b"}}}); err == nil {
 		t.Errorf("two states name %q", s)
+	}
+}
+
+// TestWanted: a party that wants certain attributes is told those alone.
+func TestWanted(t *testing.T) {
+	t.Parallel()
+	s := newService(t, func(c *citsme.Settings) { c.Claims = []string{"age_gte_18", "document_number", "citizenship"} })
+	c := s.connector()
+	who := func(wanted ...string) *eid.Identity {
+		t.Helper()
+		s.request.Wanted = wanted
+		res, err := s.login(c, "approve", "florent")
+		if err != nil || res.Confirmed == nil {
+			t.Fatalf("%v: %#v, %v", wanted, res.Step, err)
+		}
+		return res.Confirmed
+	}
+	if id := who(); id.Name == "" || id.Number == "" || id.Address == nil || id.Signals["document_number"] == "" {
+		t.Errorf("everything: %#v", *id)
+	}
+	if id := who(eid.WantID, eid.WantNumber, eid.WantName); id.Name == "" || id.Number == "" || id.Address != nil || id.Email != "" || id.Phone != "" || id.Signals["document_number"] != "" || id.Signals["age_gte_18"] != "" {
+		t.Errorf("name and number: %#v", *id)
+	}
+	if id := who(eid.WantID); id.Name == "" || id.Number != "" || id.Email != "" {
+		t.Errorf("who comes again, over a service that must share: %#v", *id)
+	}
+	login := newService(t, func(c *citsme.Settings) { c.Login = "SHOP_LOGIN" })
+	login.request.Wanted = []string{eid.WantID}
+	if res, err := login.login(login.connector(), "approve", "florent"); err != nil || res.Confirmed == nil || res.Confirmed.Name != "" || len(res.Confirmed.Subject) != 36 {
+		t.Errorf("over a service that logs in: %#v, %v", res, err)
+	}
+	if id := who(eid.WantAdult); id.Name != "" || id.Number != "" || id.Birth != "" || id.Signals["age_gte_18"] != "true" || len(id.Subject) != 36 {
+		t.Errorf("18 or older: %#v", *id)
 	}
 }
 

@@ -95,10 +95,11 @@ func New(c Config, d *Directory) (*Client, error) {
 	if c.Metadata == "" {
 		c.Metadata = strings.TrimSuffix(c.Issuer, "/") + "/.well-known/openid-configuration"
 	}
-	for name, address := range map[string]string{"issuer": c.Issuer, "metadata": c.Metadata} {
-		if u, err := url.Parse(address); err != nil || !secure(u, c.AllowHTTP) || name == "issuer" && (u.RawQuery != "" || u.Fragment != "") {
-			return nil, &ConfigError{name, "must be an https address"}
-		}
+	if u, err := url.Parse(c.Issuer); err != nil || !secure(u, c.AllowHTTP) || u.RawQuery != "" || u.Fragment != "" {
+		return nil, &ConfigError{"issuer", "must be an https address"}
+	}
+	if u, err := url.Parse(c.Metadata); err != nil || !secure(u, c.AllowHTTP) {
+		return nil, &ConfigError{"metadata", "must be an https address"}
 	}
 	if c.ClientID == "" {
 		return nil, &ConfigError{"client_id", "is required"}

@@ -325,7 +325,7 @@ func opened(t testing.TB, token string, key crypto.PublicKey, open *rsa.PrivateK
 		}
 		token = string(plain)
 	}
-	s, err := gojose.ParseSigned(token, []gojose.SignatureAlgorithm{gojose.RS256, gojose.ES256})
+	s, err := gojose.ParseSignedCompact(token, []gojose.SignatureAlgorithm{gojose.RS256, gojose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}

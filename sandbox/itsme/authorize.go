@@ -115,7 +115,7 @@ func (s *Simulator) signed(c *client, token string, mustEncrypt bool) (map[strin
 			return nil, err
 		}
 	}
-	j, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	j, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return nil, err
 	}

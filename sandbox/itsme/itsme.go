@@ -114,6 +114,7 @@ type client struct {
 type Registration struct {
 	Issuer, ClientID, Secret string
 	Service                  string // code of a service that shares data
+	Login                    string // code of one that logs in
 	SigningKey, EncKey       string // PEM
 	SigningKID, EncKID       string
 }
@@ -139,7 +140,7 @@ func (s *Simulator) Partner(name, redirect string, gen int, secret bool) (Regist
 		return -1
 	}, name))
 	c.services = map[string]string{code + "_LOGIN": "login", code + "_SHARE": "share"}
-	out := Registration{Issuer: s.Base() + g.path, ClientID: c.id, Service: code + "_SHARE"}
+	out := Registration{Issuer: s.Base() + g.path, ClientID: c.id, Service: code + "_SHARE", Login: code + "_LOGIN"}
 	if secret {
 		c.secret = random()
 		out.Secret = c.secret
