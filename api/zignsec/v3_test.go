@@ -1,0 +1,82 @@
+package zignsec
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"eidgate/broker"
+	"eidgate/eid"
+)
+
+func jwt(claims string) []byte {
+	return []byte("e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln")
+}
+
+// TestNamesOfV3: given name and surname, or what ZignSec's published sample has.
+func TestNamesOfV3(t *testing.T) {
+	t.Parallel()
+	age := 41
+	who := &eid.Identity{EID: eid.Itsme, At: time.Date(2021, 5, 11, 16, 34, 19, 672735400, time.UTC), Subject: "s", Country: "BE", Name: "Florent Verschueren", Given: "Florent", Family: "Verschueren",
+		Birth: "1980-01-02", Age: &age, Gender: "male", Phone: "+32 425009714", Email: "user@example.be", Address: &eid.Address{Lines: []string{"Havenlaan 2"}, City: "Brussel", PostalCode: "1000"}}
+	s := &broker.Session{ID: "9b2f7c0a-2f0d-4b3a-9a53-5a3a0f6d7e21", State: broker.Finished, EID: eid.Itsme}
+	for legacy, names := range map[bool]string{
+		false: `"firstName":"Florent","lastName":"Verschueren","fullName":"Florent Verschueren"`,
+		true:  `"firstName":"Florent Verschueren","lastName":"Verschueren","fullName":"Florent Verschueren Verschueren"`,
+	} {
+		got, err := render3(s, &payload{Third: true, LegacyNames: legacy}, who, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"id":"9b2f7c0a-2f0d-4b3a-9a53-5a3a0f6d7e21","state":"Finished","errors":[],"identity":{"countryCode":"BE",` + names +
+			`,"personalNumber":"","dateOfBirth":"1980-01-02","age":41,"gender":"male","phone":"+32 425009714","email":"user@example.be","addressInfoRaw":"Havenlaan 2,Brussel,1000",` +
+			`"idProviderName":"ItsMe","identificationDate":"2021-05-11T16:34:19.6727354Z","idProviderAuthenticityScore":"NOT_SET"},"providerData":`
+		if !strings.HasPrefix(string(got), want) {
+			t.Errorf("legacy %v:\n got %s\nwant %s", legacy, got, want)
+		}
+	}
+}
+
+// TestProviderData: both generations of itsme come to the user that older clients
+// know, and what is not said is null.
+func TestProviderData(t *testing.T) {
+	t.Parallel()
+	const nothing = `{"sub":null,"aud":null,"eid":null,"birthdate":null,"city_of_birth":null,"gender":null,"name":null,"iss":null,"phone_number":null,"phone_number_verified":null,` +
+		`"given_name":null,"family_name":null,"locale":null,"email":null,"email_verified":null,"address":null,"ParsedAddress":null,"nationality":null,"photo":null,"device":null}`
+	for name, x := range map[string]struct{ info, want string }{
+		"nothing":  {`{}`, nothing},
+		"no token": {`x`, nothing},
+		"second": {`{"sub":"a","address":{"locality":"Brussel","street_address":"Havenlaan 2","postal_code":"1000","formatted":"x"},"http://itsme.services/v2/claim/place_of_birth":{"city":"Brussel"},
+			"http://itsme.services/v2/claim/claim_citizenship":"belge","http://itsme.services/v2/claim/physical_person_photo":{"value":"/9j/"},"http://itsme.services/v2/claim/BENationalNumber":"80010299946","http://itsme.services/v2/claim/BEeidSn":"592"}`,
+			`{"sub":"a","eid":{"eid":"592","national_number":"80010299946"},"city_of_birth":"Brussel","address":"{\"country\":\"BE\",\"street_address\":\"Havenlaan 2\",\"locality\":\"Brussel\",\"postal_code\":\"1000\"}",
+			"ParsedAddress":{"country":"BE","street_address":"Havenlaan 2","locality":"Brussel","postal_code":"1000"},"nationality":"belge","photo":"/9j/"}`},
+		"first": {`{"sub":"a","address":"{\"country\":\"BE\",\"street_address\":\"Havenlaan 2\",\"locality\":\"Brussel\",\"postal_code\":\"1000\"}","tag:itsmetag:sixdots.be,2016-06:claim_nationality":"belge",
+			"tag:sixdots.be,2016-06:claim_eid":{"eid":"592"},"tag:sixdots.be,2017-05:claim_photo":"/9j/"}`,
+			`{"sub":"a","eid":{"eid":"592"},"address":"{\"country\":\"BE\",\"street_address\":\"Havenlaan 2\",\"locality\":\"Brussel\",\"postal_code\":\"1000\"}",
+			"ParsedAddress":{"country":"BE","street_address":"Havenlaan 2","locality":"Brussel","postal_code":"1000"},"nationality":"belge","photo":"/9j/"}`},
+	} {
+		got, err := marshal(newItsmeUser([]eid.Evidence{{Name: "userinfo", Data: jwt(x.info)}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var g, w map[string]any
+		if err := json.Unmarshal(got, &g); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(x.want), &w); err != nil {
+			t.Fatal(err)
+		}
+		if len(g) != 20 {
+			t.Errorf("%s has %d members", name, len(g))
+		}
+		for key, v := range g {
+			a, _ := json.Marshal(v)      // they were JSON
+			b, _ := json.Marshal(w[key]) // likewise
+			if string(a) != string(b) {
+				t.Errorf("%s: %s = %s, want %s", name, key, a, b)
+			}
+		}
+	}
+}
