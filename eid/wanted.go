@@ -12,4 +12,7 @@ const (
 	WantGender  = "gender"
 	WantPhone   = "phone"
 	WantEmail   = "email"
+
+	WantDocument = "document" // what the eID was issued on: number, type, country, dates
+	WantDevice   = "device"   // on which it was used
 )

@@ -64,6 +64,19 @@ func text(t testing.TB, o claims.Object) string {
 	return string(b)
 }
 
+// florent is a person of itsme.
+func florent() *eid.Identity {
+	age := 46
+	id := &eid.Identity{EID: eid.Itsme, Subject: "0a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r", Country: "BE", Number: "80010299946", Name: "Florent Verschueren", Given: "Florent", Family: "Verschueren",
+		Birth: "1980-01-02", Age: &age, Gender: "male", Phone: "+32 425009714", Email: "florent@example.test", Address: &eid.Address{Lines: []string{"Havenlaan 2"}, PostalCode: "1000", City: "Brussel", Country: "BE"},
+		Signals: map[string]string{"document_issued_at": "BRUXELLES", "document_valid_from": "2020-11-10T00:00:00Z", "document_valid_to": "2030-11-10T00:00:00Z", "document_read": "2023-04-12T15:02:23Z",
+			"document_number": "592000000182", "document_type": "I", "document_country": "BEL", "phone_verified": "true", "email_verified": "false"}}
+	for _, fact := range []string{"os", "appName", "appRelease", "deviceLabel", "debugEnabled", "deviceId", "osRelease", "manufacturer", "deviceLockLevel", "smsEnabled", "rooted", "imei", "deviceModel", "sdkRelease"} {
+		id.Signals["device_"+fact] = "its " + fact
+	}
+	return id
+}
+
 var signicat, standard = claims.Format{}, claims.Format{Standard: true}
 
 // TestExamples holds the examples that parties were given, byte for byte, but
@@ -128,7 +141,7 @@ func TestExamples(t *testing.T) {
 func TestTable(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	for _, id := range []*eid.Identity{vries(), {EID: eid.IDINAge, Subject: "271828", Approved: ptr(true), Check: &eid.AgeCheck{ID: 271828, Status: 6}}, ada()} {
+	for _, id := range []*eid.Identity{vries(), {EID: eid.IDINAge, Subject: "271828", Approved: ptr(true), Check: &eid.AgeCheck{ID: 271828, Status: 6}}, florent(), ada()} {
 		fmt.Fprintf(&out, "# %s\n", id.EID)
 		for _, s := range claims.Scopes() {
 			if s == "sbid-evidence" {
@@ -235,7 +248,7 @@ func TestScopes(t *testing.T) {
 	if got := claims.Scopes(); !slices.Equal(got, want) {
 		t.Errorf("Scopes() = %v, want %v", got, want)
 	}
-	everybody := []*eid.Identity{vries(), ada(), {EID: eid.IDIN, Approved: ptr(true)}}
+	everybody := []*eid.Identity{vries(), ada(), florent(), {EID: eid.IDIN, Approved: ptr(true)}}
 	for _, s := range claims.Scopes() {
 		released := 0
 		for _, id := range everybody {

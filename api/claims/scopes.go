@@ -41,6 +41,8 @@ var scopes = []scope{
 	{"idin-name", false, []string{eid.WantName}, Identification},
 	{"idp-id", false, []string{eid.WantID}, Login},
 	{"name", false, []string{eid.WantName}, Identification},
+	{"itsme-eid", false, []string{eid.WantNumber, eid.WantDocument}, Identification},
+	{"itsme-device", false, []string{eid.WantDevice}, Identification},
 	{"sbid-extra", false, nil, Identification},
 	{"sbid-evidence", false, nil, Identification},
 	{"offline_access", true, nil, Login},
@@ -107,7 +109,7 @@ func Wanted(names []string) ([]string, error) {
 		asked[eid.WantAdult] = false
 	}
 	var out []string
-	for _, w := range []string{eid.WantID, eid.WantNumber, eid.WantName, eid.WantAddress, eid.WantBirth, eid.WantAdult, eid.WantGender, eid.WantPhone, eid.WantEmail} {
+	for _, w := range []string{eid.WantID, eid.WantNumber, eid.WantName, eid.WantAddress, eid.WantBirth, eid.WantAdult, eid.WantGender, eid.WantPhone, eid.WantEmail, eid.WantDocument, eid.WantDevice} {
 		if asked[w] {
 			out = append(out, w)
 		}

@@ -41,7 +41,7 @@ var table = []row{
 	{scope: "profile", claim: "birthdate", except: dutch, value: birthdate},
 
 	{scope: "email", claim: "email", value: func(p *person) any { return p.Email }},
-	{scope: "email", claim: "email_verified", value: func(p *person) any { return unverified(p, p.Email) }},
+	{scope: "email", claim: "email_verified", value: func(p *person) any { return verified(p, p.Email, "email_verified") }},
 
 	{scope: "address", claim: "address", value: address},
 	{scope: "address", claim: "street", except: dutch, value: func(p *person) any { return part(p.Address).Street }},
@@ -49,7 +49,7 @@ var table = []row{
 	{scope: "address", claim: "house_number_suffix", except: dutch, value: func(p *person) any { return part(p.Address).Suffix }},
 
 	{scope: "phone", claim: "phone_number", value: func(p *person) any { return p.Phone }},
-	{scope: "phone", claim: "phone_number_verified", value: func(p *person) any { return unverified(p, p.Phone) }},
+	{scope: "phone", claim: "phone_number_verified", value: func(p *person) any { return verified(p, p.Phone, "phone_verified") }},
 
 	{scope: "gender", claim: "gender", value: gender},
 	{scope: dateOfBirth, claim: "birthdate", value: birthdate},
@@ -89,6 +89,30 @@ var table = []row{
 	{scope: "name", claim: "first_name", value: func(p *person) any { return p.Given }},
 	{scope: "name", claim: "last_name", value: func(p *person) any { return p.Family }},
 
+	{scope: "itsme-eid", claim: "itsme_issuance_locality", value: func(p *person) any { return p.signal(eid.Itsme, "document_issued_at") }},
+	{scope: "itsme-eid", claim: "itsme_validity_from", value: func(p *person) any { return p.signal(eid.Itsme, "document_valid_from") }},
+	{scope: "itsme-eid", claim: "itsme_validity_to", value: func(p *person) any { return p.signal(eid.Itsme, "document_valid_to") }},
+	{scope: "itsme-eid", claim: "itsme_read_date", value: func(p *person) any { return p.signal(eid.Itsme, "document_read") }},
+	{scope: "itsme-eid", claim: "itsme_national_number", value: func(p *person) any { return belgian(p) }},
+	{scope: "itsme-eid", claim: "itsme_document_number", value: func(p *person) any { return p.signal(eid.Itsme, "document_number") }},
+	{scope: "itsme-eid", claim: "itsme_document_type", value: func(p *person) any { return p.signal(eid.Itsme, "document_type") }},
+	{scope: "itsme-eid", claim: "itsme_issuing_country", value: func(p *person) any { return p.signal(eid.Itsme, "document_country") }},
+
+	{scope: "itsme-device", claim: "itsme_os", value: func(p *person) any { return p.signal(eid.Itsme, "device_os") }},
+	{scope: "itsme-device", claim: "itsme_app_name", value: func(p *person) any { return p.signal(eid.Itsme, "device_appName") }},
+	{scope: "itsme-device", claim: "itsme_app_release", value: func(p *person) any { return p.signal(eid.Itsme, "device_appRelease") }},
+	{scope: "itsme-device", claim: "itsme_device_label", value: func(p *person) any { return p.signal(eid.Itsme, "device_deviceLabel") }},
+	{scope: "itsme-device", claim: "itsme_debug_enabled", value: func(p *person) any { return p.signal(eid.Itsme, "device_debugEnabled") }},
+	{scope: "itsme-device", claim: "itsme_device_id", value: func(p *person) any { return p.signal(eid.Itsme, "device_deviceId") }},
+	{scope: "itsme-device", claim: "itsme_os_release", value: func(p *person) any { return p.signal(eid.Itsme, "device_osRelease") }},
+	{scope: "itsme-device", claim: "itsme_manufacturer", value: func(p *person) any { return p.signal(eid.Itsme, "device_manufacturer") }},
+	{scope: "itsme-device", claim: "itsme_device_lock_level", value: func(p *person) any { return p.signal(eid.Itsme, "device_deviceLockLevel") }},
+	{scope: "itsme-device", claim: "itsme_sms_enabled", value: func(p *person) any { return p.signal(eid.Itsme, "device_smsEnabled") }},
+	{scope: "itsme-device", claim: "itsme_rooted", value: func(p *person) any { return p.signal(eid.Itsme, "device_rooted") }},
+	{scope: "itsme-device", claim: "itsme_imei", value: func(p *person) any { return p.signal(eid.Itsme, "device_imei") }},
+	{scope: "itsme-device", claim: "itsme_device_model", value: func(p *person) any { return p.signal(eid.Itsme, "device_deviceModel") }},
+	{scope: "itsme-device", claim: "itsme_sdk_release", value: func(p *person) any { return p.signal(eid.Itsme, "device_sdkRelease") }},
+
 	{scope: "sbid-extra", claim: "sbid_ocsp_responder_id", value: responder},
 	{scope: "sbid-extra", claim: "sbid_certificate_not_after", value: func(p *person) any { return millis(p.certificate().NotAfter) }},
 	{scope: "sbid-extra", claim: "sbid_subject_dn", value: func(p *person) any { return p.certificate().subject }},
@@ -100,6 +124,14 @@ var table = []row{
 
 	{scope: "sbid-evidence", claim: "sbid_ocsp_response", value: func(p *person) any { return string(p.proof(ocspEvidence)) }},
 	{scope: "sbid-evidence", claim: "sbid_xml_signature", value: func(p *person) any { return string(p.proof(signatureEvidence)) }},
+}
+
+// belgian is the number of the national register, which only itsme tells.
+func belgian(p *person) any {
+	if p.EID != eid.Itsme {
+		return nil
+	}
+	return string(p.Number)
 }
 
 // gender is iDIN's digit as delivered, or a word (§2.4).
@@ -126,13 +158,13 @@ func birthdate(p *person) any {
 // yearOnly is a date of iDIN whose day is not known.
 var yearOnly = regexp.MustCompile(`^((?:18|19|20)\d\d)\d{4}$`)
 
-// unverified says that nobody has checked an address that is there: no eID
-// says so, and we do not write to it. Only the standard demands a word.
-func unverified(p *person, what string) any {
+// verified says whether somebody has checked an address that is there: the eID,
+// if it says so, since we do not write to it. Only the standard demands a word.
+func verified(p *person, what, says string) any {
 	if what == "" || !p.format.Standard {
 		return nil
 	}
-	return false
+	return p.Signals[says] == "true"
 }
 
 // older says whether somebody has reached an age; nothing when it is unknown.

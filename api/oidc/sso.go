@@ -127,6 +127,8 @@ func covers(scopes []string, who *eid.Identity) bool {
 		return false
 	}
 	has := map[string]bool{eid.WantID: len(claims.For([]string{"idp-id"}, who, claims.Format{})) > 0, eid.WantName: who.Family != "",
+		eid.WantDocument: who.Signals["document_number"] != "" || who.EID != eid.Itsme, eid.WantDevice: who.Signals["device_os"] != "" || who.EID != eid.Itsme,
+
 		eid.WantNumber:  who.Number != "" || who.EID != eid.Itsme, // iDIN has none to tell
 		eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "" || who.Birth != "",
 		eid.WantAdult: who.Approved != nil || who.Age != nil, eid.WantGender: who.Sex != "" || who.Gender != "", eid.WantPhone: who.Phone != "", eid.WantEmail: who.Email != ""}

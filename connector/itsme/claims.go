@@ -30,7 +30,10 @@ var names = map[string]name{
 	"document_number":     {ns + "IDDocumentSN", "tag:sixdots.be,2017-05:claim_passport_sn"},
 	"document_type":       {ns + "IDDocumentType", ""},
 	"issuing_country":     {ns + "IDIssuingCountry", ""},
+	"issuance_locality":   {ns + "issuance_locality", ""}, // in the first generation these are in claim_eid
+	"valid_from":          {ns + "validityFrom", ""},
 	"valid_to":            {ns + "validityTo", ""},
+	"verified_at":         {ns + "verificationDate", ""},
 	"photo":               {ns + "physical_person_photo", "tag:sixdots.be,2017-05:claim_photo"},
 	"device":              {ns + "claim_device", "tag:sixdots.be,2017-05:claim_device"},
 }
@@ -67,7 +70,7 @@ func cutLast(s string) (before, after string, ok bool) {
 // empty: a claim without a value is left out by itsme, never null.
 func identity(c openid.Claims, now time.Time) *eid.Identity {
 	id := &eid.Identity{Subject: c.Text("sub"), Name: c.Text("name"), Given: c.Text("given_name"), Family: c.Text("family_name"), Birth: openid.Birth(c.Text("birthdate")),
-		Phone: c.Text("phone_number"), Email: c.Text("email"), Level: c.Text("acr"), Country: issuer(c)}
+		Phone: c.Text("phone_number"), Email: c.Text("email"), Country: issuer(c)}
 	if g := strings.ToLower(c.Text("gender")); g == "male" || g == "female" {
 		id.Gender = g
 	}
@@ -168,6 +171,7 @@ func signals(c openid.Claims) map[string]string {
 			put(key, c.Text(full))
 		}
 	}
+	put("acr", c.Text("acr")) // which way of confirming it was: no level of assurance
 	put("locale", strings.ToLower(c.Text("locale")))
 	text("citizenship", "claim_citizenship", "claim_nationality")
 	text("citizenship_iso", "claim_citizenship_as_iso")
@@ -177,10 +181,47 @@ func signals(c openid.Claims) map[string]string {
 	if full, ok := find(c, "place_of_birth"); ok {
 		put("city_of_birth", c.Object(full).Text("city"))
 	}
+	document(c, put)
+	if full, ok := find(c, "claim_device", "claim_device"); ok {
+		d := c.Object(full)
+		for _, name := range deviceFacts {
+			put("device_"+name, d.Text(name))
+		}
+	}
 	put("email_verified", c.Text("email_verified"))
 	put("phone_verified", c.Text("phone_number_verified"))
 	if len(out) == 0 {
 		return nil
 	}
 	return out
+}
+
+// deviceFacts are what itsme knows of a phone, under its own names.
+var deviceFacts = []string{"os", "appName", "appRelease", "deviceLabel", "debugEnabled", "deviceId", "osRelease", "manufacturer", "deviceLockLevel", "smsEnabled", "rooted",
+	"imei", "deviceModel", "sdkRelease"}
+
+// document reads what itsme says of the document that an account was made from:
+// in the second generation objects by attribute, in the first one object.
+func document(c openid.Claims, put func(key, value string)) {
+	for key, name := range map[string]string{"document_issued_at": "issuance_locality", "document_valid_from": "validityFrom", "document_valid_to": "validityTo",
+		"document_read": "verificationDate", "document_country": "IDIssuingCountry"} {
+		full, ok := find(c, name)
+		if !ok {
+			continue
+		}
+		by := c.Object(full)
+		for _, attribute := range []string{ns + "IDDocumentSN", ns + "BEeidSn", "name", "birthdate"} {
+			if text := by.Text(attribute); text != "" {
+				put(key, text)
+				break
+			}
+		}
+	}
+	if full, ok := find(c, "", "claim_eid"); ok {
+		e := c.Object(full)
+		for key, name := range map[string]string{"document_number": "eid", "document_issued_at": "issuance_locality", "document_valid_from": "validity_from",
+			"document_valid_to": "validity_to", "document_read": "read_date"} {
+			put(key, e.Text(name))
+		}
+	}
 }

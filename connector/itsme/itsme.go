@@ -197,7 +197,9 @@ func (a *agreement) asked(wanted []string) (out []string) {
 }
 
 // needed says which attribute a claim is asked for with.
-var needed = map[string]string{"age_gte_18": eid.WantAdult, "national_number": eid.WantNumber, "issuing_country": eid.WantNumber,
+var needed = map[string]string{"age_gte_18": eid.WantAdult, "national_number": eid.WantNumber, "issuing_country": eid.WantDocument, "document_number": eid.WantDocument,
+	"document_type": eid.WantDocument, "issuance_locality": eid.WantDocument, "valid_from": eid.WantDocument, "valid_to": eid.WantDocument, "verified_at": eid.WantDocument,
+	"device":              eid.WantDevice,
 	"birthdate_as_string": eid.WantBirth}
 
 // Refused implements openid.Agreement (§7).

@@ -340,7 +340,9 @@ func TestReturns(t *testing.T) {
 // TestWanted: a party that wants certain attributes is told those alone.
 func TestWanted(t *testing.T) {
 	t.Parallel()
-	s := newService(t, func(c *citsme.Settings) { c.Claims = []string{"age_gte_18", "document_number", "citizenship"} })
+	s := newService(t, func(c *citsme.Settings) {
+		c.Claims = []string{"age_gte_18", "document_number", "document_type", "issuing_country", "valid_from", "valid_to", "verified_at", "issuance_locality", "device", "citizenship"}
+	})
 	c := s.connector()
 	who := func(wanted ...string) *eid.Identity {
 		t.Helper()
@@ -353,6 +355,11 @@ func TestWanted(t *testing.T) {
 	}
 	if id := who(); id.Name == "" || id.Number == "" || id.Address == nil || id.Signals["document_number"] == "" {
 		t.Errorf("everything: %#v", *id)
+	}
+	if id := who(eid.WantDocument, eid.WantDevice); id.Signals["document_number"] != "592000000182" || id.Signals["document_type"] != "I" || id.Signals["document_country"] != "BEL" ||
+		id.Signals["document_valid_from"] != "2020-11-10T00:00:00Z" || id.Signals["document_valid_to"] != "2030-11-10T00:00:00Z" || id.Signals["document_issued_at"] != "BRUXELLES" ||
+		id.Signals["document_read"] != "2023-04-12T15:02:23Z" || id.Signals["device_os"] != "ANDROID" || id.Signals["device_rooted"] != "false" || id.Name != "" {
+		t.Errorf("document and device: %v", id.Signals)
 	}
 	if id := who(eid.WantID, eid.WantNumber, eid.WantName); id.Name == "" || id.Number == "" || id.Address != nil || id.Email != "" || id.Phone != "" || id.Signals["document_number"] != "" || id.Signals["age_gte_18"] != "" {
 		t.Errorf("name and number: %#v", *id)

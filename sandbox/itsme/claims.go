@@ -159,9 +159,18 @@ func (s *Simulator) known(l *login, p *sandbox.Person) members {
 			out = append(out, member{ns + "place_of_birth", members{{"city", i.BirthPlace}, {"formatted", i.BirthPlace}}})
 		}
 	}
-	return append(out, member{ns + "IDDocumentSN", i.Document}, member{ns + "IDDocumentType", i.DocumentType},
-		member{ns + "IDIssuingCountry", members{{"birthdate", i.Issuer}, {"name", i.Issuer}, {ns + "IDDocumentSN", i.Issuer}}})
+	about := func(v string) members { return members{{"birthdate", v}, {"name", v}, {ns + "IDDocumentSN", v}} }
+	out = append(out, member{ns + "IDDocumentSN", i.Document}, member{ns + "IDDocumentType", i.DocumentType}, member{ns + "IDIssuingCountry", about(i.Issuer)},
+		member{ns + "validityTo", members{{ns + "IDDocumentSN", "2030-11-10T00:00:00Z"}}}, member{ns + "verificationDate", about("2023-04-12T15:02:23Z")})
+	if belgian {
+		out = append(out, member{ns + "validityFrom", members{{ns + "BEeidSn", "2020-11-10T00:00:00Z"}}}, member{ns + "issuance_locality", members{{ns + "BEeidSn", "BRUXELLES"}}})
+	}
+	return append(out, member{ns + "claim_device", device})
 }
+
+// device is the phone that everybody has here.
+var device = members{{"os", "ANDROID"}, {"appName", "be.bmid.itsme.e2e"}, {"appRelease", "4.0.0"}, {"deviceLabel", "phone"}, {"debugEnabled", false},
+	{"deviceId", "0123456789abcdef0123456789abcdef0"}, {"osRelease", "14"}, {"manufacturer", "ACME"}, {"deviceLockLevel", "true"}, {"rooted", false}, {"deviceModel", "A-100"}}
 
 // first are the claims that only the first generation has.
 func (s *Simulator) first(i *sandbox.Itsme) (out members) {
