@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"sync"
@@ -68,46 +69,72 @@ type Metadata struct {
 
 // A provider is the metadata at one address.
 type provider struct {
-	mu   sync.Mutex // held while they are fetched: others wait for the same answer
+	mu   sync.Mutex // held while the first copy is fetched: others wait for the same answer
 	meta *Metadata
 	at   time.Time
 	err  error
 	next time.Time // not to be asked for before
+	busy bool      // a newer copy is being fetched
 }
 
 // Metadata is what the provider publishes of itself: at most an hour old, or a
-// day where no newer copy can be had.
+// day where no newer copy can be had. Nobody waits for a newer one.
 func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
-	d := c.dir
-	d.mu.Lock()
-	p, ok := d.known.Get(c.c.Metadata)
-	if !ok {
-		p = &provider{}
-		d.known.Put(c.c.Metadata, p)
-	}
-	d.mu.Unlock()
+	p, now := c.dir.provider(c.c.Metadata), c.dir.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := d.now()
-	if p.meta != nil && now.Sub(p.at) < metadataFresh {
+	if p.meta == nil || now.Sub(p.at) >= metadataStale {
+		if !now.Before(p.next) {
+			m, err := c.fetch(ctx)
+			p.keep(m, err, now)
+		}
+		if p.err != nil {
+			return nil, p.err
+		}
 		return c.ours(p.meta)
 	}
-	if !now.Before(p.next) {
-		raw, err := d.fetch(ctx, c.c.Metadata)
-		var m *Metadata
-		if err == nil {
-			m, err = c.parse(raw)
-		}
-		if p.err = err; err == nil {
-			p.meta, p.at = m, now
-		} else if ctx.Err() == nil {
-			p.next = now.Add(retry)
-		}
+	if now.Sub(p.at) >= metadataFresh && !now.Before(p.next) && !p.busy {
+		p.busy = true
+		go func() {
+			m, err := c.fetch(context.WithoutCancel(ctx)) // it has a deadline of its own
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.keep(m, err, now)
+			p.busy = false
+		}()
 	}
-	if p.meta != nil && now.Sub(p.at) < metadataStale {
-		return c.ours(p.meta)
+	return c.ours(p.meta)
+}
+
+// keep is what was fetched, or why not. The lock is held.
+func (p *provider) keep(m *Metadata, err error, now time.Time) {
+	if p.err = err; err == nil {
+		p.meta, p.at, p.next = m, now, time.Time{}
+		return
 	}
-	return nil, p.err
+	if !errors.Is(err, context.Canceled) {
+		p.next = now.Add(retry)
+	}
+}
+
+func (d *Directory) provider(address string) *provider {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p, ok := d.known.Get(address)
+	if !ok {
+		p = &provider{}
+		d.known.Put(address, p)
+	}
+	return p
+}
+
+// fetch reads the metadata anew.
+func (c *Client) fetch(ctx context.Context) (*Metadata, error) {
+	raw, err := c.dir.fetch(ctx, c.c.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	return c.parse(raw)
 }
 
 // ours holds a copy that another client may have fetched to what this one has
