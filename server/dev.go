@@ -367,7 +367,7 @@ func (s *simulators) person(ctx context.Context, c *core, o broker.Observation) 
 	if err != nil {
 		return ""
 	}
-	for _, ref := range slices.Backward(upstreamNames(refs)) {
+	for _, ref := range slices.Backward(append(s.decisions.Orders(o.Session.ID), upstreamNames(refs)...)) { // an OpenID provider's names stay with it
 		if v, err := s.bankidse.Past(ref); err == nil { // it was collected
 			return v.Person
 		}

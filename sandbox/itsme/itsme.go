@@ -81,7 +81,7 @@ type Simulator struct {
 // New makes a simulator.
 func New(c Config) *Simulator {
 	return &Simulator{Config: c, pepper: octets(16), clients: map[string]*client{}, logins: map[string]*login{}, used: map[string]time.Time{}, changed: make(chan struct{}),
-		keys: sync.OnceValue(func() [2]*rsa.PrivateKey { return [2]*rsa.PrivateKey{newKey(), newKey()} })}
+		keys: sync.OnceValue(func() [2]*rsa.PrivateKey { a, b := twoKeys(); return [2]*rsa.PrivateKey{a, b} })}
 }
 
 func octets(n int) []byte {
@@ -98,6 +98,15 @@ func newKey() *rsa.PrivateKey {
 		panic(err) // the system's randomness has failed
 	}
 	return k
+}
+
+// twoKeys are made side by side: a sandbox starts while somebody waits.
+func twoKeys() (a, b *rsa.PrivateKey) {
+	var wg sync.WaitGroup
+	wg.Go(func() { a = newKey() })
+	b = newKey()
+	wg.Wait()
+	return a, b
 }
 
 // A client is a registered partner.
@@ -145,7 +154,7 @@ func (s *Simulator) Partner(name, redirect string, gen int, secret bool) (Regist
 		c.secret = random()
 		out.Secret = c.secret
 	} else {
-		sig, enc := newKey(), newKey()
+		sig, enc := twoKeys()
 		c.sig, c.enc = &sig.PublicKey, &enc.PublicKey
 		out.SigningKID, out.EncKID = signingKID, encryptingKID
 		for at, k := range map[*string]*rsa.PrivateKey{&out.SigningKey: sig, &out.EncKey: enc} {
