@@ -113,15 +113,15 @@ func TestOpenIDChoice(t *testing.T) {
 			w := rig.StartDev(t, "memory")
 			ctx := tab(t)
 			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(w.URLs["public"]))
-			press(ctx, t, `a[href*="/oidc/login?iss="]`, `document.querySelectorAll("button[name=method]").length === 2`)
+			press(ctx, t, `a[href*="/oidc/login?iss="]`, `document.querySelectorAll("button[name=method]").length === 3`)
 			id := sessionAt(ctx, t)
 			eval[bool](ctx, t, `(document.querySelector("#language").value = "nl") === "nl"`)
 			press(ctx, t, "form.lang button", `document.querySelector(".methods h2").textContent === "Nederland" && document.querySelector("button[name=method]").value === "idin"`)
 			press(ctx, t, "button[value=idin]", banks)
-			press(ctx, t, ".back a", `document.querySelectorAll("button[name=method]").length === 2`)
+			press(ctx, t, ".back a", `document.querySelectorAll("button[name=method]").length === 3`)
 			press(ctx, t, "button[value=idin]", banks)
 			eval[bool](ctx, t, `history.back() === undefined`)
-			settled := `document.querySelectorAll("button[name=method]").length === 2`
+			settled := `document.querySelectorAll("button[name=method]").length === 3`
 			if scripts { // what comes out of memory loads itself again
 				settled += ` && performance.getEntriesByType("navigation")[0].type !== "navigate"`
 			}
@@ -149,7 +149,7 @@ func TestOpenIDAnotherWay(t *testing.T) {
 	press(ctx, t, "button[value=idin]", banks)
 	id := sessionAt(ctx, t)
 	press(ctx, t, "button[value=DICHNL2A]", `document.querySelector("[role=alert]") !== null`)
-	press(ctx, t, ".back a", `document.querySelectorAll("button[name=method]").length === 2`)
+	press(ctx, t, ".back a", `document.querySelectorAll("button[name=method]").length === 3`)
 	press(ctx, t, "button[value=sbid]", begun)
 	phone(t, w, id, "approve")
 	until(ctx, t, welcome+" && "+allGood)
@@ -230,7 +230,7 @@ func TestOpenIDPages(t *testing.T) {
 	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"))
 	inspect(ctx, t, "shop-oidc", axe)
 	shopOIDC(ctx, t, w)
-	until(ctx, t, `document.querySelectorAll("button[name=method]").length === 2`)
+	until(ctx, t, `document.querySelectorAll("button[name=method]").length === 3`)
 	inspect(ctx, t, "openid-choice", axe)
 	press(ctx, t, "form[action^=cancel] button", noneIn)
 	inspect(ctx, t, "shop-oidc-error", axe)
