@@ -166,28 +166,6 @@ func (c *Client) Redeem(ctx context.Context, l *Login, code string) (raw []byte,
 	return a.body, nil
 }
 
-// Bearer makes a call to one of the provider's own interfaces with a person's
-// access token, and returns what it answers, whatever its status.
-func (c *Client) Bearer(ctx context.Context, t *Tokens, method, address string, body []byte) (status int, out []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(string(body)))
-	if err != nil {
-		return 0, nil, &Error{Kind: BadConfig, Err: errNoURL}
-	}
-	if !secure(req.URL, c.c.AllowHTTP) {
-		return 0, nil, &Error{Kind: BadConfig, Err: errNoURL}
-	}
-	req.Header.Set("Authorization", "Bearer "+t.Access)
-	req.Header.Set("Accept", "application/json")
-	if len(body) > 0 {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	a, err := c.dir.do(ctx, req)
-	if err != nil {
-		return 0, nil, err
-	}
-	return a.status, a.body, nil
-}
-
 // UserInfo fetches what the provider says of the person, and checks that it is
 // the one of the ID token (§6).
 func (c *Client) UserInfo(ctx context.Context, t *Tokens) (*Info, error) {
