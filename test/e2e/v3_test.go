@@ -163,7 +163,7 @@ func TestThirdGeneration(t *testing.T) {
 	if err := json.Unmarshal([]byte(*user.Address), &address); err != nil || address["street_address"] != "Havenlaan 2" || address["country"] != "BE" || *user.Parsed.Locality != "Brussel" {
 		t.Errorf("address %v, %v", *user.Address, err)
 	}
-	if user.EID == nil || user.EID.Number != "80010299946" || user.Photo != nil || user.Device != nil || *user.EmailVerified || !*user.PhoneVerified || *user.Locale != "FR" || len(*user.Sub) != 36 {
+	if user.EID == nil || user.EID.Number != "80010299946" || user.Photo != nil || user.Device == nil || *user.EmailVerified || !*user.PhoneVerified || *user.Locale != "FR" || len(*user.Sub) != 36 {
 		t.Errorf("providerData %s", *got.ProviderData)
 	}
 	order := `{"sub":|"aud":|"eid":|"birthdate":|"city_of_birth":|"gender":|"name":|"iss":|"phone_number":|"phone_number_verified":|"given_name":|"family_name":|"locale":|"email":|"email_verified":|"address":|"ParsedAddress":|"nationality":|"photo":|"device":`
