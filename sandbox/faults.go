@@ -134,12 +134,16 @@ func (f *Faults) Remove(id int) bool {
 }
 
 // Take uses up one fault for any of some targets.
-func (f *Faults) Take(targets ...string) (Fault, bool) {
+func (f *Faults) Take(targets ...string) (Fault, bool) { return f.TakeBut("", targets...) }
+
+// TakeBut is Take for a call that a kind of fault does not touch: one of that
+// kind stays for a later call.
+func (f *Faults) TakeBut(kind string, targets ...string) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range f.all {
 		x := &f.all[i]
-		if x.Kind == Skew || !slices.Contains(targets, x.Target) {
+		if x.Kind == Skew || x.Kind == kind || !slices.Contains(targets, x.Target) {
 			continue
 		}
 		x.met++

@@ -33,7 +33,8 @@ func (s *Simulator) render(w http.ResponseWriter, status int, name string, v *pa
 	_ = pages.ExecuteTemplate(w, name, v) // the browser has gone
 }
 
-// find is the login of an address; nil after the page said that there is none.
+// find is the login of an address, as it stands: the control API may end it
+// meanwhile. Nil after the page said that there is none.
 func (s *Simulator) find(w http.ResponseWriter, r *http.Request) *login {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,7 +47,11 @@ func (s *Simulator) find(w http.ResponseWriter, r *http.Request) *login {
 	if l.ended.IsZero() && !s.Clock.Now().Before(l.created.Add(window)) {
 		_ = s.end(l, "expire", "", "time") // a known event
 	}
-	return l
+	if l.opened.IsZero() {
+		l.opened = s.Clock.Now()
+	}
+	seen := *l
+	return &seen
 }
 
 func (s *Simulator) decide(l *login, person string) sandbox.Decision {
@@ -59,12 +64,6 @@ func (s *Simulator) show(w http.ResponseWriter, r *http.Request) {
 	if l == nil {
 		return
 	}
-	s.mu.Lock()
-	if l.opened.IsZero() {
-		l.opened = s.Clock.Now()
-	}
-	opened := l.opened
-	s.mu.Unlock()
 	if !l.ended.IsZero() {
 		s.leave(w, r, l)
 		return
@@ -75,7 +74,7 @@ func (s *Simulator) show(w http.ResponseWriter, r *http.Request) {
 		s.choose(w, l)
 		return
 	}
-	if wait := dec.Outcome.After() - s.Clock.Now().Sub(opened); wait > 0 {
+	if wait := dec.Outcome.After() - s.Clock.Now().Sub(l.opened); wait > 0 {
 		w.Header().Set("Refresh", strconv.Itoa(max(1, int(wait/time.Second))))
 		s.render(w, http.StatusOK, "notice", &pageView{Text: "Waiting for the app."})
 		return
@@ -139,20 +138,32 @@ func (s *Simulator) confirm(w http.ResponseWriter, r *http.Request, l *login, pe
 	s.render(w, http.StatusOK, "confirm", v)
 }
 
-func (s *Simulator) act(w http.ResponseWriter, r *http.Request, l *login, event, person, by string) {
-	s.mu.Lock()
-	var err error
-	if l.ended.IsZero() {
-		if err = s.end(l, event, person, by); err == nil {
-			s.Decisions.Happened(l.ref, sandbox.Outcome(event), person, by)
-		}
-	}
-	s.mu.Unlock()
+// act ends a login, unless somebody was faster, and leaves.
+func (s *Simulator) act(w http.ResponseWriter, r *http.Request, seen *login, event, person, by string) {
+	l, err := s.settle(seen.ref, event, person, by)
 	if err != nil {
 		s.render(w, http.StatusBadRequest, "notice", &pageView{Error: err.Error()})
 		return
 	}
 	s.leave(w, r, l)
+}
+
+// settle is act without the browser: how the login stands afterwards.
+func (s *Simulator) settle(ref, event, person, by string) (*login, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.logins[ref]
+	if l == nil {
+		return nil, sandbox.ErrNoOrder
+	}
+	if l.ended.IsZero() {
+		if err := s.end(l, event, person, by); err != nil {
+			return nil, err
+		}
+		s.Decisions.Happened(l.ref, sandbox.Outcome(event), person, by)
+	}
+	seen := *l
+	return &seen, nil
 }
 
 // leave sends the browser back with a code or an error (§3).

@@ -37,8 +37,12 @@ func (s *Simulator) authenticate(r *http.Request, g *generation) (*client, error
 	if f.Get("client_assertion_type") != assertionType {
 		return nil, errors.New("client_assertion_type is another")
 	}
+	id := f.Get("client_id")
+	if id == "" { // itsme's own examples have none here
+		id = s.claimed(f.Get("client_assertion"))
+	}
 	s.mu.Lock()
-	c := s.clients[f.Get("client_id")]
+	c := s.clients[id]
 	s.mu.Unlock()
 	if c == nil || c.gen != g.number {
 		return nil, errors.New("client_id is not known")
@@ -75,6 +79,28 @@ func (s *Simulator) authenticate(r *http.Request, g *generation) (*client, error
 	return c, nil
 }
 
+// claimed is who an assertion says it is of, before anybody has looked whether
+// that is true; "" for nobody.
+func (s *Simulator) claimed(token string) string {
+	if strings.Count(token, ".") == 4 {
+		var err error
+		if token, err = s.open(token); err != nil {
+			return ""
+		}
+	}
+	j, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		return ""
+	}
+	var in struct {
+		Iss string `json:"iss"`
+	}
+	if json.Unmarshal(j.UnsafePayloadWithoutVerification(), &in) != nil {
+		return ""
+	}
+	return in.Iss
+}
+
 // token spends a code, once (§4).
 func (s *Simulator) token(w http.ResponseWriter, r *http.Request, g *generation) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
@@ -97,7 +123,7 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request, g *generation)
 		return
 	}
 	sandbox.Concerns(r.Context(), l.ref)
-	fault, _ := s.Faults.Take("itsme.result")
+	fault, _ := s.Faults.TakeBut(otherSubject, "itsme.result")
 	id, err := s.pack(l, s.idToken(l, p, fault.Kind), fault.Kind)
 	if err != nil {
 		say(w, http.StatusInternalServerError, members{{"error", "server_error"}})
@@ -154,7 +180,7 @@ func (s *Simulator) userInfo(w http.ResponseWriter, r *http.Request, g *generati
 		say(w, http.StatusForbidden, members{{"error", "invalid_token"}})
 		return
 	}
-	fault, _ := s.Faults.Take("itsme.result")
+	fault, _ := s.Faults.TakeBut(otherNonce, "itsme.result")
 	out, err := s.pack(l, s.info(l, &p, fault.Kind), fault.Kind)
 	if err != nil {
 		say(w, http.StatusInternalServerError, members{{"error", "server_error"}})
