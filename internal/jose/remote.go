@@ -21,6 +21,7 @@ type Remote struct {
 	fetch   func(ctx context.Context, url string) ([]byte, error)
 	now     func() time.Time
 	renew   time.Duration
+	unknown time.Duration
 	parties *cache.Cache[string, *party]
 	mu      sync.Mutex // guards that a party is made once
 }
@@ -28,13 +29,14 @@ type Remote struct {
 // NewRemote keeps the sets of at most limit parties. Fetch reads at most what
 // ParseJWKS takes, and connects to no address that it must not.
 func NewRemote(fetch func(ctx context.Context, url string) ([]byte, error), now func() time.Time, limit int) *Remote {
-	return &Remote{fetch: fetch, now: now, renew: renew, parties: cache.New[string, *party](limit)}
+	return &Remote{fetch: fetch, now: now, renew: renew, unknown: unknown, parties: cache.New[string, *party](limit)}
 }
 
 // Keep makes r look for a new copy of a set after so long instead of ten minutes,
-// and use an old one for twice that. It must not be in use yet.
-func (r *Remote) Keep(after time.Duration) *Remote {
-	r.renew = after
+// and use an old one for twice that, and ask for an unknown name at most once in
+// so long instead of half a minute. It must not be in use yet.
+func (r *Remote) Keep(after, unknown time.Duration) *Remote {
+	r.renew, r.unknown = after, unknown
 	return r
 }
 
@@ -77,7 +79,7 @@ type attempt struct{ done chan struct{} }
 
 // Find implements Keys. It fetches if there is no copy or it has become old, and
 // once more if the copy lacks what is looked for, which for one party happens at
-// most every 30 s: who invents names cannot make us ask more often.
+// most every 30 s, or as Keep says: who invents names cannot make us ask more often.
 func (p *party) Find(ctx context.Context, q Query) ([]PublicKey, error) {
 	ring, err := p.current(ctx)
 	if err != nil {
@@ -124,7 +126,7 @@ func (p *party) again(ctx context.Context) (*Ring, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := p.remote.now(); p.waiting == nil {
-		if !p.missed.IsZero() && now.Sub(p.missed) < unknown {
+		if !p.missed.IsZero() && now.Sub(p.missed) < p.remote.unknown {
 			return p.ring, nil
 		}
 		p.missed = now

@@ -18,6 +18,7 @@ const (
 	metadataFresh = time.Hour
 	metadataStale = 24 * time.Hour // where no newer one can be had
 	keysFresh     = time.Hour      // and not asked for more often, but for an unknown kid
+	keysUnknown   = time.Minute    // between two such questions
 	retry         = 5 * time.Second
 	providers     = 1024 // remembered at the same time
 )
@@ -37,7 +38,7 @@ type Directory struct {
 func NewDirectory(transport http.RoundTripper, now func() time.Time) *Directory {
 	d := &Directory{now: now, known: cache.New[string, *provider](providers), http: &http.Client{Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	d.remote = jose.NewRemote(d.fetch, now, providers).Keep(keysFresh)
+	d.remote = jose.NewRemote(d.fetch, now, providers).Keep(keysFresh, keysUnknown)
 	return d
 }
 

@@ -429,6 +429,24 @@ func TestStorm(t *testing.T) {
 	}
 }
 
+// TestUnknownMinute: names that nobody publishes make us ask once a minute.
+func TestUnknownMinute(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := p.client(t)
+	p.sign = func(claims []byte) string { return signed(p.t, gojose.RS256, "invented", rsaKeys()[0], claims) }
+	for _, x := range []struct {
+		wait time.Duration
+		want int // calls in all: the first copy, and one for the name
+	}{{0, 2}, {59 * time.Second, 2}, {2 * time.Second, 3}, {0, 3}} {
+		p.watch.wait(x.wait)
+		wants(t, p, c, oidcrp.NoKeys, "an invented name")
+		if n := p.count("/jwks"); n != x.want {
+			t.Errorf("keys fetched %d times, want %d", n, x.want)
+		}
+	}
+}
+
 // TestProviderDown: what is known is used while no newer copy can be had.
 func TestProviderDown(t *testing.T) {
 	t.Parallel()
