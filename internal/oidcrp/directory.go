@@ -30,13 +30,20 @@ type Directory struct {
 	now    func() time.Time
 	remote *jose.Remote
 	mu     sync.Mutex // guards that a provider is made once
-	known  *cache.Cache[string, *provider]
+	known  *cache.Cache[agreed, *provider]
+}
+
+// agreed is what clients must agree on to share metadata: what one of them
+// refuses, or takes, is nothing to the others.
+type agreed struct {
+	metadata, issuer string
+	allowHTTP        bool
 }
 
 // NewDirectory makes an empty one. The transport bounds connecting; calls have
 // deadlines of their own.
 func NewDirectory(transport http.RoundTripper, now func() time.Time) *Directory {
-	d := &Directory{now: now, known: cache.New[string, *provider](providers), http: &http.Client{Transport: transport,
+	d := &Directory{now: now, known: cache.New[agreed, *provider](providers), http: &http.Client{Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	d.remote = jose.NewRemote(d.fetch, now, providers).Keep(keysFresh, keysUnknown)
 	return d
@@ -44,7 +51,8 @@ func NewDirectory(transport http.RoundTripper, now func() time.Time) *Directory 
 
 func (d *Directory) keys(address string) jose.Keys { return d.remote.Party(address) }
 
-// fetch reads a document that a provider publishes.
+// fetch reads a document that a provider publishes. Its errors are never Sent:
+// that it was asked for has spent nothing.
 func (d *Directory) fetch(ctx context.Context, address string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -52,6 +60,9 @@ func (d *Directory) fetch(ctx context.Context, address string) ([]byte, error) {
 	}
 	req.Header.Set("Accept", "application/json")
 	a, err := d.do(ctx, req)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Sent = false
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +79,7 @@ type Metadata struct {
 	Raw map[string]json.RawMessage
 }
 
-// A provider is the metadata at one address.
+// A provider is the metadata at one address, as agreed.
 type provider struct {
 	mu   sync.Mutex // held while the first copy is fetched: others wait for the same answer
 	meta *Metadata
@@ -81,7 +92,7 @@ type provider struct {
 // Metadata is what the provider publishes of itself: at most an hour old, or a
 // day where no newer copy can be had. Nobody waits for a newer one.
 func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
-	p, now := c.dir.provider(c.c.Metadata), c.dir.now()
+	p, now := c.dir.provider(agreed{c.c.Metadata, c.c.Issuer, c.c.AllowHTTP}), c.dir.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.meta == nil || now.Sub(p.at) >= metadataStale {
@@ -92,7 +103,7 @@ func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 		if p.err != nil {
 			return nil, p.err
 		}
-		return c.ours(p.meta)
+		return p.meta, nil
 	}
 	if now.Sub(p.at) >= metadataFresh && !now.Before(p.next) && !p.busy {
 		p.busy = true
@@ -104,7 +115,7 @@ func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 			p.busy = false
 		}()
 	}
-	return c.ours(p.meta)
+	return p.meta, nil
 }
 
 // keep is what was fetched, or why not. The lock is held.
@@ -118,13 +129,13 @@ func (p *provider) keep(m *Metadata, err error, now time.Time) {
 	}
 }
 
-func (d *Directory) provider(address string) *provider {
+func (d *Directory) provider(a agreed) *provider {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p, ok := d.known.Get(address)
+	p, ok := d.known.Get(a)
 	if !ok {
 		p = &provider{}
-		d.known.Put(address, p)
+		d.known.Put(a, p)
 	}
 	return p
 }
@@ -136,15 +147,6 @@ func (c *Client) fetch(ctx context.Context) (*Metadata, error) {
 		return nil, err
 	}
 	return c.parse(raw)
-}
-
-// ours holds a copy that another client may have fetched to what this one has
-// agreed on.
-func (c *Client) ours(m *Metadata) (*Metadata, error) {
-	if m.Issuer != c.c.Issuer {
-		return nil, &Error{Kind: WrongIssuer}
-	}
-	return m, nil
 }
 
 func (c *Client) parse(raw []byte) (*Metadata, error) {

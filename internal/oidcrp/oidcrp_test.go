@@ -147,7 +147,7 @@ func TestNested(t *testing.T) {
 	}
 	p.watch.wait(24*time.Hour + time.Second)
 	p.seal = to("old")
-	wants(t, p, c, oidcrp.NoKeys, "to a key whose overlap is over")
+	wants(t, p, c, oidcrp.Encryption, "to a key whose overlap is over")
 	p.seal = to("open")
 	if _, _, err := p.login(t, c); err != nil {
 		t.Errorf("to the current key: %v", err)

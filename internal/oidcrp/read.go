@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -107,7 +108,10 @@ func (c *Client) Read(ctx context.Context, l *Login, raw []byte) (*Tokens, error
 	if t.ID, err = v.Claims(); err != nil {
 		return nil, tokenError(err, BadIDToken)
 	}
-	return t, c.check(l, t, v.Header.Alg)
+	if err := c.check(l, t, v.Header.Alg); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // open decrypts a token where it is encrypted, as it may or must be, and checks
@@ -119,6 +123,9 @@ func (c *Client) open(ctx context.Context, m *Metadata, p Protection, token stri
 	}
 	if sealed {
 		if token, err = c.c.Keys.Decrypt(token, jose.Opening{Enc: p.Enc}); err != nil {
+			if e, ok := errors.AsType[*jose.Error](err); ok && e.Kind == jose.NoKey { // ours, so waiting does not help
+				return nil, "", &Error{Kind: Encryption, Err: err}
+			}
 			return nil, "", tokenError(err, Encryption)
 		}
 	}
