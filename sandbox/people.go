@@ -15,18 +15,20 @@ import (
 // A Person is somebody who does not exist. Numbers are official test numbers
 // or forms that can never be issued.
 type Person struct {
-	Key       string   `json:"key"`
-	Country   string   `json:"country"`
-	Number    string   `json:"number"`
-	Name      string   `json:"name"`
-	Given     string   `json:"given"`
-	Family    string   `json:"family"`
-	BankID    []string `json:"bankid,omitempty"` // kinds: mobile, file, card
-	Revoked   bool     `json:"revoked,omitempty"`
-	Behaviour string   `json:"behaviour,omitempty"` // normal, asks, cancels, ignores, fails:<code>, or an outcome
-	IDIN      *IDIN    `json:"idin,omitempty"`      // nil: no Dutch bank knows them
-	Itsme     *Itsme   `json:"itsme,omitempty"`     // nil: has no account
-	About     string   `json:"about"`               // what happens when they are used
+	Key       string    `json:"key"`
+	Country   string    `json:"country"`
+	Number    string    `json:"number"`
+	Name      string    `json:"name"`
+	Given     string    `json:"given"`
+	Family    string    `json:"family"`
+	BankID    []string  `json:"bankid,omitempty"` // kinds: mobile, file, card
+	Revoked   bool      `json:"revoked,omitempty"`
+	Behaviour string    `json:"behaviour,omitempty"` // normal, asks, cancels, ignores, fails:<code>, or an outcome
+	IDIN      *IDIN     `json:"idin,omitempty"`      // nil: no Dutch bank knows them
+	Itsme     *Itsme    `json:"itsme,omitempty"`     // nil: has no account
+	BankIDNO  *BankIDNO `json:"bankidno,omitempty"`  // nil: has no Norwegian BankID
+	MitID     *MitID    `json:"mitid,omitempty"`     // nil: has none
+	About     string    `json:"about"`               // what happens when they are used
 }
 
 // ErrNobody means that there is no such person.
@@ -46,7 +48,7 @@ func NewPeople() *People { return &People{all: cast(time.Now())} }
 func cast(today time.Time) []Person {
 	birth := today.UTC().AddDate(-18, 0, 0).Format("20060102") + "238"
 	return append(append(slices.Clone(first), Person{Key: "eighteen", Number: birth + luhn(birth[2:]), Given: "Arton", Family: "Idag",
-		BankID: []string{"mobile"}, About: "turns 18 on the day the sandbox starts"}), slices.Concat(dutch, withItsme)...)
+		BankID: []string{"mobile"}, About: "turns 18 on the day the sandbox starts"}), slices.Concat(dutch, withItsme, withBankIDNO(today), withMitID)...)
 }
 
 // luhn is the check digit of nine digits.
@@ -164,7 +166,7 @@ func (p Person) check() error {
 			return errors.New("names and notes have at most 200 bytes")
 		}
 	}
-	if err := errors.Join(p.IDIN.Check(), p.Itsme.Check()); err != nil {
+	if err := errors.Join(p.IDIN.Check(), p.Itsme.Check(), p.BankIDNO.Check(), p.MitID.Check()); err != nil {
 		return err
 	}
 	_, err := Behaviour(p.Behaviour)
@@ -199,13 +201,12 @@ func (ps *People) Patch(key string, change func(*Person) error) (Person, error) 
 	}
 	p := ps.all[i]
 	p.BankID = slices.Clone(p.BankID)
-	if p.Itsme != nil { // others may be reading it
-		own := *p.Itsme
-		p.Itsme = &own
+	p.IDIN, p.Itsme, p.BankIDNO, p.MitID = own(p.IDIN), own(p.Itsme), own(p.BankIDNO), own(p.MitID) // others may be reading them
+	if p.BankIDNO != nil {
+		p.BankIDNO.Kinds = slices.Clone(p.BankIDNO.Kinds)
 	}
-	if p.IDIN != nil { // likewise
-		own := *p.IDIN
-		p.IDIN = &own
+	if p.MitID != nil {
+		p.MitID.Authenticators = slices.Clone(p.MitID.Authenticators)
 	}
 	if err := change(&p); err != nil {
 		return Person{}, err
@@ -216,6 +217,15 @@ func (ps *People) Patch(key string, change func(*Person) error) (Person, error) 
 	}
 	ps.all[i] = p
 	return p.full(), nil
+}
+
+// own is a copy.
+func own[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
 }
 
 // Remove takes a person away.

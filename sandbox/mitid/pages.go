@@ -1,0 +1,215 @@
+package mitid
+
+import (
+	"cmp"
+	"embed"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"eidgate/sandbox"
+	"eidgate/sandbox/openid"
+)
+
+//go:embed page.html
+var files embed.FS
+
+var pages = sandbox.Pages(files, "page.html")
+
+type pageView struct {
+	Lang, Title, Banner, RP, Text, Error string
+	Faults                               []sandbox.Fault
+	People                               []sandbox.Person
+	Person                               sandbox.Person
+	Verb, Reference                      string
+	Ways                                 []way
+	Tries                                int
+}
+
+type way struct{ Name, Label string }
+
+var labels = map[string]string{"app": "MitID app", "code_display": "Code display and password", "chip": "Chip and password", "password": "Password"}
+
+var verbs = map[string]string{"LOG_ON": "Log on", "APPROVE": "Approve", "CONFIRM": "Confirm", "ACCEPT": "Accept", "SIGN": "Sign"}
+
+func (s *Simulator) render(w http.ResponseWriter, status int, name string, v *pageView) {
+	v.Lang, v.Title, v.Banner = "en", "MitID", "Simulation. No identity is checked."
+	v.Faults = slices.DeleteFunc(s.Faults.List(), func(f sandbox.Fault) bool { return !strings.HasPrefix(f.Target, "mitid") })
+	sandbox.PageHeaders(w.Header())
+	w.WriteHeader(status)
+	_ = pages.ExecuteTemplate(w, name, v) // the browser has gone
+}
+
+// show is the page of a login: what was decided happens, or the person is asked.
+func (s *Simulator) show(w http.ResponseWriter, r *http.Request) {
+	l, ok := s.Open(r.Context(), r.PathValue("ref"))
+	if !ok {
+		s.render(w, http.StatusNotFound, "notice", &pageView{Text: "This address leads to no login."})
+		return
+	}
+	turn, wait, l := s.Turn(l)
+	switch turn {
+	case openid.Leave:
+		s.leave(w, r, &l)
+	case openid.Later:
+		w.Header().Set("Refresh", strconv.Itoa(int(wait/time.Second)))
+		s.render(w, http.StatusOK, "notice", &pageView{Text: "Waiting for the app."})
+	case openid.Still:
+		s.render(w, http.StatusOK, "notice", &pageView{Text: "Nobody acts."})
+	default:
+		s.ask(w, &l, "")
+	}
+}
+
+// ask shows what the person has to do next (§6).
+func (s *Simulator) ask(w http.ResponseWriter, l *openid.Login[asked], wrong string) {
+	v := &pageView{RP: l.Client.Name, Error: wrong, Verb: cmp.Or(verbs[l.Own.action], "Log on"), Reference: l.Own.reference, Tries: tries - l.Own.wrong}
+	page := "user"
+	if who, err := s.Who(l.Own.person); err != nil {
+		v.People = s.Holders()
+	} else {
+		v.Person, page = who, "authenticator"
+		for _, w := range ways {
+			has := slices.Contains(who.MitID.Authenticators, w.name) && enough(w.level, l.Own.level)
+			if has && !slices.ContainsFunc(v.Ways, func(x way) bool { return x.Name == w.name }) {
+				v.Ways = append(v.Ways, way{w.name, labels[w.name]})
+			}
+		}
+	}
+	if l.Own.cpr {
+		page = "cpr"
+	}
+	status := http.StatusOK
+	if wrong != "" {
+		status = http.StatusBadRequest
+	}
+	s.render(w, status, page, v)
+}
+
+const byPage = "page of MitID"
+
+// press does what a button says.
+func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
+	l, ok := s.Open(r.Context(), r.PathValue("ref"))
+	if !ok {
+		s.render(w, http.StatusNotFound, "notice", &pageView{Text: "This address leads to no login."})
+		return
+	}
+	if !l.Ended.IsZero() {
+		s.leave(w, r, &l)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "This form cannot be read.", http.StatusBadRequest)
+		return
+	}
+	act, person, with := r.PostForm.Get("act"), r.PostForm.Get("person"), r.PostForm.Get("with")
+	switch {
+	case act == "user":
+		i := slices.IndexFunc(s.Holders(), func(p sandbox.Person) bool {
+			return strings.EqualFold(p.MitID.User, strings.TrimSpace(r.PostForm.Get("user")))
+		})
+		if i < 0 {
+			s.ask(w, &l, "Nobody here has this user ID. Take one of the people below.")
+			return
+		}
+		s.named(w, r, &l, s.Holders()[i].Key)
+	case person != "":
+		if _, err := s.Who(person); err != nil {
+			http.Error(w, "Nobody here has this name.", http.StatusBadRequest)
+			return
+		}
+		s.named(w, r, &l, person)
+	case with != "" && l.Own.person != "":
+		s.authenticated(w, r, &l, with)
+	case act == "cpr" && l.Own.cpr:
+		s.typed(w, r, &l, strings.ReplaceAll(strings.TrimSpace(r.PostForm.Get("cpr")), "-", ""))
+	case act == "cancel" || act == "fail" || act == "close":
+		s.act(w, r, l.Ref, map[string]string{"cancel": "cancel", "fail": "decline", "close": "fail:no_return"}[act], l.Own.person, byPage)
+	default:
+		http.Error(w, "This form has no such button.", http.StatusBadRequest)
+	}
+}
+
+// named goes on with who has given a user ID; somebody who always does the same
+// does it.
+func (s *Simulator) named(w http.ResponseWriter, r *http.Request, l *openid.Login[asked], person string) {
+	if habit := s.Habit(*l, person); habit != "" {
+		s.act(w, r, l.Ref, habit, person, "behaviour of the person")
+		return
+	}
+	s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.person = person })
+}
+
+// authenticated goes on with who has used what they have.
+func (s *Simulator) authenticated(w http.ResponseWriter, r *http.Request, l *openid.Login[asked], with string) {
+	p, err := s.Who(l.Own.person)
+	if err != nil || !slices.Contains(p.MitID.Authenticators, with) {
+		s.ask(w, l, "This person does not have that.")
+		return
+	}
+	asks := asksCPR(l)
+	seen := s.Note(l.Ref, func(l *openid.Login[asked]) {
+		if use(l, &p, with) {
+			l.Own.cpr = asks
+		}
+	})
+	switch {
+	case !seen.Ended.IsZero():
+		s.leave(w, r, &seen)
+	case asks && seen.Own.cpr:
+		s.ask(w, &seen, "")
+	default:
+		s.act(w, r, l.Ref, "approve", p.Key, byPage)
+	}
+}
+
+// typed compares a CPR number, three times at most (§5).
+func (s *Simulator) typed(w http.ResponseWriter, r *http.Request, l *openid.Login[asked], cpr string) {
+	p, err := s.Who(l.Own.person)
+	if err == nil && p.MitID.CPR != "" && cpr == p.MitID.CPR {
+		s.act(w, r, l.Ref, "approve", p.Key, byPage)
+		return
+	}
+	seen := s.Note(l.Ref, func(l *openid.Login[asked]) { l.Own.wrong++ })
+	if seen.Own.wrong >= tries {
+		s.act(w, r, l.Ref, "fail:mitid_cpr_match_failed", l.Own.person, byPage)
+		return
+	}
+	s.ask(w, &seen, "This is not the CPR number of "+p.Name+".")
+}
+
+// on changes a login, and shows what comes next.
+func (s *Simulator) on(w http.ResponseWriter, r *http.Request, ref string, change func(*openid.Login[asked])) {
+	if l := s.Note(ref, change); !l.Ended.IsZero() {
+		s.leave(w, r, &l)
+	} else {
+		s.ask(w, &l, "")
+	}
+}
+
+// act ends a login, unless somebody was faster, and leaves.
+func (s *Simulator) act(w http.ResponseWriter, r *http.Request, ref, event, person, by string) {
+	l, err := s.Settle(ref, event, person, by)
+	if err != nil {
+		s.render(w, http.StatusBadRequest, "notice", &pageView{Error: err.Error()})
+		return
+	}
+	s.leave(w, r, &l)
+}
+
+// leave sends the browser back, with iss only where there is a code (§3).
+// no_ctx and its kind end on the broker's page.
+func (s *Simulator) leave(w http.ResponseWriter, r *http.Request, l *openid.Login[asked]) {
+	switch {
+	case l.NoReturn:
+		s.render(w, http.StatusOK, "notice", &pageView{Error: "user_navigation_error", Text: "This browser stays here."})
+	case l.Code != "":
+		openid.Back(w, r, http.StatusFound, l.Redirect, "code", l.Code, "state", l.State, "session_state", s.session(l), "iss", s.issuer())
+	default:
+		openid.Back(w, r, http.StatusFound, l.Redirect, "error", l.No.Code, "error_description", l.No.Description, "state", l.State, "session_state", s.session(l))
+	}
+}

@@ -1,0 +1,213 @@
+package openid
+
+import (
+	"crypto/rsa"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"eidgate/sandbox"
+)
+
+// A Client is a registered relying party.
+type Client struct {
+	ID, Name  string
+	Secret    string // "" where it signs
+	Redirects []string
+	KeyID     string
+	Key       *rsa.PublicKey // of its signatures; nil for one with a secret
+}
+
+// Knows says whether a way back is registered: octet for octet, but for the
+// session that the sandbox adds.
+func (c *Client) Knows(back string) bool {
+	u, err := url.Parse(back)
+	if err != nil {
+		return false
+	}
+	if u.Query().Has("session") && len(u.Query()) == 1 {
+		u.RawQuery = ""
+	}
+	return slices.Contains(c.Redirects, u.String())
+}
+
+// Signed reads what the client has signed.
+func (c *Client) Signed(token string) (map[string]json.RawMessage, error) {
+	if c.Key == nil {
+		return nil, errors.New("this client has no key")
+	}
+	j, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		return nil, err
+	}
+	if j.Signatures[0].Header.KeyID != c.KeyID {
+		return nil, errors.New("kid")
+	}
+	raw, err := j.Verify(c.Key)
+	if err != nil {
+		return nil, err
+	}
+	var out map[string]json.RawMessage
+	return out, json.Unmarshal(raw, &out)
+}
+
+// Clients are those of one provider. The zero value is not ready: NewClients.
+type Clients struct {
+	clock  *sandbox.Clock
+	mu     sync.Mutex
+	all    map[string]*Client
+	used   map[string]time.Time // jti of assertions
+	pushed map[string]pushed
+}
+
+// A pushed request is one that waits for its browser (RFC 9126).
+type pushed struct {
+	client *Client
+	params url.Values
+	until  time.Time
+}
+
+// NewClients makes an empty list.
+func NewClients(clock *sandbox.Clock) *Clients {
+	return &Clients{clock: clock, all: map[string]*Client{}, used: map[string]time.Time{}, pushed: map[string]pushed{}}
+}
+
+// Add registers one.
+func (cs *Clients) Add(c *Client) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.all[c.ID] = c
+}
+
+// Get finds one; nil for none.
+func (cs *Clients) Get(id string) *Client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.all[id]
+}
+
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// Authenticate finds who calls, by client_secret_basic, client_secret_post or
+// private_key_jwt with one of the audiences. The form was parsed.
+func (cs *Clients) Authenticate(r *http.Request, audiences ...string) (*Client, error) {
+	f := r.PostForm
+	id, secret := f.Get("client_id"), f.Get("client_secret")
+	if user, pass, ok := r.BasicAuth(); ok { // both halves are form-encoded: RFC 6749, section 2.3.1
+		var err1, err2 error
+		id, err1 = url.QueryUnescape(user)
+		secret, err2 = url.QueryUnescape(pass)
+		if err1 != nil || err2 != nil || f.Get("client_secret") != "" || f.Get("client_assertion") != "" {
+			return nil, errors.New("more than one proof, or one that cannot be read")
+		}
+	}
+	c := cs.Get(id)
+	if c == nil {
+		return nil, errors.New("client_id is not known")
+	}
+	if token := f.Get("client_assertion"); token != "" {
+		if f.Get("client_assertion_type") != assertionType || secret != "" {
+			return nil, errors.New("client_assertion_type is another, or there is a secret too")
+		}
+		return c, cs.asserted(c, token, audiences)
+	}
+	if c.Secret == "" || subtle.ConstantTimeCompare([]byte(c.Secret), []byte(secret)) != 1 {
+		return nil, errors.New("the secret is wrong")
+	}
+	return c, nil
+}
+
+// asserted checks a client's own word (RFC 7523), which works once.
+func (cs *Clients) asserted(c *Client, token string, audiences []string) error {
+	in, err := c.Signed(token)
+	if err != nil {
+		return errors.New("client_assertion cannot be read")
+	}
+	var iss, sub, aud, jti string
+	var exp int64
+	for name, at := range map[string]any{"iss": &iss, "sub": &sub, "aud": &aud, "jti": &jti, "exp": &exp} {
+		if json.Unmarshal(in[name], at) != nil {
+			return errors.New(name + " of client_assertion is missing, or of another type")
+		}
+	}
+	now, until := cs.clock.Now(), time.Unix(exp, 0)
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	switch {
+	case iss != c.ID || sub != c.ID || !slices.Contains(audiences, aud) || jti == "" || len(jti) > 255:
+		return errors.New("client_assertion is for somebody else")
+	case !now.Before(until):
+		return errors.New("client_assertion has expired")
+	case !cs.used[c.ID+" "+jti].IsZero():
+		return errors.New("jti was used before")
+	}
+	for id, until := range cs.used {
+		if now.After(until) {
+			delete(cs.used, id)
+		}
+	}
+	cs.used[c.ID+" "+jti] = until
+	return nil
+}
+
+// Push keeps a request under a name, for a time.
+func (cs *Clients) Push(c *Client, name string, params url.Values, life time.Duration) {
+	now := cs.clock.Now()
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for old, p := range cs.pushed {
+		if now.After(p.until) {
+			delete(cs.pushed, old)
+		}
+	}
+	if len(cs.pushed) < maxKept {
+		cs.pushed[name] = pushed{c, params, now.Add(life)}
+	}
+}
+
+// Pushed takes a request that a client has pushed, once.
+func (cs *Clients) Pushed(c *Client, name string) (url.Values, bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	p, ok := cs.pushed[name]
+	if !ok || p.client != c || cs.clock.Now().After(p.until) {
+		return nil, false
+	}
+	delete(cs.pushed, name)
+	return p.params, true
+}
+
+// Params are the members of a request object, as parameters: what is no text
+// there is JSON here.
+func Params(object map[string]json.RawMessage) url.Values {
+	out := url.Values{}
+	for name, raw := range object {
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			text = string(raw)
+		}
+		out.Set(name, text)
+	}
+	return out
+}
+
+// Single says whether every parameter stands there once.
+func Single(q url.Values) bool {
+	for _, values := range q {
+		if len(values) > 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// IsChallenge says whether a text has the form of a challenge of S256.
+func IsChallenge(text string) bool { return len(text) == 43 && !strings.ContainsAny(text, "+/=") }
