@@ -36,7 +36,12 @@ var mayImport = map[string]string{
 	"examples/*":      "", // what a relying party writes, without our packages
 	"server":          "*", "cmd/*": "*", "test/*": "*",
 
-	"connector/itsme":              "eid natid connector connector/openid internal/oidcrp",        // what eIDs over OpenID Connect have in common
+	"connector/bankidno":           "eid natid connector connector/openid internal/oidcrp", // what eIDs over OpenID Connect have in common
+	"connector/itsme":              "eid natid connector connector/openid internal/oidcrp",
+	"connector/mitid":              "eid natid connector connector/openid internal/oidcrp",
+	"connector/openid/openidtest":  "eid connector connector/* sandbox internal/oidcrp", // runs dialects against simulators
+	"sandbox/bankidno":             "sandbox sandbox/openid",
+	"sandbox/mitid":                "sandbox sandbox/openid",
 	"connector/idinage":            "eid connector connector/idin protocol/agechecked internal/*", // the age check over iDIN is iDIN, asked less
 	"docs":                         "",
 	"examples/demo-rp/cmd/demo-rp": "examples/demo-rp",

@@ -81,8 +81,12 @@ type Protection struct {
 	Encrypted Demand
 	Enc       []string // content encryptions that are accepted; none: all that exist here
 	Plain     bool     // UserInfo only: JSON that nobody signed is taken, too
-	Issuer    string   // UserInfo only: iss of a signed answer where it is not Config.Issuer; "*" for any or none
+	Issuer    string   // UserInfo only: iss of a signed answer where it is not Config.Issuer; OfEndpoint for the service that UserInfo is fetched from
 }
+
+// OfEndpoint is the issuer of a UserInfo that is signed by a service of its
+// own: the address that UserInfo is fetched from, or one that it lies below.
+const OfEndpoint = "endpoint"
 
 // A Client is a Config in use. It is safe for concurrent use.
 type Client struct {
@@ -160,6 +164,7 @@ const (
 	Encrypted    Means = "encrypted"     // one that is signed, then encrypted
 	Pushed       Means = "pushed"        // RFC 9126
 	PushedSigned Means = "pushed_signed" // a request object that is pushed
+	Hidden       Means = "hidden"        // for what an address must not tell: pushed where the provider takes that, else encrypted
 )
 
 // A Request is one login that begins.
@@ -223,6 +228,11 @@ func (c *Client) Begin(ctx context.Context, r Request) (address string, l *Login
 // carry puts a request into an address, by the means that was asked for.
 func (c *Client) carry(ctx context.Context, m *Metadata, r Request, all url.Values) (string, error) {
 	front := url.Values{}
+	if r.By == Hidden {
+		if r.By = Encrypted; m.PAR != "" {
+			r.By = Pushed
+		}
+	}
 	switch r.By {
 	case Query, "":
 		front = texts(all, r.Objects)

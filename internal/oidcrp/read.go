@@ -152,6 +152,9 @@ func (c *Client) check(l *Login, t *Tokens, alg string) error {
 	case subtle.ConstantTimeCompare([]byte(t.ID.Nonce), []byte(l.Nonce)) != 1:
 		return &Error{Kind: WrongNonce}
 	}
+	if t.ID.NotBefore.Unix() == 0 { // older Keycloaks say so for none
+		t.ID.NotBefore = time.Time{}
+	}
 	if err := t.ID.Times(jose.Window{Now: c.dir.now(), Skew: c.c.Skew, Need: []string{"exp", "iat"}, Ahead: 24 * time.Hour, Age: 24 * time.Hour}); err != nil {
 		return tokenError(err, BadIDToken)
 	}

@@ -1,0 +1,314 @@
+package bankidno_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"eidgate/connector"
+	cbankidno "eidgate/connector/bankidno"
+	"eidgate/connector/connectortest"
+	"eidgate/connector/openid"
+	"eidgate/connector/openid/openidtest"
+	"eidgate/eid"
+	"eidgate/internal/oidcrp"
+	"eidgate/sandbox"
+	sbankidno "eidgate/sandbox/bankidno"
+	sopenid "eidgate/sandbox/openid"
+)
+
+type service struct {
+	*openidtest.Service
+	sim *sbankidno.Simulator
+	set cbankidno.Settings
+}
+
+var everything = []string{"profile", "nnin_altsub", "phone", "email", "address"}
+
+// newService has a party with a key; a change may give it a secret instead.
+func newService(t *testing.T, change ...func(*cbankidno.Settings)) *service {
+	t.Helper()
+	s := &service{}
+	s.Service = openidtest.New(t, func(c openidtest.Config) openidtest.Simulator {
+		other := func() string { return strings.Replace(c.Base(), "127.0.0.1", "localhost", 1) }
+		s.sim = sbankidno.New(sbankidno.Config{Clock: c.Clock, People: c.People, Decisions: c.Decisions, Faults: c.Faults, Base: c.Base, UserInfo: other})
+		return openidtest.Simulator{Handler: s.sim.Handler(), Do: s.sim.Do, Pages: "/bankidno/login/"}
+	})
+	s.New = cbankidno.New
+	s.set = cbankidno.Settings{Scopes: everything}
+	for _, f := range change {
+		f(&s.set)
+	}
+	reg, err := s.sim.Party("Shop", openidtest.Back, s.set.Auth == oidcrp.SecretBasic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set.Issuer, s.set.ClientID, s.set.Secret, s.set.AllowHTTP = reg.Issuer, reg.ClientID, reg.Secret, true
+	if reg.Secret == "" {
+		s.set.Auth, s.set.Keys = oidcrp.PrivateKeyJWT, []openid.Key{{ID: reg.KeyID, Use: "sig", Alg: "RS256", PEM: reg.Key}}
+	}
+	if err := s.set.Check(); err != nil {
+		t.Fatal(err)
+	}
+	s.Use(s.set)
+	return s
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	connectortest.Run(t, func(t *testing.T) *connectortest.Bench {
+		s := newService(t)
+		return s.Bench("bankidno.result", "ola", "01819010354", []string{"Nordmann", "01819010354", "1990-01-01", "Eksempelveien", "99999999"},
+			[]string{sopenid.BadSignature, sopenid.Unsigned, sopenid.WrongKID, sopenid.OtherAudience, sopenid.OtherIssuer, sopenid.Over},
+			map[string]eid.Reason{"cancel": eid.Cancelled, "expire": eid.Expired, "decline": eid.Declined, "fail:C131": eid.InProgress, "fail:C293": eid.InProgress, "fail:14ab": eid.Cancelled,
+				"fail:D4096": eid.Declined, "fail:server_error": eid.Unavailable, "fail:invalid_scope": eid.Refused})
+	})
+}
+
+// TestPerson: what a party is told by each method, over a secret and over a key.
+func TestPerson(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		secret bool
+		mode   string
+		person string
+		api    string
+		check  func(*testing.T, *eid.Identity)
+	}{
+		"password": {mode: cbankidno.ModeWeb, person: "ola", api: "v2", check: func(t *testing.T, id *eid.Identity) {
+			if id.Kind != "BID" || id.Level != "urn:bankid:bid;LOA=4" || id.Signals["amr"] != "bid, bid-mfa, bid-otp, bid-pwd" || len(id.Signals["bankid_sub"]) != 36 ||
+				!strings.HasPrefix(id.Signals["originator"], "CN=") || len(id.Signals["updated_at"]) != 13 {
+				t.Errorf("%#v", *id)
+			}
+		}},
+		"biometrics": {secret: true, mode: cbankidno.ModeMobile, person: "ola", api: "v2", check: func(t *testing.T, id *eid.Identity) {
+			if id.Kind != "BIS" || id.Level != "urn:bankid:bis;LOA=3" || len(id.Signals["bankid_sub"]) != 43 || len(id.Signals["sid"]) != 43 || !strings.HasPrefix(id.Signals["originator"], "C=NO") {
+				t.Errorf("%#v", *id)
+			}
+		}},
+		"no biometrics": {mode: cbankidno.ModeMobile, person: "kari", api: "v2", check: func(t *testing.T, id *eid.Identity) {
+			if id.Kind != "BID" || id.Level != "urn:bankid:bid;LOA=4" || id.Number != "01819010273" {
+				t.Errorf("%#v", *id)
+			}
+		}},
+		"old": {person: "ola", api: "v1", check: func(t *testing.T, id *eid.Identity) {
+			if id.Signals["amr"] != "BID" || id.Signals["sid"] == "" {
+				t.Errorf("%#v", *id)
+			}
+		}},
+		"D-number": {person: "dagny", api: "v2", check: func(t *testing.T, id *eid.Identity) {
+			if id.Number != "41829010176" || id.Birth != "1990-02-01" {
+				t.Errorf("%#v", *id)
+			}
+		}},
+		"declines": {person: "hemmelig", api: "v2", check: func(t *testing.T, id *eid.Identity) {
+			if id.Phone+id.Email != "" || id.Address != nil || id.Name != "Hege Hemmelig" {
+				t.Errorf("%#v", *id)
+			}
+		}},
+		"young": {person: "unge", api: "v2", check: func(t *testing.T, id *eid.Identity) {
+			if id.Age == nil || *id.Age > 17 {
+				t.Errorf("%#v", *id)
+			}
+		}},
+		"shares": {person: "ola", api: "v2", check: func(t *testing.T, id *eid.Identity) {
+			if id.Subject != "9578-6000-4-000017" || id.Phone != "+4799999999" || id.Email == "" || id.Address == nil || id.Address.City != "Oslo" || id.Country != "NO" || id.Given != "Ola" || id.Family != "Nordmann" {
+				t.Errorf("%#v", *id)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t, func(c *cbankidno.Settings) {
+				if x.secret {
+					c.Auth = oidcrp.SecretBasic
+				}
+			})
+			if _, err := s.sim.Change(func(set *sbankidno.Settings) error { set.API = x.api; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			s.Request.Mode = x.mode
+			res, err := s.Login(s.Connector(), "approve", x.person)
+			if err != nil || res.Confirmed == nil {
+				t.Fatalf("%#v, %v", res.Step, err)
+			}
+			x.check(t, res.Confirmed)
+		})
+	}
+}
+
+// TestHints: which are carried how, and who is let in by them.
+func TestHints(t *testing.T) {
+	t.Parallel()
+	const ola = "01819010354"
+	for name, x := range map[string]struct {
+		hint, pinned, mode string
+		said               bool
+		scopes             []string
+		level              string
+		par                bool
+		hidden             bool   // nothing personal in the address
+		method             string // of the simulator's order
+		person             string
+		want               string // reason, "" for a login
+	}{
+		"none":                          {par: true, person: "kari", method: ""},
+		"empty":                         {said: true, par: true, person: "kari"},
+		"BID":                           {hint: "BID", said: true, person: "ola", method: "BID"},
+		"BIS":                           {hint: "BIS", said: true, person: "ola", method: "BIS"},
+		"a number, pushed":              {hint: "BID:" + ola, said: true, par: true, hidden: true, method: "BID", person: "ola"},
+		"a number, encrypted":           {hint: "BID:" + ola, said: true, hidden: true, method: "BID", person: "ola"},
+		"biometrics and a number":       {hint: "BIS:" + ola, said: true, par: true, hidden: true, method: "BIS", person: "ola"},
+		"a number alone":                {hint: ":" + ola, said: true, par: true, hidden: true, person: "ola"},
+		"somebody else than hinted":     {hint: ":" + ola, said: true, par: true, hidden: true, person: "kari", want: "wrong_person"},
+		"pinned":                        {pinned: ola, mode: cbankidno.ModeWeb, par: true, hidden: true, method: "BID", person: "ola"},
+		"somebody else than pinned":     {pinned: ola, par: true, hidden: true, person: "kari", want: "wrong_person"},
+		"hinted, and another pinned":    {hint: ":01819010273", said: true, pinned: ola, par: true, hidden: true, person: "kari", want: "wrong_person"},
+		"mobile":                        {hint: "BIM:99999999:010190", said: true, par: true, hidden: true, method: "BIM", person: "ola"},
+		"mobile of somebody else":       {hint: "BIM:99999999:020190", said: true, par: true, hidden: true, method: "BIM", person: "ola", want: "wrong_person"},
+		"another method":                {hint: "XID", said: true, want: "request_invalid"},
+		"a short number":                {hint: "BID:123", said: true, want: "request_invalid"},
+		"a number nobody may compare":   {hint: ":" + ola, said: true, scopes: []string{"profile"}, want: "request_invalid"},
+		"pinned, and no agreement":      {pinned: ola, scopes: []string{"profile"}, want: "request_invalid"},
+		"high, with the password":       {level: "high", person: "ola", method: "BID"},
+		"the number by consent":         {pinned: ola, scopes: []string{"profile", "nnin"}, par: true, hidden: true, person: "ola"},
+		"high, and biometrics hinted":   {level: "high", hint: "BIS", said: true, person: "ola", method: "BIS", want: "proof_invalid"},
+		"high, and falls back from BIS": {level: "high", hint: "BIS", said: true, person: "kari", method: "BIS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t, func(c *cbankidno.Settings) {
+				if c.Level = x.level; x.scopes != nil {
+					c.Scopes = x.scopes
+				}
+			})
+			if _, err := s.sim.Change(func(set *sbankidno.Settings) error { set.PAR = x.par; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			s.Request.Pinned, s.Request.Mode = eid.Number(x.pinned), x.mode
+			if x.said {
+				s.Request.Params = map[string]string{cbankidno.ParamHint: x.hint}
+			}
+			c := s.Connector()
+			r := s.Request
+			res, err := c.Begin(t.Context(), &r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fail, ok := res.Step.(connector.Fail); ok {
+				if string(fail.Reason) != x.want {
+					t.Fatalf("%+v", fail)
+				}
+				return
+			}
+			address := res.Step.(connector.Redirect).URL
+			if x.hidden && (strings.Contains(address, ola) || strings.Contains(address, "9999") || strings.Contains(address, "login_hint")) {
+				t.Errorf("the address tells: %s", address)
+			}
+			page := s.Page(res.Step)
+			if o, err := s.sim.Order(page[strings.LastIndexByte(page, '/')+1:]); err != nil || o.Details.(map[string]string)["method"] != x.method {
+				t.Errorf("%+v, %v; want %q", o.Details, err, x.method)
+			}
+			res, err = s.Finish(c, res, s.Act(page, "approve", x.person))
+			fail, _ := res.Step.(connector.Fail)
+			if err != nil || string(fail.Reason) != x.want || x.want == "" && res.Confirmed == nil {
+				t.Errorf("%#v, %v", res.Step, err)
+			}
+		})
+	}
+}
+
+// TestPages: a person goes through the pages, and does not share everything.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.Connector()
+	r := s.Request
+	begun, err := c.Begin(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := s.Page(begun.Step)
+	for _, x := range []struct {
+		form url.Values
+		want int
+	}{
+		{url.Values{"act": {"nonsense"}}, 400}, {url.Values{"act": {"BIS"}}, 200}, {url.Values{"act": {"user"}, "number": {"123"}}, 400},
+		{url.Values{"act": {"user"}, "number": {"01819010354"}}, 200}, {url.Values{"act": {"nobio"}}, 200},
+		{url.Values{"act": {"code"}, "otp": {"otp"}, "password": {"wrong"}}, 400}, {url.Values{"act": {"code"}, "otp": {"otp"}, "password": {"qwer1234"}}, 200},
+	} {
+		if res := s.Post(page, x.form); res.StatusCode != x.want {
+			t.Fatalf("%v: %d", x.form, res.StatusCode)
+		}
+	}
+	res, err := s.Finish(c, begun, s.Return(s.Post(page, url.Values{"act": {"keep"}})))
+	if err != nil || res.Confirmed == nil || res.Confirmed.Phone != "" || res.Confirmed.Kind != "BID" {
+		t.Errorf("%#v, %v", res, err)
+	}
+}
+
+// TestUserInfo: it is on another host, and what is wrong with it lets nobody in.
+func TestUserInfo(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[string]eid.Reason{sopenid.OtherSubject: eid.BadProof} {
+		s := newService(t)
+		s.sim.Faults.Add(sandbox.Fault{Target: "bankidno.result", Kind: kind})
+		res, err := s.Login(s.Connector(), "approve", "ola")
+		if fail, ok := res.Step.(connector.Fail); err != nil || !ok || fail.Reason != want {
+			t.Errorf("%s: %#v, %v", kind, res.Step, err)
+		}
+	}
+	s := newService(t, func(c *cbankidno.Settings) { c.Scopes = []string{"profile", "nnin_altsub"} })
+	if res, err := s.Login(s.Connector(), "approve", "ola"); err != nil || res.Confirmed == nil || res.Confirmed.Phone != "" || len(res.Evidence) != 1 {
+		t.Errorf("without UserInfo: %#v, %v", res, err)
+	}
+	s.Request.Wanted = []string{eid.WantID}
+	if res, err := s.Login(s.Connector(), "approve", "ola"); err != nil || res.Confirmed == nil || res.Confirmed.Name+string(res.Confirmed.Number) != "" || res.Confirmed.Subject == "" {
+		t.Errorf("who comes again: %#v, %v", res.Confirmed, err)
+	}
+}
+
+// TestStranded: nobody comes back from an error page, and ten minutes later
+// nobody is waited for.
+func TestStranded(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.Connector()
+	r := s.Request
+	res, err := c.Begin(t.Context(), &r)
+	if err != nil || res.Due.Sub(s.Config.Clock.Now()) != 10*time.Minute {
+		t.Fatalf("due %v, %v", res.Due, err)
+	}
+	page := s.Page(res.Step)
+	if got := s.Post(page, url.Values{"act": {"close"}}); got.StatusCode != http.StatusOK {
+		t.Errorf("the error page answers %d", got.StatusCode)
+	}
+	s.Config.Clock.Advance(10 * time.Minute)
+	res, err = c.Resume(t.Context(), &r, res.State, connector.Tick{})
+	if fail, ok := res.Step.(connector.Fail); err != nil || !ok || fail.Reason != eid.Expired || fail.Code != "stranded" {
+		t.Errorf("%#v, %v", res.Step, err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	good := cbankidno.Settings{Settings: openid.Settings{Issuer: "https://auth.bankid.no/auth/realms/prod", ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s"}}
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*cbankidno.Settings){
+		"scope":  func(s *cbankidno.Settings) { s.Scopes = []string{"sign"} },
+		"method": func(s *cbankidno.Settings) { s.Method = "BIM" },
+		"level":  func(s *cbankidno.Settings) { s.Level = "low" },
+		"secret": func(s *cbankidno.Settings) { s.Secret = "" },
+		"issuer": func(s *cbankidno.Settings) { s.Issuer = "http://auth.bankid.no" },
+	} {
+		bad := good
+		change(&bad)
+		if err := bad.Check(); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package mitid_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"eidgate/connector"
+	"eidgate/connector/connectortest"
+	cmitid "eidgate/connector/mitid"
+	"eidgate/connector/openid"
+	"eidgate/connector/openid/openidtest"
+	"eidgate/eid"
+	"eidgate/internal/oidcrp"
+	"eidgate/sandbox"
+	smitid "eidgate/sandbox/mitid"
+	sopenid "eidgate/sandbox/openid"
+)
+
+type service struct {
+	*openidtest.Service
+	sim *smitid.Simulator
+	set cmitid.Settings
+}
+
+// newService has a party with a secret; a change may give it a key instead.
+func newService(t *testing.T, change ...func(*cmitid.Settings)) *service {
+	t.Helper()
+	s := &service{}
+	s.Service = openidtest.New(t, func(c openidtest.Config) openidtest.Simulator {
+		s.sim = smitid.New(smitid.Config(c))
+		return openidtest.Simulator{Handler: s.sim.Handler(), Do: s.sim.Do, Pages: "/mitid/op/Account/Login/"}
+	})
+	s.New = cmitid.New
+	s.set = cmitid.Settings{Settings: openid.Settings{Auth: oidcrp.SecretBasic}, Scopes: []string{"ssn", "nemid.pid", "ssn.details_name", "ssn.details_address"}, Reference: "Log ind på Shop"}
+	for _, f := range change {
+		f(&s.set)
+	}
+	reg, err := s.sim.Party("Shop", openidtest.Back, s.set.Auth != oidcrp.PrivateKeyJWT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set.Issuer, s.set.ClientID, s.set.Secret, s.set.AllowHTTP = reg.Issuer, reg.ClientID, reg.Secret, true
+	if reg.Key != "" {
+		s.set.Keys = []openid.Key{{ID: reg.KeyID, Use: "sig", Alg: "RS256", PEM: reg.Key}}
+	}
+	if err := s.set.Check(); err != nil {
+		t.Fatal(err)
+	}
+	s.Use(s.set)
+	return s
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	connectortest.Run(t, func(t *testing.T) *connectortest.Bench {
+		s := newService(t, func(c *cmitid.Settings) { c.Auth = oidcrp.PrivateKeyJWT })
+		s.Request.Params = map[string]string{cmitid.ParamCPR: "true"}
+		return s.Bench("mitid.result", "hanne", "8903859996", []string{"Hansen", "8903859996", "1985-03-29", "Eksempelvej"},
+			[]string{sopenid.BadSignature, sopenid.Unsigned, sopenid.WrongKID, sopenid.OtherAudience, sopenid.OtherIssuer, sopenid.OtherNonce, sopenid.Over},
+			map[string]eid.Reason{"cancel": eid.Cancelled, "expire": eid.Expired, "decline": eid.Declined, "fail:mitid_cpr_match_failed": eid.WrongPerson,
+				"fail:mitid_internal_error": eid.Unavailable, "fail:invalid_idp_params": eid.Refused, "fail:something_new": eid.Declined})
+	})
+}
+
+func TestPerson(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.Connector()
+	who := func(person string, wanted ...string) *eid.Identity {
+		t.Helper()
+		s.Request.Wanted = wanted
+		res, err := s.Login(c, "approve", person)
+		if err != nil || res.Confirmed == nil {
+			t.Fatalf("%s %v: %#v, %v", person, wanted, res.Step, err)
+		}
+		return res.Confirmed
+	}
+	s.Request.Params = map[string]string{cmitid.ParamCPR: "true"}
+	id := who("hanne")
+	if id.Subject != "0b8e6f52-2222-4b22-9b22-0000000000b2" || id.Number != "8903859996" || id.Name != "Hanne Hansen" || id.Given != "Hanne" || id.Family != "Hansen" || id.Birth != "1985-03-29" ||
+		id.Country != "DK" || id.Level != "https://data.gov.dk/concept/core/nsis/Substantial" || id.Age == nil || id.Address == nil || id.Address.Street != "Eksempelvej" || id.Address.Suffix != "2 tv" ||
+		id.Signals["pid"] != "9208-2002-2-000000000017" || id.Signals["amr"] != "code_app" || id.Signals["cpr_source"] != "user" || id.Signals["has_cpr"] != "true" || id.Request == "" ||
+		id.Signals["reference_text"] != "Log ind på Shop" || id.Signals["name_split"] != "" {
+		t.Errorf("%#v", *id)
+	}
+	if id := who("beskyttet"); id.Name+id.Given+id.Family != "" || id.Signals["protected"] != "true" || id.Address != nil || id.Number == "" {
+		t.Errorf("protected: %#v", *id)
+	}
+	if id := who("nypid"); id.Signals["pid"] != "" || id.Signals["pid_status"] != "unable_to_lookup" {
+		t.Errorf("no PID: %v", id.Signals)
+	}
+	if id := who("emigreret"); id.Address != nil || id.Signals["person_status"] != "emigrated" || id.Family != "Emigreret" {
+		t.Errorf("emigrated: %#v", *id)
+	}
+	if res, err := s.Login(c, "approve", "udencpr"); err != nil || res.Step.(connector.Fail).Code != "mitid_cpr_match_failed" {
+		t.Errorf("asked for a number that does not exist: %#v, %v", res.Step, err)
+	}
+	s.Request.Params = nil
+	if id := who("hanne"); id.Number != "" || id.Subject == "" || id.Signals["name_split"] != "guessed" {
+		t.Errorf("nothing is asked for: %#v", *id)
+	}
+	if id := who("udencpr", eid.WantID); id.Number != "" || id.Signals["has_cpr"] != "false" || id.Given != "Uffe" || id.Signals["name_split"] != "guessed" {
+		t.Errorf("no number: %#v", *id)
+	}
+	if id := who("hanne", eid.WantID, eid.WantBirth); id.Number != "" || id.Address != nil || id.Signals["pid"] != "" || id.Birth == "" {
+		t.Errorf("birth: %#v", *id)
+	}
+	first, second := who("sofie", eid.WantAdult), who("sofie", eid.WantAdult)
+	if first.Approved == nil || !*first.Approved || first.Name+first.Birth+string(first.Number) != "" || first.Subject == "" || first.Subject == second.Subject {
+		t.Errorf("18 or older: %#v, %#v", *first, *second)
+	}
+	if id := who("emil", eid.WantAdult); id.Approved == nil || *id.Approved {
+		t.Errorf("15 years old: %#v", *id)
+	}
+}
+
+// TestMatch: a number that is asked for is compared by the broker, and not told
+// by it.
+func TestMatch(t *testing.T) {
+	t.Parallel()
+	const hanne = "8903859996"
+	login := func(pinned, person string, change func(*service)) (connector.Result, error) {
+		s := newService(t, func(c *cmitid.Settings) { c.Scopes = nil })
+		s.Request.Pinned = eid.Number(pinned)
+		change(s)
+		return s.Login(s.Connector(), "approve", person)
+	}
+	none := func(*service) {}
+	if res, err := login(hanne, "hanne", none); err != nil || res.Confirmed == nil || res.Confirmed.Number != hanne || res.Confirmed.Signals["cpr_source"] != "prefilled" {
+		t.Errorf("the right one: %#v, %v", res, err)
+	}
+	if res, err := login(hanne, "sofie", none); err != nil || res.Confirmed != nil || res.Step.(connector.Fail).Reason != eid.WrongPerson {
+		t.Errorf("another person: %#v, %v", res, err)
+	}
+	if res, err := login(hanne, "udencpr", none); err != nil || res.Confirmed != nil || res.Step.(connector.Fail).Reason != eid.WrongPerson {
+		t.Errorf("nobody's number: %#v, %v", res, err)
+	}
+	if _, err := login(hanne, "hanne", func(s *service) {
+		s.Config.Faults.Add(sandbox.Fault{Target: "mitid.match", Kind: sandbox.Status, Value: "503"})
+	}); err == nil {
+		t.Error("a broker that does not answer confirms nobody")
+	}
+	if res, err := login("", "hanne", none); err != nil || res.Confirmed == nil || res.Confirmed.Number != "" {
+		t.Errorf("nobody is asked for: %#v, %v", res, err)
+	}
+
+	// Read later than fifteen minutes after the code, nothing is compared.
+	s := newService(t, func(c *cmitid.Settings) { c.Scopes = nil })
+	s.Request.Pinned = hanne
+	c := s.Connector()
+	r := s.Request
+	begun, err := c.Begin(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := c.Resume(t.Context(), &r, begun.State, s.Act(s.Page(begun.Step), "approve", "hanne"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Config.Clock.Advance(4 * time.Minute)
+	for range 3 { // a node dies three times
+		if res, err := c.Resume(t.Context(), &r, kept.State, connector.Tick{}); err != nil || res.Confirmed == nil {
+			t.Fatalf("%#v, %v", res.Step, err)
+		}
+	}
+	if res, err := c.Resume(t.Context(), &r, kept.State, connector.Tick{}); err != nil || res.Confirmed != nil || res.Step.(connector.Fail).Reason != eid.Refused {
+		t.Errorf("a fourth time: %#v, %v", res.Step, err)
+	}
+}
+
+// TestLevels: what is asked for is the least that is taken.
+func TestLevels(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct{ level, person, want string }{
+		{"low", "adgangskode", "Substantial"}, {"", "adgangskode", "Substantial"}, {"high", "hanne", "High"}, {"high", "adgangskode", ""},
+	} {
+		s := newService(t, func(c *cmitid.Settings) { c.Level, c.Scopes = x.level, nil })
+		res, err := s.Login(s.Connector(), "approve", x.person)
+		switch fail, failed := res.Step.(connector.Fail); {
+		case err != nil:
+			t.Error(err)
+		case x.want == "" && (!failed || fail.Code != "mitid_identity_not_found"), x.want != "" && (res.Confirmed == nil || !strings.HasSuffix(res.Confirmed.Level, "/"+x.want)):
+			t.Errorf("%+v: %#v", x, res)
+		}
+	}
+}
+
+// TestPages: a person goes through the pages, and mistypes the number.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.Connector()
+	s.Request.Params = map[string]string{cmitid.ParamCPR: "true"}
+	r := s.Request
+	begin := func() (connector.Result, string) {
+		res, err := c.Begin(t.Context(), &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, err := url.Parse(res.Step.(connector.Redirect).URL)
+		if err != nil || len(address.Query()) != 2 || !address.Query().Has("request_uri") {
+			t.Fatalf("the address is %v", address)
+		}
+		return res, s.Page(res.Step)
+	}
+	wrong := url.Values{"act": {"cpr"}, "cpr": {"010101-0101"}}
+	for _, x := range []struct {
+		last url.Values
+		want eid.Reason
+	}{{url.Values{"act": {"cpr"}, "cpr": {"890385-9996"}}, ""}, {wrong, eid.WrongPerson}} {
+		begun, page := begin()
+		for _, y := range []struct {
+			form url.Values
+			want int
+		}{
+			{url.Values{"act": {"user"}, "user": {"nobody"}}, 400}, {url.Values{"act": {"user"}, "user": {"Hanne85"}}, 200}, {url.Values{"with": {"nothing"}}, 400},
+			{url.Values{"with": {"code_display"}}, 200}, {wrong, 400}, {wrong, 400},
+		} {
+			if res := s.Post(page, y.form); res.StatusCode != y.want {
+				t.Fatalf("%v: %d", y.form, res.StatusCode)
+			}
+		}
+		res, err := s.Finish(c, begun, s.Return(s.Post(page, x.last)))
+		fail, _ := res.Step.(connector.Fail)
+		if err != nil || fail.Reason != x.want || x.want == "" && (res.Confirmed == nil || res.Confirmed.Signals["amr"] != "password, code_token") {
+			t.Errorf("%#v, %v", res, err)
+		}
+	}
+	begun, page := begin()
+	if got := s.Post(page, url.Values{"act": {"close"}}); got.StatusCode != http.StatusOK || got.Header.Get("Location") != "" {
+		t.Errorf("the error page is %d %s", got.StatusCode, got.Header.Get("Location"))
+	}
+	s.Config.Clock.Advance(10 * time.Minute)
+	res, err := c.Resume(t.Context(), &r, begun.State, connector.Tick{})
+	if fail, ok := res.Step.(connector.Fail); err != nil || !ok || fail.Code != "stranded" {
+		t.Errorf("%#v, %v", res.Step, err)
+	}
+}
+
+func TestOtherSubject(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.Config.Faults.Add(sandbox.Fault{Target: "mitid.result", Kind: sopenid.OtherSubject})
+	res, err := s.Login(s.Connector(), "approve", "hanne")
+	if fail, ok := res.Step.(connector.Fail); err != nil || !ok || fail.Reason != eid.BadProof || fail.Code != "subject" {
+		t.Errorf("%#v, %v", res.Step, err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	good := cmitid.Settings{Settings: openid.Settings{Issuer: "https://netseidbroker.dk/op", ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s"}}
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*cmitid.Settings){
+		"scope":     func(s *cmitid.Settings) { s.Scopes = []string{"nemlogin"} },
+		"level":     func(s *cmitid.Settings) { s.Level = "highest" },
+		"action":    func(s *cmitid.Settings) { s.Action = "GO" },
+		"reference": func(s *cmitid.Settings) { s.Reference = strings.Repeat("å", 131) },
+		"secret":    func(s *cmitid.Settings) { s.Secret = "" },
+	} {
+		bad := good
+		change(&bad)
+		if err := bad.Check(); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}
