@@ -62,6 +62,7 @@ const banks = "idin_idp"
 // sent them a link, to say.
 var params = map[string]param{
 	banks:                        {eid.IDIN, false, setBanks},
+	"nbid_idp":                   {eid.BankIDNO, false, setNorwegian},
 	"sbid_flow":                  {eid.BankIDSE, false, setMode},
 	"sbid_initial_flow":          {eid.BankIDSE, false, setMode},
 	"sbid_end_user_ip":           {eid.BankIDSE, true, setAddress},
@@ -171,6 +172,15 @@ func setBanks(c *Choice, values []string) bool {
 	}
 	c.input(banks, strings.Join(had, ","))
 	return len(had) > before
+}
+
+// setNorwegian takes one of the methods of Norwegian BankID.
+func setNorwegian(c *Choice, values []string) bool {
+	if len(values) != 1 || values[0] != "BID" && values[0] != "BIS" || c.Params["nbid_idp"] != "" {
+		return false
+	}
+	c.input("nbid_idp", values[0])
+	return true
 }
 
 func setMode(c *Choice, values []string) bool {

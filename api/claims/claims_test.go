@@ -77,6 +77,22 @@ func florent() *eid.Identity {
 	return id
 }
 
+// ola has a Norwegian BankID, hanne a MitID.
+func ola() *eid.Identity {
+	age := 36
+	return &eid.Identity{EID: eid.BankIDNO, Subject: "9578-6000-4-000017", Country: "NO", Number: "01819010354", Name: "Ola Nordmann", Given: "Ola", Family: "Nordmann", Birth: "1990-01-01", Age: &age, Kind: "BID",
+		Level: "urn:bankid:bid;LOA=4", Phone: "+4799999999", Email: "ola@example.test", Address: &eid.Address{Lines: []string{"Eksempelveien 1"}, PostalCode: "0001", City: "Oslo", Country: "NO"},
+		Signals: map[string]string{"sid": "6b7c0a1e-0000-4000-8000-0000000000a1", "acr": "urn:bankid:bid;LOA=4", "amr": "bid, bid-mfa, bid-otp, bid-pwd", "auth_time": "1709206572", "originator": "CN=Bank CA 3,O=TestBank1 AS,C=NO;OriginatorId=9980",
+			"updated_at": "1708682096000", "bankid_sub": "cf2e8a9d-6c8e-4f7e-9b0d-4d3d1c0b9a11"}}
+}
+
+func hanne() *eid.Identity {
+	age := 41
+	const substantial = "https://data.gov.dk/concept/core/nsis/Substantial"
+	return &eid.Identity{EID: eid.MitID, Subject: "0b8e6f52-2222-4b22-9b22-0000000000b2", Country: "DK", Number: "8903859996", Name: "Hanne Hansen", Given: "Hanne", Family: "Hansen", Birth: "1985-03-29", Age: &age, Level: substantial,
+		Signals: map[string]string{"has_cpr": "true", "idp_transaction_id": "e5c6f7a8-5555-4e55-8e55-0000000000e5", "cpr_source": "user", "protected": "true", "ial": substantial, "loa": substantial, "aal": substantial}}
+}
+
 var signicat, standard = claims.Format{}, claims.Format{Standard: true}
 
 // TestExamples holds the examples that parties were given, byte for byte, but
@@ -137,11 +153,11 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestTable prints what every scope releases of three persons in both formats.
+// TestTable prints what every scope releases of some persons in both formats.
 func TestTable(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	for _, id := range []*eid.Identity{vries(), {EID: eid.IDINAge, Subject: "271828", Approved: ptr(true), Check: &eid.AgeCheck{ID: 271828, Status: 6}}, florent(), ada()} {
+	for _, id := range []*eid.Identity{vries(), {EID: eid.IDINAge, Subject: "271828", Approved: ptr(true), Check: &eid.AgeCheck{ID: 271828, Status: 6}}, florent(), ola(), hanne(), ada()} {
 		fmt.Fprintf(&out, "# %s\n", id.EID)
 		for _, s := range claims.Scopes() {
 			if s == "sbid-evidence" {
@@ -248,7 +264,7 @@ func TestScopes(t *testing.T) {
 	if got := claims.Scopes(); !slices.Equal(got, want) {
 		t.Errorf("Scopes() = %v, want %v", got, want)
 	}
-	everybody := []*eid.Identity{vries(), ada(), florent(), {EID: eid.IDIN, Approved: ptr(true)}}
+	everybody := []*eid.Identity{vries(), ada(), florent(), ola(), hanne(), {EID: eid.IDIN, Approved: ptr(true)}}
 	for _, s := range claims.Scopes() {
 		released := 0
 		for _, id := range everybody {

@@ -83,6 +83,16 @@ var table = []row{
 	{scope: "idin-name", claim: "idin_partner_last_name_prefix", value: func(p *person) any { return p.Partner.Prefix }},
 	{scope: "idin-name", claim: "initials", value: func(p *person) any { return p.Initials }},
 
+	{scope: "mitid-extra", claim: "mitid_has_cpr", value: func(p *person) any { return p.signal(eid.MitID, "has_cpr") }},
+	{scope: "mitid-extra", claim: "mitid_transaction_id", value: func(p *person) any { return p.signal(eid.MitID, "idp_transaction_id") }},
+	{scope: "mitid-extra", claim: "mitid_reference_text_body", value: reference},
+	{scope: "mitid-extra", claim: "mitid_cpr_source", value: func(p *person) any { return p.signal(eid.MitID, "cpr_source") }},
+	{scope: "mitid-extra", claim: "mitid_name_and_address_protection", value: func(p *person) any { return p.signal(eid.MitID, "protected") }},
+	{scope: "mitid-extra", claim: "mitid_ial", value: func(p *person) any { return nsis(p, "ial") }},
+	{scope: "mitid-extra", claim: "mitid_loa", value: func(p *person) any { return nsis(p, "loa") }},
+	{scope: "mitid-extra", claim: "mitid_aal", value: func(p *person) any { return nsis(p, "aal") }},
+	{scope: "mitid-extra", claim: "mitid_uuid", value: func(p *person) any { return p.told(eid.MitID, p.Subject) }},
+
 	{scope: "name", claim: "name", value: func(p *person) any { return p.Name }},
 	{scope: "name", claim: "family_name", value: func(p *person) any { return p.Family }},
 	{scope: "name", claim: "given_name", value: func(p *person) any { return p.Given }},
@@ -113,6 +123,16 @@ var table = []row{
 	{scope: "itsme-device", claim: "itsme_device_model", value: func(p *person) any { return p.signal(eid.Itsme, "device_deviceModel") }},
 	{scope: "itsme-device", claim: "itsme_sdk_release", value: func(p *person) any { return p.signal(eid.Itsme, "device_sdkRelease") }},
 
+	{scope: "nbid-extra", claim: "nbid_sid", value: func(p *person) any { return p.signal(eid.BankIDNO, "sid") }},
+	{scope: "nbid-extra", claim: "nbid_acr", value: func(p *person) any { return p.signal(eid.BankIDNO, "acr") }},
+	{scope: "nbid-extra", claim: "nbid_amr", value: func(p *person) any { return p.signal(eid.BankIDNO, "amr") }},
+	{scope: "nbid-extra", claim: "nbid_auth_time", value: func(p *person) any { return p.signal(eid.BankIDNO, "auth_time") }},
+	{scope: "nbid-extra", claim: "nbid_alternative_subject", value: func(p *person) any { return p.told(eid.BankIDNO, p.Subject) }},
+	{scope: "nbid-extra", claim: "nbid_originator", value: func(p *person) any { return p.signal(eid.BankIDNO, "originator") }},
+	{scope: "nbid-extra", claim: "nbid_updated_at", value: func(p *person) any { return p.signal(eid.BankIDNO, "updated_at") }},
+	{scope: "nbid-extra", claim: "nbid_subject_uuid", value: func(p *person) any { return p.signal(eid.BankIDNO, "bankid_sub") }},
+	{scope: "nbid-extra", claim: "nbid_idp", value: func(p *person) any { return p.told(eid.BankIDNO, p.Kind) }},
+
 	{scope: "sbid-extra", claim: "sbid_ocsp_responder_id", value: responder},
 	{scope: "sbid-extra", claim: "sbid_certificate_not_after", value: func(p *person) any { return millis(p.certificate().NotAfter) }},
 	{scope: "sbid-extra", claim: "sbid_subject_dn", value: func(p *person) any { return p.certificate().subject }},
@@ -124,6 +144,25 @@ var table = []row{
 
 	{scope: "sbid-evidence", claim: "sbid_ocsp_response", value: func(p *person) any { return string(p.proof(ocspEvidence)) }},
 	{scope: "sbid-evidence", claim: "sbid_xml_signature", value: func(p *person) any { return string(p.proof(signatureEvidence)) }},
+}
+
+// told is a value of one eID.
+func (p *person) told(e eid.EID, value string) any {
+	if p.EID != e {
+		return nil
+	}
+	return value
+}
+
+// reference is the text that the app of MitID has shown, and a blank for none.
+func reference(p *person) any {
+	return p.told(eid.MitID, cmp.Or(p.Signals["reference_text"], " "))
+}
+
+// nsis is the last word of one of MitID's levels, in capitals.
+func nsis(p *person, name string) any {
+	level := p.Signals[name]
+	return p.told(eid.MitID, strings.ToUpper(level[strings.LastIndexByte(level, '/')+1:]))
 }
 
 // belgian is the number of the national register, which only itsme tells.

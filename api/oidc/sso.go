@@ -115,11 +115,19 @@ func same(e eid.EID) eid.EID {
 	return e
 }
 
+// untold are the eIDs that tell only what they are asked, with what they never
+// tell: waiting for it would be in vain.
+var untold = map[eid.EID][]string{
+	eid.IDIN: {eid.WantNumber, eid.WantDocument, eid.WantDevice}, eid.IDINAge: {eid.WantNumber, eid.WantDocument, eid.WantDevice}, eid.Itsme: nil,
+	eid.BankIDNO: {eid.WantGender, eid.WantDocument, eid.WantDevice}, eid.MitID: {eid.WantGender, eid.WantPhone, eid.WantEmail, eid.WantDocument, eid.WantDevice},
+}
+
 // covers says whether an identity holds what scopes want of an eID that tells
 // only what it is asked. An age check that such an eID would not have told who
 // it was does not learn that from a login before it either.
 func covers(scopes []string, who *eid.Identity) bool {
-	if who.EID != eid.IDIN && who.EID != eid.IDINAge && who.EID != eid.Itsme {
+	never, tellsAsked := untold[who.EID]
+	if !tellsAsked {
 		return true
 	}
 	wanted, err := claims.Wanted(scopes)
@@ -127,15 +135,16 @@ func covers(scopes []string, who *eid.Identity) bool {
 		return false
 	}
 	has := map[string]bool{eid.WantID: len(claims.For([]string{"idp-id"}, who, claims.Format{})) > 0, eid.WantName: who.Family != "",
-		eid.WantDocument: who.Signals["document_number"] != "" || who.EID != eid.Itsme, eid.WantDevice: who.Signals["device_os"] != "" || who.EID != eid.Itsme,
-
-		eid.WantNumber:  who.Number != "" || who.EID != eid.Itsme, // iDIN has none to tell
+		eid.WantDocument: who.Signals["document_number"] != "", eid.WantDevice: who.Signals["device_os"] != "", eid.WantNumber: who.Number != "",
 		eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "" || who.Birth != "",
 		eid.WantAdult: who.Approved != nil || who.Age != nil, eid.WantGender: who.Sex != "" || who.Gender != "", eid.WantPhone: who.Phone != "", eid.WantEmail: who.Email != ""}
+	if who.EID == eid.MitID && who.Approved != nil { // an age check names nobody
+		has[eid.WantID] = false
+	}
 	if who.EID != eid.Itsme && has[eid.WantID] && !slices.Contains(wanted, eid.WantID) {
 		return false
 	}
-	return !slices.ContainsFunc(wanted, func(w string) bool { return !has[w] })
+	return !slices.ContainsFunc(wanted, func(w string) bool { return !has[w] && !slices.Contains(never, w) })
 }
 
 // ownToken reads an ID token of ours, whenever it has expired.

@@ -139,7 +139,7 @@ func (a *API) session(p params, c caller, ms []method, by workflow) (*broker.New
 		return nil, err
 	}
 	n := &broker.NewSession{Caller: c, API: Name, Config: config, Purpose: ms[0].purpose,
-		Language: language(p["language"], c.Account.Language)}
+		Language: language(cmp.Or(p["language"], p["providerrequest.language"]), c.Account.Language)}
 	if n.Spec.Pinned, err = a.number(p["personalnumber"], ms[0]); err != nil {
 		return nil, err
 	}
@@ -165,7 +165,11 @@ func (a *API) session(p params, c caller, ms []method, by workflow) (*broker.New
 		fixed["ask_personal_number"] = "true"
 	}
 	for _, m := range ms {
-		n.Spec.Methods = append(n.Spec.Methods, m.spec(fixed))
+		own, err := m.inputs(p, fixed)
+		if err != nil {
+			return nil, err
+		}
+		n.Spec.Methods = append(n.Spec.Methods, m.spec(own))
 	}
 	n.Spec.Party = c.Account.Name
 	n.Spec.Layout = p["layout"]

@@ -170,13 +170,16 @@ func (p params) yes(name string) bool {
 // known are the parameters that have a meaning here; names below one that ends
 // in a full stop too.
 var known = []string{"configid", "custom", "enduserinfo", "enduserip", "environment", "language", "layout",
-	"orderref", "personalnumber", "relaystate", "requirement.", "target", "targeterror", "webhook", "webhookemail"}
+	"orderref", "personalnumber", "providerrequest.", "relaystate", "requirement.", "target", "targeterror", "webhook", "webhookemail"}
 
 // particular are those that mean something to some eIDs alone.
 var particular = map[string][]eid.EID{
 	"attributes":          {eid.IDIN},
+	"askforcpr":           {eid.MitID},
 	"idinidp":             {eid.IDIN, eid.IDINAge},
+	"loginhint":           {eid.BankIDNO},
 	"lookuppersonaddress": {eid.BankIDSE},
+	"popupcontext":        {eid.MitID}, // of a client's own window, which it opens itself
 	"usernonvisibledata":  {eid.BankIDSE},
 	"uservisibledata":     {eid.BankIDSE},
 }

@@ -1,7 +1,9 @@
 package zignsec
 
 import (
+	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"eidgate/broker"
@@ -70,7 +72,7 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 		return nil, bad("MISSING_CONFIG", "Bank login is not served here. Use an eID.")
 	}
 	if len(s) != 2 {
-		return nil, bad("INVALID_REQUEST", "Unknown method. Known: sbid, sbid-another, sbid-sign, idin, idin_age, or a country such as se.")
+		return nil, bad("INVALID_REQUEST", "Unknown method. Known: sbid, sbid-another, sbid-sign, idin, idin_age, itsme, nbid_oidc, nbid, nbid_mobile, mitid, or a country such as se.")
 	}
 	if !strings.Contains(countries, " "+s+" ") {
 		return nil, bad("INVALID_COUNTRYCODE", "There is no country of that code. Send two letters of ISO 3166-1, such as se.")
@@ -83,6 +85,24 @@ func (a *API) choose(selector string, c caller) ([]method, error) {
 	}
 	if len(out) == 0 {
 		return nil, bad("MISSING_CONFIG", "The account has no method for this country. Add an eID of it, or use another country.")
+	}
+	return out, nil
+}
+
+// hintForm is the grammar of login_hint (§4.2).
+var hintForm = regexp.MustCompile(`^((BID|BIS)?(:[0-9]{11})?|BIM(:[0-9]{8}:[0-9]{6})?)$`)
+
+// inputs are what a request says to a method's eID, beside what is fixed.
+func (m method) inputs(p params, fixed map[string]string) (map[string]string, error) {
+	out := maps.Clone(fixed)
+	hint, said := p["loginhint"]
+	switch {
+	case m.eid == eid.MitID && p.yes("askforcpr"):
+		out["ask_cpr"] = "true"
+	case m.name == "nbid_oidc" && said && !hintForm.MatchString(hint):
+		return nil, bad("INVALID_REQUEST", "login_hint must be empty, BID, BIS or BIM, with :NUMBER after it for a person's national number, or BIM:PHONE:DDMMYY.")
+	case m.name == "nbid_oidc" && said:
+		out["login_hint"] = hint
 	}
 	return out, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	_ "time/tzdata" // Europe/Stockholm, wherever the program runs
@@ -22,6 +23,7 @@ type envelope struct {
 	BankIDSE *bankIDSE   `json:"BankIDSE,omitempty"`
 	Age      *ageChecked `json:"IdinAgeChecked,omitempty"`
 	IDIN     *idinNode   `json:"IDIN,omitempty"`
+	BankIDNO string      `json:"BANKIdNO_OIDC,omitempty"` // JSON, as text
 	Lookup   string      `json:"LookupPersonAddressStatus,omitempty"`
 	Method   string      `json:"method,omitempty"`
 	Custom   string      `json:"custom,omitempty"`
@@ -139,6 +141,9 @@ func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []
 			e.fill(who, pay.LocalDate)
 		}
 		e.BankIDSE = node(evidence)
+		if who != nil && who.EID == eid.BankIDNO {
+			e.BankIDNO = tokens(evidence)
+		}
 		if pay.Lookup {
 			e.Lookup = "ERROR" // no register is connected
 		}
@@ -180,6 +185,9 @@ func (e *envelope) fill(who *eid.Identity, local bool) {
 	if who.EID == eid.Itsme {
 		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, who.Subject
 	}
+	if who.EID == eid.BankIDNO || who.EID == eid.MitID {
+		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, who.Subject
+	}
 	if who.EID == eid.IDIN {
 		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, lasting(who.Subject)
 		e.IDIN = newIDIN(who)
@@ -194,6 +202,29 @@ var stockholm = sync.OnceValue(func() *time.Location {
 	}
 	return zone
 })
+
+// tokens is the answer of Norwegian BankID to a code, as older results carry it
+// (§8.6): the ID token, and blanks for what would open BankID to whoever reads
+// the result.
+func tokens(evidence []eid.Evidence) string {
+	i := slices.IndexFunc(evidence, func(e eid.Evidence) bool { return e.Name == "id_token" })
+	if i < 0 {
+		return ""
+	}
+	raw, err := json.MarshalIndent(struct {
+		Access         string `json:"access_token"`
+		Expires        int    `json:"expires_in"`
+		RefreshExpires int    `json:"refresh_expires_in"`
+		Refresh        string `json:"refresh_token"`
+		Type           string `json:"token_type"`
+		ID             string `json:"id_token"`
+		NotBefore      int    `json:"not-before-policy"`
+	}{Type: "bearer", ID: string(evidence[i].Data)}, "", "  ")
+	if err != nil { // texts and numbers
+		panic(err)
+	}
+	return strings.ReplaceAll(string(raw), "\n", "\r\n")
+}
 
 func node(evidence []eid.Evidence) *bankIDSE {
 	var n bankIDSE
