@@ -168,6 +168,14 @@ func (e *EIDsConfig) agreements(env eid.Environment, contract *IDINConfig) (map[
 		a, err := e.Itsme.agreement(env)
 		put(eid.Itsme, a, err)
 	}
+	if e.BankIDNO != nil {
+		a, err := e.BankIDNO.agreement(env)
+		put(eid.BankIDNO, a, err)
+	}
+	if e.MitID != nil {
+		a, err := e.MitID.agreement(env)
+		put(eid.MitID, a, err)
+	}
 	return out, errors.Join(errs...)
 }
 

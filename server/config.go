@@ -76,6 +76,8 @@ type EIDsConfig struct {
 	IDIN     *IDINConfig     `yaml:"idin"`
 	IDINAge  *IDINAgeConfig  `yaml:"idin_age"`
 	Itsme    *ItsmeConfig    `yaml:"itsme"`
+	BankIDNO *BankIDNOConfig `yaml:"bankid_no"`
+	MitID    *MitIDConfig    `yaml:"mitid"`
 }
 
 // BankIDSEConfig is an agreement about Swedish BankID.
@@ -158,6 +160,33 @@ type ItsmeConfig struct {
 	Scopes           []string       `yaml:"scopes"`             // that the contract covers; default profile, email, phone, address, eid
 	Claims           []string       `yaml:"claims"`             // asked for one by one: age_gte_18, national_number, document_number, citizenship and others of docs/protocols/itsme.md §5
 	Level            string         `yaml:"level"`              // basic, or advanced for the app's code at each login; default basic
+}
+
+// BankIDNOConfig is a contract about Norwegian BankID. The way back to register is
+// PUBLIC_URL/callback/live/bankidno, with test instead of live in test_eids; our public keys
+// are at PUBLIC_URL/jwks/live/bankidno, as those for itsme are.
+type BankIDNOConfig struct {
+	Issuer           string         `yaml:"issuer"`             // address of BankID, as it says of itself: https://auth.bankid.no/auth/realms/prod, for test keys https://auth.current.bankid.no/auth/realms/current. Required
+	ClientID         string         `yaml:"client_id"`          // BankID's name for you. Required
+	ClientSecretFile string         `yaml:"client_secret_file"` // the client secret, in a file
+	Keys             []EIDKeyConfig `yaml:"keys"`               // instead of a secret, and recommended: one to sign
+	Scopes           []string       `yaml:"scopes"`             // that the contract covers: profile, phone, email, address, and for the national number nnin_altsub, or nnin where the person is asked; default profile
+	Method           string         `yaml:"method"`             // BID (password) or BIS (biometrics) where a party names none; default lets the person choose
+	Level            string         `yaml:"level"`              // the least that is taken: substantial or high; default substantial
+}
+
+// MitIDConfig is a contract about MitID with its broker, Nets eID Broker. The way back to
+// register is PUBLIC_URL/callback/live/mitid, with test instead of live in test_eids; our
+// public keys are at PUBLIC_URL/jwks/live/mitid, as those for itsme are.
+type MitIDConfig struct {
+	Issuer           string         `yaml:"issuer"`             // address of the broker, as it says of itself: https://netseidbroker.dk/op, for test keys https://pp.netseidbroker.dk/op. Required
+	ClientID         string         `yaml:"client_id"`          // the broker's name for you. Required
+	ClientSecretFile string         `yaml:"client_secret_file"` // the client secret, in a file
+	Keys             []EIDKeyConfig `yaml:"keys"`               // instead of a secret: one to sign
+	Scopes           []string       `yaml:"scopes"`             // that the contract covers: ssn for the CPR number, nemid.pid, ssn.details_name, ssn.details_address; default ssn
+	Level            string         `yaml:"level"`              // the least that is taken: low, substantial or high; default substantial
+	ReferenceText    string         `yaml:"reference_text"`     // that the app shows, up to 130 characters
+	ActionText       string         `yaml:"action_text"`        // verb that the app shows: LOG_ON, APPROVE, CONFIRM, ACCEPT or SIGN; default LOG_ON
 }
 
 // EIDKeyConfig is one of our keys that an eID knows. To renew one, add the new key above it
@@ -513,6 +542,12 @@ func (k *checker) eids(path string, e *EIDsConfig, env eid.Environment, general 
 	}
 	if e.Itsme != nil {
 		k.itsme(path+".itsme", e.Itsme, env)
+	}
+	if e.BankIDNO != nil {
+		k.bankIDNO(path+".bankid_no", e.BankIDNO, env)
+	}
+	if e.MitID != nil {
+		k.mitID(path+".mitid", e.MitID, env)
 	}
 }
 

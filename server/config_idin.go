@@ -34,6 +34,8 @@ var eidKeys = []struct {
 	{"idin", func(e *EIDsConfig) bool { return e.IDIN != nil }},
 	{"idin_age", func(e *EIDsConfig) bool { return e.IDINAge != nil }},
 	{"itsme", func(e *EIDsConfig) bool { return e.Itsme != nil }},
+	{"bankid_no", func(e *EIDsConfig) bool { return e.BankIDNO != nil }},
+	{"mitid", func(e *EIDsConfig) bool { return e.MitID != nil }},
 }
 
 // names are the entries that are there.

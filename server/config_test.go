@@ -77,7 +77,7 @@ func TestConfigurationCorpus(t *testing.T) {
 		{"a short secret", keys, keys + "    webhook_secret_file: DIR/bad-secret\n", []string{
 			`accounts.0.webhook_secret_file: must be "whsec_" and the base64 of 24 to 64 random bytes: echo "whsec_$(openssl rand -base64 32)"`}},
 		{"an eID that is not here", keys, keys + "    eids: [idin, idinage, idin_age]\n", []string{
-			`accounts.0.eids.2: "idin_age" is not an eID that this server has; known: bankidse, idin, idinage, itsme`}},
+			`accounts.0.eids.2: "idin_age" is not an eID that this server has; known: bankidno, bankidse, idin, idinage, itsme, mitid`}},
 		{"limits", keys, keys + "    limits: {setups: -1, reads: 100001}\n", []string{"accounts.0.limits.setups: -1 must be between 1 and 100000",
 			"accounts.0.limits.reads: 100001 must be between 1 and 100000"}},
 		{"kept too long", keys, keys + "    keep: 721h\n", []string{"accounts.0.keep: 721h0m0s must be between 5m and 720h"}},

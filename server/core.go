@@ -23,10 +23,12 @@ import (
 	"eidgate/api/zignsec"
 	"eidgate/broker"
 	"eidgate/connector"
+	cbankidno "eidgate/connector/bankidno"
 	cbankidse "eidgate/connector/bankidse"
 	cidin "eidgate/connector/idin"
 	cidinage "eidgate/connector/idinage"
 	citsme "eidgate/connector/itsme"
+	cmitid "eidgate/connector/mitid"
 	"eidgate/connector/openid"
 	"eidgate/docs"
 	"eidgate/eid"
@@ -128,11 +130,12 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
+	providers := oidcrp.NewDirectory(openid.Transport(), p.now)
 	conns := map[eid.Environment]map[eid.EID]connector.Connector{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		conns[env] = map[eid.EID]connector.Connector{}
 		for _, e := range p.agreements.eids(env) {
-			conns[env][e] = constructors[e](p.now, c.metrics.watch(env, e))
+			conns[env][e] = constructors[e](build{p.now, c.metrics.watch(env, e), providers})
 			if p.wrap != nil {
 				conns[env][e] = p.wrap(conns[env][e])
 			}
@@ -169,28 +172,42 @@ func (c *core) open(ctx context.Context, p parts) error {
 	return err
 }
 
+// A build is what connectors are made from.
+type build struct {
+	now       func() time.Time
+	watch     func(operation, result string, took time.Duration)
+	providers *oidcrp.Directory // what OpenID providers publish, of all eIDs that are ones
+}
+
 // constructors make the connectors that a configuration may name.
-var constructors = map[eid.EID]func(now func() time.Time, watch func(operation, result string, took time.Duration)) connector.Connector{
-	eid.BankIDSE: func(now func() time.Time, watch func(string, string, time.Duration)) connector.Connector {
-		c := cbankidse.New(now)
-		c.Watch = watch
+var constructors = map[eid.EID]func(build) connector.Connector{
+	eid.BankIDSE: func(b build) connector.Connector {
+		c := cbankidse.New(b.now)
+		c.Watch = b.watch
 		return c
 	},
-	eid.IDIN: func(now func() time.Time, watch func(string, string, time.Duration)) connector.Connector {
-		c := cidin.New(now)
-		c.Watch = watch
+	eid.IDIN: func(b build) connector.Connector {
+		c := cidin.New(b.now)
+		c.Watch = b.watch
 		return c
 	},
-	eid.IDINAge: func(now func() time.Time, watch func(string, string, time.Duration)) connector.Connector {
-		c := cidinage.New(now)
-		c.Watch = watch
+	eid.IDINAge: func(b build) connector.Connector {
+		c := cidinage.New(b.now)
+		c.Watch = b.watch
 		return c
 	},
-	eid.Itsme: func(now func() time.Time, watch func(string, string, time.Duration)) connector.Connector {
-		c := citsme.New(now, oidcrp.NewDirectory(openid.Transport(), now))
-		c.Watch = watch
+	eid.Itsme:    speaking(citsme.Dialect()),
+	eid.BankIDNO: speaking(cbankidno.Dialect()),
+	eid.MitID:    speaking(cmitid.Dialect()),
+}
+
+// speaking makes the connector of an eID that is an OpenID provider.
+func speaking(d openid.Dialect) func(build) connector.Connector {
+	return func(b build) connector.Connector {
+		c := openid.New(d, b.now, b.providers)
+		c.Watch = b.watch
 		return c
-	},
+	}
 }
 
 // routes is the public listener: the API, the pages, static files.

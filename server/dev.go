@@ -23,10 +23,12 @@ import (
 	"eidgate/api/oidc"
 	"eidgate/broker"
 	"eidgate/connector"
+	cbankidno "eidgate/connector/bankidno"
 	cbankidse "eidgate/connector/bankidse"
 	cidin "eidgate/connector/idin"
 	cidinage "eidgate/connector/idinage"
 	citsme "eidgate/connector/itsme"
+	cmitid "eidgate/connector/mitid"
 	"eidgate/connector/openid"
 	"eidgate/eid"
 	demorp "eidgate/examples/demo-rp"
@@ -35,10 +37,12 @@ import (
 	"eidgate/relying"
 	"eidgate/sandbox"
 	sage "eidgate/sandbox/agechecked"
+	sbankidno "eidgate/sandbox/bankidno"
 	sbankidse "eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
 	sidin "eidgate/sandbox/idin"
 	sitsme "eidgate/sandbox/itsme"
+	smitid "eidgate/sandbox/mitid"
 	"eidgate/store"
 )
 
@@ -79,6 +83,8 @@ type simulators struct {
 	idin      *sidin.Simulator
 	age       *sage.Simulator
 	itsme     *sitsme.Simulator
+	bankidno  *sbankidno.Simulator
+	mitid     *smitid.Simulator
 	issuers   string // address of the listener of the simulators without TLS
 }
 
@@ -94,6 +100,9 @@ func newSimulators(frozen bool, auto string, seed int64) *simulators {
 		HTTP: &http.Client{Timeout: 10 * time.Second, Transport: s.recorder.Transport("idin", s.clock.Now, http.DefaultTransport)}})
 	s.age = sage.New(sage.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
 	s.itsme = sitsme.New(sitsme.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
+	s.bankidno = sbankidno.New(sbankidno.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers },
+		UserInfo: func() string { return strings.Replace(s.issuers, "//localhost:", "//127.0.0.1:", 1) }}) // the same listener under another name
+	s.mitid = smitid.New(smitid.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
 	return s
 }
 
@@ -130,12 +139,28 @@ func (s *simulators) partner(name, public string) (citsme.Settings, error) {
 			"issuance_locality", "valid_from", "valid_to", "verified_at", "device"}}, err
 }
 
+// norwegian is a party of Norwegian BankID, with everything that it may know.
+func (s *simulators) norwegian(name, public string) (cbankidno.Settings, error) {
+	r, err := s.bankidno.Party(name, public+"/callback/test/bankidno", false)
+	return cbankidno.Settings{Settings: openid.Settings{Issuer: r.Issuer, ClientID: r.ClientID, Auth: oidcrp.PrivateKeyJWT, AllowHTTP: true,
+		Keys: []openid.Key{{ID: r.KeyID, Use: "sig", Alg: "RS256", PEM: r.Key}}}, Scopes: []string{"profile", "nnin_altsub", "phone", "email", "address"}}, err
+}
+
+// danish is a party of MitID, with everything that it may know.
+func (s *simulators) danish(name, public string) (cmitid.Settings, error) {
+	r, err := s.mitid.Party(name, public+"/callback/test/mitid", true)
+	return cmitid.Settings{Settings: openid.Settings{Issuer: r.Issuer, ClientID: r.ClientID, Auth: oidcrp.SecretBasic, Secret: r.Secret, AllowHTTP: true},
+		Scopes: []string{"ssn", "nemid.pid", "ssn.details_name", "ssn.details_address"}}, err
+}
+
 // issuersHandler is what the simulators without TLS answer.
 func (s *simulators) issuersHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/idin/", s.recorder.Wrap("idin", s.clock.Now, s.idin.Handler()))
 	mux.Handle("/agechecked/", s.recorder.Wrap("agechecked", s.clock.Now, s.age.Handler()))
 	mux.Handle("/itsme/", s.recorder.Wrap("itsme", s.clock.Now, s.itsme.Handler()))
+	mux.Handle("/bankidno/", s.recorder.Wrap("bankidno", s.clock.Now, s.bankidno.Handler()))
+	mux.Handle("/mitid/", s.recorder.Wrap("mitid", s.clock.Now, s.mitid.Handler()))
 	return mux
 }
 
@@ -171,7 +196,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	sims.decisions.Lookup, sims.decisions.Returns = c.lookup, c.returns
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age, Itsme: sims.itsme,
+		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age, Itsme: sims.itsme, BankIDNO: sims.bankidno, MitID: sims.mitid,
 		Sessions: &sessions{c, at.urls["public"]}, Mailbox: box, Stop: ctx.Done()})
 	if err != nil {
 		return err
@@ -289,15 +314,8 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 	if err := devDutch(o, urls, sims, p.agreements); err != nil {
 		return p, "", err
 	}
-	if o.plays(eid.Itsme) {
-		partner, err := sims.partner("Demo shop", urls["public"])
-		if err != nil {
-			return p, "", err
-		}
-		if set, err = keyed(partner); err != nil {
-			return p, "", err
-		}
-		p.agreements[holder{env: eid.Test, eid: eid.Itsme}] = agreement{now: set, keys: func(now func() time.Time) ([]byte, error) { return partner.JWKS(now) }}
+	if err := devOpenID(o, urls["public"], sims, p.agreements); err != nil {
+		return p, "", err
 	}
 	policy := safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true}
 	if o.LAN { // the demo shop is there
@@ -371,13 +389,51 @@ func (s *simulators) person(ctx context.Context, c *core, o broker.Observation) 
 		if v, err := s.bankidse.Past(ref); err == nil { // it was collected
 			return v.Person
 		}
-		for _, order := range []func(string) (sandbox.Order, error){s.idin.Order, s.age.Order, s.itsme.Order} {
+		for _, order := range []func(string) (sandbox.Order, error){s.idin.Order, s.age.Order, s.itsme.Order, s.bankidno.Order, s.mitid.Order} {
 			if v, err := order(ref); err == nil && v.Person != "" {
 				return v.Person
 			}
 		}
 	}
 	return ""
+}
+
+// devOpenID makes agreements with the eIDs that are OpenID providers.
+func devOpenID(o *DevOptions, public string, sims *simulators, out agreements) error {
+	const name = "Demo shop"
+	for e, agree := range map[eid.EID]func() (agreement, error){
+		eid.Itsme: func() (agreement, error) {
+			set, err := sims.partner(name, public)
+			if err != nil {
+				return agreement{}, err
+			}
+			return byOpenID(set, set.Settings, "itsme", set.Service)
+		},
+		eid.BankIDNO: func() (agreement, error) {
+			set, err := sims.norwegian(name, public)
+			if err != nil {
+				return agreement{}, err
+			}
+			return byOpenID(set, set.Settings, "bankidno")
+		},
+		eid.MitID: func() (agreement, error) {
+			set, err := sims.danish(name, public)
+			if err != nil {
+				return agreement{}, err
+			}
+			return byOpenID(set, set.Settings, "mitid")
+		},
+	} {
+		if !o.plays(e) {
+			continue
+		}
+		a, err := agree()
+		if err != nil {
+			return fmt.Errorf("%s: %w", e, err)
+		}
+		out[holder{env: eid.Test, eid: e}] = a
+	}
+	return nil
 }
 
 // devStore says where the data are, and which key opens them, which is no

@@ -50,7 +50,7 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 		return err
 	}
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
-		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age, Itsme: sims.itsme,
+		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age, Itsme: sims.itsme, BankIDNO: sims.bankidno, MitID: sims.mitid,
 		Mailbox: &mailbox{}, Stop: ctx.Done()})
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 			return err
 		}
 	}
-	fmt.Fprintf(o.Stderr, "simulators: BankID SE %s/rp/v6.0, iDIN %s/idin/rs, AgeChecked %[2]s/agechecked/api, itsme %[2]s/itsme/v2, phone %s/phone\nconfiguration for a server: %s\n",
+	fmt.Fprintf(o.Stderr, "simulators: BankID SE %s/rp/v6.0, iDIN %s/idin/rs, AgeChecked %[2]s/agechecked/api, itsme %[2]s/itsme/v2, BankID NO %[2]s/bankidno/auth/realms/current, MitID %[2]s/mitid/op, phone %s/phone\nconfiguration for a server: %s\n",
 		urls["issuers_tls"], urls["issuers"], urls["control"], filepath.Join(o.Data, "test_eids.yaml"))
 	return g.Wait()
 }
@@ -95,6 +95,14 @@ func (s *simulators) handOver(o *SandboxOptions, secure string) error {
 	if err != nil {
 		return err
 	}
+	norwegian, err := s.norwegian(o.Name, o.Public)
+	if err != nil {
+		return err
+	}
+	danish, err := s.danish(o.Name, o.Public)
+	if err != nil {
+		return err
+	}
 	dir, err := filepath.Abs(o.Data)
 	if err != nil {
 		return err
@@ -106,8 +114,9 @@ func (s *simulators) handOver(o *SandboxOptions, secure string) error {
 		"bankid-rp.pem": bankid.Certificate + bankid.Key, "bankid-tls-root.pem": bankid.TLSRoots, "bankid-signature-root.pem": bankid.SignatureRoots,
 		"idin.pem": idin.Certificate + idin.Key, "idin-data.key": strings.Join(idin.Decryption, ""), "idin-routing.pem": idin.Routing, "idin-qr.key": qr.Secret,
 		"agechecked.key": age.SecretKey, "itsme-sign.key": itsme.Keys[0].PEM, "itsme-data.key": itsme.Keys[1].PEM,
+		"bankidno-sign.key": norwegian.Keys[0].PEM, "mitid.secret": danish.Secret,
 		"test_eids.yaml": fmt.Sprintf(handedOver, dir, bankid.Base, idin.MerchantID, idin.SubID, idin.LegalID, idin.Directory, qr.Token, qr.Backend, age.Base,
-			itsme.Issuer, itsme.ClientID, itsme.Service, itsme.Keys[0].ID, itsme.Keys[1].ID),
+			itsme.Issuer, itsme.ClientID, itsme.Service, itsme.Keys[0].ID, itsme.Keys[1].ID, norwegian.Issuer, norwegian.ClientID, norwegian.Keys[0].ID, danish.Issuer, danish.ClientID),
 	} {
 		if err := writeWhole(filepath.Join(dir, name), []byte(text)); err != nil {
 			return err
@@ -126,6 +135,8 @@ test_eids:
   idin_age: {backend: idin}
   itsme: {issuer: %[10]q, client_id: %[11]q, service: %[12]q,
     keys: [{id: %[13]q, use: sign, file: %[1]s/itsme-sign.key}, {id: %[14]q, use: decrypt, file: %[1]s/itsme-data.key}]}
+  bankid_no: {issuer: %[15]q, client_id: %[16]q, scopes: [profile, nnin_altsub, phone, email, address], keys: [{id: %[17]q, use: sign, file: %[1]s/bankidno-sign.key}]}
+  mitid: {issuer: %[18]q, client_id: %[19]q, scopes: [ssn, nemid.pid, ssn.details_name, ssn.details_address], client_secret_file: %[1]s/mitid.secret}
 # In an account, for a point of service, and for AgeChecked as who checks ages:
 #    configs:
 #      - id: counter

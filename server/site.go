@@ -48,7 +48,7 @@ func tries(demo string, plays func(eid.EID) bool) (out []site.Try) {
 		{eid.BankIDSE, "Sign a text", "method=sbid-another#form-title"},
 		{eid.IDIN, "iDIN", "method=idin"}, {eid.IDINAge, "iDIN: 18 or older", "method=idin_age"},
 		{eid.IDINAge, "Age check by AgeChecked", "method=idin_age&configid=" + ageConfig},
-		{eid.Itsme, "itsme", "method=itsme"},
+		{eid.Itsme, "itsme", "method=itsme"}, {eid.BankIDNO, "Norwegian BankID", "method=nbid_oidc"}, {eid.MitID, "MitID", "method=mitid"},
 		{eid.IDIN, "iDIN at a counter", "method=idin&configid=" + counterConfig}, {eid.BankIDSE, "Let me choose", "method=se"},
 	} {
 		if plays(t.eid) {

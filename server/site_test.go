@@ -38,7 +38,7 @@ func TestTriesOfTheStartPage(t *testing.T) {
 	for _, c := range []struct {
 		eids []eid.EID
 		want int
-	}{{nil, 9}, {[]eid.EID{eid.Itsme}, 1}, {[]eid.EID{eid.BankIDSE}, 4}, {[]eid.EID{eid.IDINAge}, 2}} {
+	}{{nil, 11}, {[]eid.EID{eid.Itsme}, 1}, {[]eid.EID{eid.BankIDSE}, 4}, {[]eid.EID{eid.IDINAge}, 2}} {
 		if got := tries("http://localhost:8704", (&DevOptions{EIDs: c.eids}).plays); len(got) != c.want {
 			t.Errorf("%s: %v", fmt.Sprint(c.eids), got)
 		}

@@ -80,7 +80,7 @@ func TestOrdersOfBanks(t *testing.T) {
 	}
 	b.call(200, "GET", "/orders/"+check, "", `"page":"`+page+`"`, `"asked":"{`, `"rp":"Wine shop"`)
 	b.call(200, "GET", "/orders?person=ada", "", "[]")
-	b.call(400, "GET", "/orders?eid=mitid", "", "bankidse, idin, idinage, idinqr")
+	b.call(400, "GET", "/orders?eid=nemid", "", "bankidse, idin, idinage, idinqr")
 
 	// The code is scanned by its text as well, four times in all.
 	var v struct{ QR string }
@@ -110,7 +110,7 @@ func TestOrdersOfBanks(t *testing.T) {
 	b.call(200, "POST", "/faults", `{"target":"idin.redirect","kind":"wrong_ec"}`)
 	b.call(200, "POST", "/faults", `{"target":"agechecked","kind":"error","value":"AnyWord"}`)
 	b.call(400, "POST", "/faults", `{"target":"agechecked","kind":"bad_signature"}`)
-	b.call(400, "POST", "/faults", `{"target":"mitid","kind":"reset"}`, "agechecked, bankidse, ", "idinqr")
+	b.call(400, "POST", "/faults", `{"target":"nemid","kind":"reset"}`, "agechecked, bankidno, ", "idinqr")
 	b.call(200, "POST", "/queue", `{"outcome":"cancel","match":{"eid":"idinage"}}`)
 	b.call(400, "POST", "/queue", `{"outcome":"cancel","match":{"eid":"idinqr"}}`)
 	raw := b.call(200, "GET", "/fidelity", "")

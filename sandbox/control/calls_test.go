@@ -15,10 +15,12 @@ import (
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/agechecked"
+	"eidgate/sandbox/bankidno"
 	"eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
 	"eidgate/sandbox/idin"
 	"eidgate/sandbox/itsme"
+	"eidgate/sandbox/mitid"
 )
 
 func serve(t *testing.T, h http.Handler) string {
@@ -89,7 +91,10 @@ func newBox(t *testing.T) *box {
 	tr.TLSClientConfig.InsecureSkipVerify = true //nolint:gosec // the server's certificate is not the point here
 	t.Cleanup(tr.CloseIdleConnections)
 	b.rp, b.issuer = &http.Client{Transport: tr}, srv.URL+"/rp/v6.0/"
-	h, err := control.New(control.Config{Clock: b.clock, People: people, Decisions: d, Recorder: rec, Faults: b.faults, BankIDSE: b.sim, IDIN: b.banks, AgeChecked: b.age, Itsme: itsme.New(itsme.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: func() string { return "" }}),
+	none := func() string { return "" }
+	h, err := control.New(control.Config{Clock: b.clock, People: people, Decisions: d, Recorder: rec, Faults: b.faults, BankIDSE: b.sim, IDIN: b.banks, AgeChecked: b.age,
+		BankIDNO: bankidno.New(bankidno.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: none, UserInfo: none}),
+		MitID:    mitid.New(mitid.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: none}), Itsme: itsme.New(itsme.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: none}),
 		Mailbox: noMail{}, Stop: t.Context().Done()})
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +194,7 @@ func TestOrders(t *testing.T) {
 	b.clock.Advance(10 * time.Second)
 	b.call(409, "POST", "/scan", `{"code":"`+v.QR+`","person":"eva"}`, "too old")
 	b.call(400, "POST", "/scan", `{"code":"https://x/","person":"eva"}`, "no BankID code")
-	for path, want := range map[string]int{"/orders?wait=x": 400, "/orders?state=odd": 400, "/orders?eid=mitid": 400, "/orders?person=nobody": 404, "/orders/x": 404} {
+	for path, want := range map[string]int{"/orders?wait=x": 400, "/orders?state=odd": 400, "/orders?eid=nemid": 400, "/orders?person=nobody": 404, "/orders/x": 404} {
 		b.call(want, "GET", path, "")
 	}
 	for body, want := range map[string]int{`{"event":"fly"}`: 400, `{"event":"fail:<x>"}`: 400, `{`: 400, `{"event":"open","extra":1}`: 400, `{"event":"open"} {}`: 400,
@@ -224,7 +229,7 @@ func TestWorld(t *testing.T) {
 	b.call(200, "DELETE", "/queue", "")
 	b.call(200, "GET", "/queue", "", "[]")
 	for body, want := range map[string]int{`{"outcome":"win"}`: 400, `{"outcome":"approve","person":"nobody"}`: 404, `{"outcome":"approve","times":-1}`: 400,
-		`{"outcome":"approve","match":{"eid":"mitid"}}`: 400, `[]`: 400} {
+		`{"outcome":"approve","match":{"eid":"nemid"}}`: 400, `[]`: 400} {
 		b.call(want, "POST", "/queue", body)
 	}
 
@@ -259,7 +264,7 @@ func TestWorld(t *testing.T) {
 	b.call(400, "DELETE", "/faults/x", "")
 	b.call(200, "DELETE", "/faults", "")
 	b.call(200, "GET", "/faults", "", "[]")
-	for _, body := range []string{`{}`, `{"target":"mitid","kind":"delay","value":"1s"}`, `{"target":"bankidse","kind":"replay"}`, `{"target":"bankidse.result","kind":"delay","value":"1s"}`,
+	for _, body := range []string{`{}`, `{"target":"nemid","kind":"delay","value":"1s"}`, `{"target":"bankidse","kind":"replay"}`, `{"target":"bankidse.result","kind":"delay","value":"1s"}`,
 		`{"target":"bankidse","kind":"http","value":"200"}`, `{"target":"bankidse.auth","kind":"clock_skew","value":"1s"}`, `{"target":"bankidse","kind":"reset","probability":2}`} {
 		b.call(400, "POST", "/faults", body)
 	}
@@ -270,8 +275,8 @@ func TestWorld(t *testing.T) {
 	for _, body := range []string{`{"windows":{"start":"-5s"}}`, `{"windows":{"start":5}}`, `{"certificates":"none"}`, `{"registered":["x"]}`, `{"colour":"red"}`} {
 		b.call(400, "PATCH", "/simulators/bankidse", body)
 	}
-	b.call(400, "PATCH", "/simulators/mitid", `{}`)
-	b.call(400, "GET", "/simulators/mitid", "")
+	b.call(400, "PATCH", "/simulators/nemid", `{}`)
+	b.call(400, "GET", "/simulators/nemid", "")
 
 	ref, _ := b.start(`{"endUserIp":"::1"}`)
 	b.call(200, "GET", "/messages?ref="+ref, "", `"direction":"in"`, `"direction":"out"`, "endUserIp")

@@ -21,9 +21,12 @@ import (
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/agechecked"
+	"eidgate/sandbox/bankidno"
 	"eidgate/sandbox/bankidse"
 	"eidgate/sandbox/idin"
 	"eidgate/sandbox/itsme"
+	"eidgate/sandbox/mitid"
+	"eidgate/sandbox/openid"
 )
 
 //go:embed phone.html pages.html phone.css phone.js
@@ -97,6 +100,8 @@ type Config struct {
 	BankIDSE   *bankidse.Simulator
 	IDIN       *idin.Simulator
 	Itsme      *itsme.Simulator
+	BankIDNO   *bankidno.Simulator
+	MitID      *mitid.Simulator
 	AgeChecked *agechecked.Simulator
 	Sessions   Sessions // nil where the simulators run alone
 	Mailbox    Mailbox
@@ -270,6 +275,7 @@ var answers = []struct {
 	{bankidse.ErrOldCode, 409, "GET /sandbox/v1/orders/{ref} has the code of this second in \"qr\""},
 	{bankidse.ErrBadCode, 400, "a code's text begins with \"bankid.\" and has four parts, or is the link of a code of iDIN QR"},
 	{itsme.ErrNoAccount, 409, "GET /sandbox/v1/people: who has \"itsme\" has an account"},
+	{openid.ErrNoAccount, 409, "GET /sandbox/v1/people: who has \"bankidno\" or \"mitid\" has that eID"},
 	{idin.ErrNotKnown, 409, "GET /sandbox/v1/people: who has \"idin\" is a customer of the banks"},
 	{sandbox.ErrEvent, 400, "see docs/sandbox.md, events"},
 	{errSlow, 504, "GET /sandbox/v1/sessions/{id}/explain says who decided what"},

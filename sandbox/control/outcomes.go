@@ -30,7 +30,7 @@ const (
 // A test runs each of them on a server. With pages, a person who may try again
 // does not, and presses cancel.
 func Outcomes() []Outcome {
-	return slices.Concat(swedish(), atBanks("idin", ""), atCounter(), atBanks("idinage", ""), ages(), inApp())
+	return slices.Concat(swedish(), atBanks("idin", ""), atCounter(), atBanks("idinage", ""), ages(), inApp(), norwegianPages(), danishPages())
 }
 
 func swedish() (out []Outcome) {
@@ -78,7 +78,7 @@ func openID(code, outcome string) Receipt {
 	switch {
 	case code == "":
 		return Receipt{State: "FINISHED"}
-	case outcome == "fail:AP1500" || outcome == "fail:AP3000" || outcome == "fail:invalid_scope": // our request is refused
+	case outcome == "fail:AP1500" || outcome == "fail:AP3000" || outcome == "fail:invalid_scope" || outcome == "fail:invalid_idp_params": // our request is refused
 		return Receipt{State: "ERROR", Code: "server_error"}
 	}
 	return Receipt{State: "ERROR", Code: "access_denied"}
@@ -180,10 +180,61 @@ func ages() (out []Outcome) {
 	return out
 }
 
+// atProvider lists what an OpenID provider's people do.
+func atProvider(eid string, list []outcome) (out []Outcome) {
+	for _, o := range list {
+		e := Outcome{EID: eid, Outcome: o.outcome, Person: o.person, About: o.about, Receives: map[string]Receipt{apiV2: receipt(o.code)}}
+		if o.outcome != "fail:no_return" { // the browser stays there, and nobody is told
+			e.Receives[apiOIDC] = openID(o.code, o.outcome)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// An outcome is one of an OpenID provider: code is that of v2.
+type outcome struct{ outcome, person, code, about string }
+
+// norwegianPages is what people do at Norwegian BankID.
+func norwegianPages() []Outcome {
+	return atProvider("bankidno", []outcome{
+		{"approve", "", "", "The person logs in, with the password or with biometrics."},
+		{"approve", "kari", "", "The same by somebody without biometrics, who falls back to the password."},
+		{"approve", "unge", "", "The same, by somebody of 17."},
+		{"cancel", "", "USER_CANCEL", "The person cancels: C301."},
+		{"cancel:page", "", "USER_CANCEL", "The person does not go there, and presses cancel on our page."},
+		{"decline", "", "USER_CANCEL", "BankID does not work there: 12288. May be tried again; so may any code that is not known."},
+		{"expire", "", "EXPIRED_TRANSACTION", "Nobody acts for five minutes: C302. A decide moves the clock."},
+		{"fail:C131", "", "USER_CANCEL", "A request runs on the phone already. May be tried again."},
+		{"fail:C293", "", "USER_CANCEL", "Another session is open on the phone. May be tried again."},
+		{"fail:14ab", "", "USER_CANCEL", "The person cancels, in BankID's other word for it."},
+		{"fail:server_error", "", "USER_CANCEL", "BankID is out of order. May be tried again."},
+		{"fail:invalid_scope", "", "INVALID_REQUEST", "BankID does not let the contract ask for that."},
+		{"fail:no_return", "", "EXPIRED_TRANSACTION", "The person ends on an error page of BankID, and never comes back. A decide moves the clock."},
+	})
+}
+
+// danishPages is what people do at MitID.
+func danishPages() []Outcome {
+	return atProvider("mitid", []outcome{
+		{"approve", "", "", "The person logs in with the app."},
+		{"approve", "emil", "", "The same, by somebody of 15."},
+		{"approve", "beskyttet", "", "The same, by somebody whose name is protected: it is empty."},
+		{"cancel", "", "USER_CANCEL", "The person aborts: mitid_user_aborted."},
+		{"cancel:page", "", "USER_CANCEL", "The person does not go there, and presses cancel on our page."},
+		{"decline", "", "USER_CANCEL", "MitID finds nobody: mitid_identity_not_found. May be tried again; so may any word that is not known."},
+		{"expire", "", "EXPIRED_TRANSACTION", "Nobody acts for five minutes: mitid_timeout. A decide moves the clock."},
+		{"fail:mitid_cpr_match_failed", "", "INVALID_PERSONALNUMBER", "A wrong CPR number, three times."},
+		{"fail:mitid_internal_error", "", "USER_CANCEL", "MitID is out of order. May be tried again."},
+		{"fail:invalid_idp_params", "", "INVALID_REQUEST", "The broker refuses our request."},
+		{"fail:no_return", "", "EXPIRED_TRANSACTION", "The person ends on an error page of the broker, and never comes back. A decide moves the clock."},
+	})
+}
+
 // inApp is what people do in the app of itsme, which tells a party no more than
 // that somebody was refused.
-func inApp() (out []Outcome) {
-	for _, o := range []struct{ outcome, person, code, about string }{
+func inApp() []Outcome {
+	return atProvider("itsme", []outcome{
 		{"approve", "", "", "The person confirms in the app."},
 		{"approve", "jonge", "", "The same, by somebody of 17."},
 		{"approve", "sanne", "", "The same with a Dutch passport: no address, no number."},
@@ -194,12 +245,5 @@ func inApp() (out []Outcome) {
 		{"fail:invalid_scope", "", "INVALID_REQUEST", "itsme does not let the contract ask for that; so is any other word."},
 		{"fail:temporary_unavailable", "", "USER_CANCEL", "itsme is out of order, in its own spelling. May be tried again."},
 		{"fail:no_return", "", "EXPIRED_TRANSACTION", "The person confirms, and the browser never comes back. A decide moves the clock."},
-	} {
-		e := Outcome{EID: "itsme", Outcome: o.outcome, Person: o.person, About: o.about, Receives: map[string]Receipt{apiV2: receipt(o.code)}}
-		if o.outcome != "fail:no_return" { // the browser stays there, and nobody is told
-			e.Receives[apiOIDC] = openID(o.code, o.outcome)
-		}
-		out = append(out, e)
-	}
-	return out
+	})
 }

@@ -26,7 +26,7 @@ func TestOutcomes(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range []string{"bankidse ", "idin ", "idin counter", "idinage ", "idinage agechecked", "itsme "} {
+	for _, e := range []string{"bankidse ", "idin ", "idin counter", "idinage ", "idinage agechecked", "itsme ", "bankidno ", "mitid "} {
 		if eids[e] < 10 {
 			t.Errorf("%d outcomes of %s", eids[e], e)
 		}
@@ -38,7 +38,7 @@ func openID(t *testing.T, w *rig.Dev, o control.Outcome) control.Receipt {
 	t.Helper()
 	const back = "http://localhost/ok"
 	to, _ := w.DecideAt(w.OIDC.Issuer+"/connect/authorize?"+url.Values{"client_id": {w.OIDC.ID}, "redirect_uri": {back}, "response_type": {"code"}, "scope": {"openid profile"},
-		"acr_values": {map[string]string{"bankidse": "idp:sbid", "idin": "idp:idin", "itsme": "idp:itsme"}[o.EID]}}.Encode(), o.Outcome, o.Person)
+		"acr_values": {map[string]string{"bankidse": "idp:sbid", "idin": "idp:idin", "itsme": "idp:itsme", "bankidno": "idp:nbid", "mitid": "idp:mitid"}[o.EID]}}.Encode(), o.Outcome, o.Person)
 	u, err := url.Parse(to)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func outcomeOf(t *testing.T, w *rig.Dev, api string, o control.Outcome) control.
 		if o.Config != "" {
 			form.Set("configid", o.Config)
 		}
-		id := w.Setup(map[string]string{"bankidse": "sbid-another", "idin": "idin", "idinage": "idin_age", "itsme": "itsme"}[o.EID], form)
+		id := w.Setup(map[string]string{"bankidse": "sbid-another", "idin": "idin", "idinage": "idin_age", "itsme": "itsme", "bankidno": "nbid_oidc", "mitid": "mitid"}[o.EID], form)
 		w.Decide(id, o.Outcome, o.Person)
 		got = w.Result(id)
 		state = rig.State(got)

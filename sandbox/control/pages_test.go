@@ -46,7 +46,7 @@ func TestQueueAndFidelityPages(t *testing.T) {
 	shows(t, page, "Nothing waits.")
 	shows(t, b.submit("/queue", "act", "add", "outcome", "bankidse/fail:certificateErr", "person", "bo"), "fail:certificateErr", `data-testid="queued"`)
 	b.call(200, "GET", "/queue", "", `"outcome":"fail:certificateErr","person":"bo"`, `"eid":"bankidse"`)
-	shows(t, b.submit("/queue", "act", "add", "outcome", "mitid/cancel"), `role="alert"`, "is not simulated here")
+	shows(t, b.submit("/queue", "act", "add", "outcome", "nemid/cancel"), `role="alert"`, "is not simulated here")
 	shows(t, b.submit("/queue", "act", "add", "outcome", "idinage/fail:17"), `optgroup label="idinage agechecked"`, "fail:17")
 	shows(t, b.submit("/queue", "act", "add", "outcome", "bankidse/win"), `role="alert"`)
 	shows(t, b.submit("/queue", "act", "clear"), "Nothing waits.")

@@ -68,6 +68,12 @@ func (x *control) visits() (out []bankVisit) {
 	for _, o := range x.Itsme.Orders(false) {
 		out = append(out, bankVisit{Order: o, Name: "itsme", At: "the app of itsme"})
 	}
+	for _, o := range x.BankIDNO.Orders(false) {
+		out = append(out, bankVisit{Order: o, Name: "BankID (Norway)", At: "BankID"})
+	}
+	for _, o := range x.MitID.Orders(false) {
+		out = append(out, bankVisit{Order: o, Name: "MitID", At: "MitID"})
+	}
 	return out
 }
 

@@ -313,7 +313,7 @@ func (r *robot) wait(ctx context.Context, p *page) (*page, error) {
 }
 
 // pause waits for a change of any order, but not long: sessions change too.
-func pause(ctx context.Context, changed [4]<-chan struct{}) {
+func pause(ctx context.Context, changed [6]<-chan struct{}) {
 	soon := time.NewTimer(10 * time.Millisecond)
 	defer soon.Stop()
 	select {
@@ -321,6 +321,8 @@ func pause(ctx context.Context, changed [4]<-chan struct{}) {
 	case <-changed[1]:
 	case <-changed[2]:
 	case <-changed[3]:
+	case <-changed[4]:
+	case <-changed[5]:
 	case <-soon.C:
 	case <-ctx.Done():
 	}

@@ -11,9 +11,11 @@ import (
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/agechecked"
+	"eidgate/sandbox/bankidno"
 	"eidgate/sandbox/bankidse"
 	"eidgate/sandbox/idin"
 	"eidgate/sandbox/itsme"
+	"eidgate/sandbox/mitid"
 )
 
 // An entry is an order in a list: what those of every eID have in common, for
@@ -38,14 +40,14 @@ type upstream interface {
 }
 
 // eids are those of orders; a code of iDIN QR belongs to no login yet.
-var eids = []string{"bankidse", "idin", "idinage", "idinqr", "itsme"}
+var eids = []string{"bankidse", "idin", "idinage", "idinqr", "itsme", "bankidno", "mitid"}
 
 // upstreamNames are those of simulators, in the order of lists.
-var upstreamNames = []string{"bankidse", "idin", "agechecked", "itsme"}
+var upstreamNames = []string{"bankidse", "idin", "agechecked", "itsme", "bankidno", "mitid"}
 
 func upstreams(c *Config) map[string]upstream {
 	return map[string]upstream{"bankidse": bankID{c.BankIDSE}, "idin": banks{c.IDIN, shared{c.IDIN}}, "agechecked": plain{c.AgeChecked, shared{c.AgeChecked}},
-		"itsme": plain{c.Itsme, shared{c.Itsme}}}
+		"itsme": plain{c.Itsme, shared{c.Itsme}}, "bankidno": norwegian{c.BankIDNO, shared{c.BankIDNO}}, "mitid": plain{c.MitID, shared{c.MitID}}}
 }
 
 // allFaults are the kinds of faults of every target.
@@ -54,11 +56,13 @@ func allFaults() map[string][]string {
 	maps.Copy(out, idin.Faults())
 	maps.Copy(out, agechecked.Faults())
 	maps.Copy(out, itsme.Faults())
+	maps.Copy(out, bankidno.Faults())
+	maps.Copy(out, mitid.Faults())
 	return out
 }
 
 func allFidelity() []sandbox.Fidelity {
-	return slices.Concat(bankidse.Fidelity(), idin.Fidelity(), agechecked.Fidelity(), itsme.Fidelity())
+	return slices.Concat(bankidse.Fidelity(), idin.Fidelity(), agechecked.Fidelity(), itsme.Fidelity(), bankidno.Fidelity(), mitid.Fidelity())
 }
 
 // bankID shows orders of BankID under the names that were promised for them.
@@ -151,6 +155,19 @@ func (b banks) change(r *http.Request) (any, error) {
 	return set, mend(err, `for example {"profile":"worldline","strict_once":false}`)
 }
 
+// norwegian is BankID of Norway.
+type norwegian struct {
+	*bankidno.Simulator
+	shared
+}
+
+func (n norwegian) settings() any { return n.Settings() }
+
+func (n norwegian) change(r *http.Request) (any, error) {
+	set, err := n.Change(func(s *bankidno.Settings) error { return read(r, s) })
+	return set, mend(err, `for example {"api":"v1","par":false,"biometrics":false}`)
+}
+
 // plain is a simulator without switches.
 type plain struct {
 	sim interface {
@@ -212,7 +229,7 @@ func (x *control) do(ref string, a sandbox.Act) (entry, error) {
 }
 
 // changed are closed when any order changes next, a channel for each upstream.
-func (x *control) changed() (out [4]<-chan struct{}) {
+func (x *control) changed() (out [6]<-chan struct{}) {
 	for i, name := range upstreamNames {
 		out[i] = x.upstreams[name].Changed()
 	}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,8 @@ import (
 	"eidgate/sandbox"
 )
 
-// What a robot does at the banks of iDIN, at AgeChecked and at itsme: it goes there as a
-// browser does, presses what the page has a button for, and is sent back.
+// What a robot does at the banks of iDIN, at AgeChecked, and at eIDs that are
+// OpenID providers: it goes there as a browser does, presses what the page has a button for, and is sent back.
 
 // bankButtons are the buttons of a bank's page that bring an outcome; those of
 // AgeChecked are statuses.
@@ -20,10 +21,10 @@ var (
 	statusButtons = map[sandbox.Outcome]string{sandbox.Cancel: "3", sandbox.Decline: "17"}
 )
 
-// Who goes to a bank, or uses the app of itsme, when nobody says.
-const (
+// Who goes there when nobody says: a customer of a bank, for those of iDIN.
+var (
 	customer = "vries"
-	appUser  = "florent"
+	holders  = map[string]string{"itsme": "florent", "bankidno": "ola", "mitid": "hanne"}
 )
 
 // visit lets a browser go to an eID's page and act there, until it is sent back
@@ -88,12 +89,7 @@ func (r *robot) button(ctx context.Context, b *browser, p *page, o entry) (*page
 			value = r.outcome.Code()
 		}
 	}
-	person := r.in.Person
-	if person == "" {
-		if person = customer; o.EID == "itsme" {
-			person = appUser
-		}
-	}
+	person := cmp.Or(r.in.Person, holders[o.EID], customer)
 	has := func(name, value string) bool { f, _ := p.with(name, value); return value != "" && f != nil }
 	switch {
 	case has(name, value):

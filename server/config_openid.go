@@ -1,0 +1,165 @@
+package server
+
+import (
+	"fmt"
+	"time"
+
+	cbankidno "eidgate/connector/bankidno"
+	cmitid "eidgate/connector/mitid"
+	"eidgate/connector/openid"
+	"eidgate/eid"
+	"eidgate/internal/oidcrp"
+)
+
+// openIDContract is what every contract with an eID that speaks OpenID Connect has.
+type openIDContract struct {
+	issuer, clientID, secretFile string
+	keys                         []EIDKeyConfig
+	secretBy                     oidcrp.AuthMethod // how a secret is sent
+	keyAlg                       string            // of keys that decrypt
+}
+
+// openID checks what is common to contracts; false where something is wrong.
+// live and test are the eID's own addresses.
+func (k *checker) openID(at string, c openIDContract, env eid.Environment, owner, live, test, needs string) bool {
+	before := len(k.doc.Problems)
+	if c.issuer == "" {
+		k.doc.Report(at+".issuer", "is required: %s for live keys, %s for test keys", live, test)
+	}
+	k.upstream(at+".issuer", c.issuer, env, owner)
+	if c.clientID == "" {
+		k.doc.Report(at+".client_id", "is required: the name that %s has for you", owner)
+	}
+	switch {
+	case c.secretFile == "" && len(c.keys) == 0:
+		k.doc.Report(at, "needs keys, %s, or client_secret_file", needs)
+	case c.secretFile != "":
+		if k.secret(at+".client_secret_file", c.secretFile) {
+			if _, err := readLine(c.secretFile); err != nil {
+				k.doc.Report(at+".client_secret_file", "%v", err)
+			}
+		}
+	}
+	k.keys(at+".keys", c.keys)
+	return !k.wrong(before)
+}
+
+// keys checks keys of ours that an eID knows.
+func (k *checker) keys(at string, keys []EIDKeyConfig) {
+	seen := map[string]bool{}
+	for i, key := range keys {
+		path := fmt.Sprintf("%s.%d", at, i)
+		if key.ID == "" || seen[key.ID] {
+			k.doc.Report(path+".id", "is required, and must be another one for each key: eIDs find keys by it")
+		}
+		seen[key.ID] = true
+		if key.Use != "sign" && key.Use != "decrypt" {
+			k.doc.Report(path+".use", "%q is neither sign nor decrypt", key.Use)
+		}
+		if k.secret(path+".file", key.File) {
+			if _, err := readDecryption(key.File); err != nil {
+				k.doc.Report(path+".file", "%v", err)
+			}
+		}
+	}
+}
+
+// check reports what only the connector finds.
+func (k *checker) settings(at string, set interface{ Check() error }, err error) {
+	if err == nil {
+		err = set.Check()
+	}
+	if err != nil {
+		k.doc.Report(at, "%v", err)
+	}
+}
+
+// settings are what the connector needs of a contract.
+func (c openIDContract) settings(env eid.Environment) (openid.Settings, error) {
+	set := openid.Settings{Issuer: c.issuer, ClientID: c.clientID, Auth: oidcrp.PrivateKeyJWT, AllowHTTP: overHTTP(env, c.issuer)}
+	if c.secretFile != "" {
+		secret, err := readLine(c.secretFile)
+		if err != nil {
+			return set, fmt.Errorf("client secret: %w", err)
+		}
+		set.Auth, set.Secret = c.secretBy, secret
+	}
+	for _, key := range c.keys {
+		text, err := readDecryption(key.File)
+		if err != nil {
+			return set, fmt.Errorf("key %s: %w", key.ID, err)
+		}
+		k := openid.Key{ID: key.ID, Use: "sig", Alg: "RS256", PEM: text, Until: key.Until}
+		if key.Use == "decrypt" {
+			k.Use, k.Alg = "enc", c.keyAlg
+		}
+		set.Keys = append(set.Keys, k)
+	}
+	return set, nil
+}
+
+// byOpenID is the agreement of settings. Logins that have begun go on when keys
+// or a secret were renewed: who is what makes it the same contract.
+func byOpenID(set any, base openid.Settings, who ...string) (agreement, error) {
+	now, err := keyed(set)
+	if err != nil {
+		return agreement{}, err
+	}
+	same, err := keyed(append([]string{base.Issuer, base.ClientID}, who...))
+	now.Key = same.Key
+	out := agreement{now: now}
+	if len(base.Keys) > 0 && err == nil {
+		out.keys = func(now func() time.Time) ([]byte, error) { return base.JWKS(now) }
+	}
+	return out, err
+}
+
+func (c *BankIDNOConfig) contract() openIDContract {
+	return openIDContract{issuer: c.Issuer, clientID: c.ClientID, secretFile: c.ClientSecretFile, keys: c.Keys, secretBy: oidcrp.SecretBasic}
+}
+
+// bankIDNO finds everything that is wrong with a contract.
+func (k *checker) bankIDNO(at string, c *BankIDNOConfig, env eid.Environment) {
+	if k.openID(at, c.contract(), env, "BankID", "https://auth.bankid.no/auth/realms/prod", "https://auth.current.bankid.no/auth/realms/current", "one to sign") {
+		set, err := c.settings(env)
+		k.settings(at, set, err)
+	}
+}
+
+func (c *BankIDNOConfig) settings(env eid.Environment) (cbankidno.Settings, error) {
+	base, err := c.contract().settings(env)
+	return cbankidno.Settings{Settings: base, Scopes: c.Scopes, Method: c.Method, Level: c.Level}, err
+}
+
+func (c *BankIDNOConfig) agreement(env eid.Environment) (agreement, error) {
+	set, err := c.settings(env)
+	if err != nil {
+		return agreement{}, fmt.Errorf("bankid_no: %w", err)
+	}
+	return byOpenID(set, set.Settings, "bankidno")
+}
+
+func (c *MitIDConfig) contract() openIDContract {
+	return openIDContract{issuer: c.Issuer, clientID: c.ClientID, secretFile: c.ClientSecretFile, keys: c.Keys, secretBy: oidcrp.SecretBasic}
+}
+
+// mitID finds everything that is wrong with a contract.
+func (k *checker) mitID(at string, c *MitIDConfig, env eid.Environment) {
+	if k.openID(at, c.contract(), env, "the broker", "https://netseidbroker.dk/op", "https://pp.netseidbroker.dk/op", "one to sign") {
+		set, err := c.settings(env)
+		k.settings(at, set, err)
+	}
+}
+
+func (c *MitIDConfig) settings(env eid.Environment) (cmitid.Settings, error) {
+	base, err := c.contract().settings(env)
+	return cmitid.Settings{Settings: base, Scopes: c.Scopes, Level: c.Level, Reference: c.ReferenceText, Action: c.ActionText}, err
+}
+
+func (c *MitIDConfig) agreement(env eid.Environment) (agreement, error) {
+	set, err := c.settings(env)
+	if err != nil {
+		return agreement{}, fmt.Errorf("mitid: %w", err)
+	}
+	return byOpenID(set, set.Settings, "mitid")
+}
