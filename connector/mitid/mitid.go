@@ -102,6 +102,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 		return oidcrp.Config{}, fmt.Errorf("reference has at most %d characters", maxReference)
 	}
 	c, err := a.base().Config(a.now)
+	c.RequireIss = true     // the broker says it beside every code
 	c.UserInfo.Plain = true // the broker signs no UserInfo; it is fetched over TLS, for one sub
 	return c, err
 }

@@ -49,6 +49,7 @@ func (r *robot) visit(ctx context.Context, b *browser, address string) (*page, e
 func (r *robot) choose(ctx context.Context, b *browser, p *page) (*page, error) {
 	o, found := r.x.shownAt(p.at.String())
 	bank, _ := p.with("issuer", "")
+	more, _ := p.with("act", "approve")
 	switch word := r.outcome.Word(); {
 	case !found && bank != nil: // behind a code
 		return b.press(ctx, p, "issuer", "")
@@ -56,6 +57,8 @@ func (r *robot) choose(ctx context.Context, b *browser, p *page) (*page, error) 
 		return nil, fmt.Errorf("the page %q has nothing that a robot could do", p.title)
 	case r.outcome.States() != nil:
 		return nil, badInput{errors.New("states are what BankID tells while it waits"), "iDIN tells a state when it is asked; see fail:open and fail:pending"}
+	case r.acted[o.Ref] && o.Pending && word == sandbox.Approve && more != nil: // a second thing to agree to
+		return b.press(ctx, p, "act", "approve")
 	case r.acted[o.Ref], !o.Pending:
 		return nil, r.outlast(ctx, o.Until)
 	case r.byLadder():
