@@ -41,6 +41,7 @@ var mayImport = map[string]string{
 	"connector/mitid":              "eid natid connector connector/openid internal/oidcrp",
 	"connector/openid/openidtest":  "eid connector connector/* sandbox internal/oidcrp", // runs dialects against simulators
 	"sandbox/bankidno":             "sandbox sandbox/openid",
+	"sandbox/itsme":                "sandbox sandbox/openid",
 	"sandbox/mitid":                "sandbox sandbox/openid",
 	"connector/idinage":            "eid connector connector/idin protocol/agechecked internal/*", // the age check over iDIN is iDIN, asked less
 	"docs":                         "",

@@ -7,54 +7,55 @@ import (
 	"time"
 
 	"eidgate/sandbox"
+	"eidgate/sandbox/openid"
 )
 
 // ns begins the names of the second generation that are not OpenID's (§5).
 const ns = "http://itsme.services/v2/claim/"
 
 // about are the claims that say whose word a token is.
-func (s *Simulator) about(l *login, p *sandbox.Person, fault string) members {
+func (s *Simulator) about(l *login, p *sandbox.Person, fault string) openid.Members {
 	now := s.Clock.Now()
-	iss, aud, sub := s.issuer(l.gen), l.client.id, s.subject(l.client, p)
+	iss, aud, sub := s.issuer(l.Own.gen), l.Client.ID, s.subject(&l.Own.partner.Client, p)
 	switch fault {
-	case otherIssuer:
+	case openid.OtherIssuer:
 		iss = "https://idp.example/v2"
-	case otherAudience:
+	case openid.OtherAudience:
 		aud = "somebody"
-	case over:
+	case openid.Over:
 		now = now.Add(-time.Hour)
 	}
-	return members{{"sub", sub}, {"aud", aud}, {"iss", iss}, {"exp", now.Add(lifetime).Unix()}, {"iat", now.Unix()}}
+	return openid.Members{{Name: "sub", Value: sub}, {Name: "aud", Value: aud}, {Name: "iss", Value: iss}, {Name: "exp", Value: now.Add(lifetime).Unix()}, {Name: "iat", Value: now.Unix()}}
 }
 
-func (s *Simulator) idToken(l *login, p *sandbox.Person, fault string) members {
+func (s *Simulator) idToken(l *login, p *sandbox.Person, fault string) openid.Members {
 	out := s.about(l, p, fault)
-	if nonce := l.nonce; nonce != "" {
-		if fault == otherNonce {
+	if nonce := l.Nonce; nonce != "" {
+		if fault == openid.OtherNonce {
 			nonce = "another"
 		}
-		out = append(out, member{"nonce", nonce})
+		out = append(out, openid.Member{Name: "nonce", Value: nonce})
 	}
-	if l.gen.number == 1 {
-		out = append(out, member{"auth_time", l.ended.Unix()})
+	if l.Own.gen.number == 1 {
+		out = append(out, openid.Member{Name: "auth_time", Value: l.Ended.Unix()})
 	}
-	if l.level != "" || l.gen.number == 1 {
-		level := l.level
+	if l.Own.level != "" || l.Own.gen.number == 1 {
+		level := l.Own.level
 		if level == "" {
-			level = l.gen.ns + "acr_basic"
+			level = l.Own.gen.ns + "acr_basic"
 		}
-		out = append(out, member{"acr", level})
+		out = append(out, openid.Member{Name: "acr", Value: level})
 	}
-	if l.gen.number == 2 {
+	if l.Own.gen.number == 2 {
 		out = append(out, s.person(l, p, "id_token")...)
 	}
 	return out
 }
 
-func (s *Simulator) info(l *login, p *sandbox.Person, fault string) members {
+func (s *Simulator) info(l *login, p *sandbox.Person, fault string) openid.Members {
 	out := s.about(l, p, fault)
-	if fault == otherSubject {
-		out[0].value = strings.Repeat("0", 36)
+	if fault == openid.OtherSubject {
+		out[0].Value = strings.Repeat("0", 36)
 	}
 	return append(out, s.person(l, p, "userinfo")...)
 }
@@ -62,20 +63,20 @@ func (s *Simulator) info(l *login, p *sandbox.Person, fault string) members {
 // person is what is told of somebody: by scopes, in UserInfo, and what was
 // asked for by name in that part; "" for all of it. What the account does not
 // have is left out.
-func (s *Simulator) person(l *login, p *sandbox.Person, part string) (out members) {
+func (s *Simulator) person(l *login, p *sandbox.Person, part string) (out openid.Members) {
 	known := s.known(l, p)
-	asked := func(m member) bool {
-		if part != "id_token" && slices.ContainsFunc(l.scopes, func(scope string) bool { return slices.Contains(l.byScope(scope), m.name) }) {
+	asked := func(m openid.Member) bool {
+		if part != "id_token" && slices.ContainsFunc(l.Scopes, func(scope string) bool { return slices.Contains(byScope(l, scope), m.Name) }) {
 			return true
 		}
 		if part == "" {
-			return slices.Contains(l.wants["id_token"], m.name) || slices.Contains(l.wants["userinfo"], m.name)
+			return slices.Contains(l.Own.wants["id_token"], m.Name) || slices.Contains(l.Own.wants["userinfo"], m.Name)
 		}
-		return slices.ContainsFunc(l.wants[part], func(want string) bool { return want == m.name || l.gen.number == 1 && sameTag(want, m.name) })
+		return slices.ContainsFunc(l.Own.wants[part], func(want string) bool { return want == m.Name || l.Own.gen.number == 1 && sameTag(want, m.Name) })
 	}
 	for _, m := range known {
-		if m.value != "" && m.value != nil && asked(m) {
-			out = append(out, l.spelled(m, part))
+		if m.Value != "" && m.Value != nil && asked(m) {
+			out = append(out, spelled(l, m, part))
 		}
 	}
 	return out
@@ -96,17 +97,17 @@ func sameTag(a, b string) bool {
 }
 
 // spelled answers under the name that was asked for.
-func (l *login) spelled(m member, part string) member {
-	for _, want := range l.wants[part] {
-		if l.gen.number == 1 && sameTag(want, m.name) {
-			m.name = want
+func spelled(l *login, m openid.Member, part string) openid.Member {
+	for _, want := range l.Own.wants[part] {
+		if l.Own.gen.number == 1 && sameTag(want, m.Name) {
+			m.Name = want
 		}
 	}
 	return m
 }
 
 // byScope are the claims that a scope releases (§3).
-func (l *login) byScope(scope string) []string {
+func byScope(l *login, scope string) []string {
 	switch scope {
 	case "profile":
 		return []string{"name", "given_name", "family_name", "gender", "locale", "birthdate"}
@@ -117,11 +118,11 @@ func (l *login) byScope(scope string) []string {
 	case "address":
 		return []string{"address"}
 	case "eid":
-		if l.gen.number == 2 {
+		if l.Own.gen.number == 2 {
 			return []string{ns + "BENationalNumber", ns + "BEeidSn"}
 		}
 	case "idDocument":
-		if l.gen.number == 2 {
+		if l.Own.gen.number == 2 {
 			return []string{ns + "IDDocumentSN", ns + "IDDocumentType", ns + "IDIssuingCountry"}
 		}
 	}
@@ -130,61 +131,63 @@ func (l *login) byScope(scope string) []string {
 
 // known is everything that an account has, under the names of the generation,
 // in the order of the documentation.
-func (s *Simulator) known(l *login, p *sandbox.Person) members {
+func (s *Simulator) known(l *login, p *sandbox.Person) openid.Members {
 	i, today := p.Itsme, s.Clock.Now()
 	belgian := i.Issuer == "BEL"
-	out := members{{"name", p.Name}, {"given_name", p.Given}, {"family_name", p.Family}, {"gender", i.Gender}, {"locale", i.Locale}, {"birthdate", i.Born(today)}, {"email", i.Email}}
+	out := openid.Members{{Name: "name", Value: p.Name}, {Name: "given_name", Value: p.Given}, {Name: "family_name", Value: p.Family}, {Name: "gender", Value: i.Gender}, {Name: "locale", Value: i.Locale}, {Name: "birthdate", Value: i.Born(today)}, {Name: "email", Value: i.Email}}
 	if i.Email != "" {
-		out = append(out, member{"email_verified", false})
+		out = append(out, openid.Member{Name: "email_verified", Value: false})
 	}
-	out = append(out, member{"phone_number", i.Phone}, member{"phone_number_verified", true})
-	if l.gen.number == 1 {
+	out = append(out, openid.Member{Name: "phone_number", Value: i.Phone}, openid.Member{Name: "phone_number_verified", Value: true})
+	if l.Own.gen.number == 1 {
 		return append(out, s.first(i)...)
 	}
 	if belgian && i.Street != "" {
-		out = append(out, member{"address", members{{"locality", i.City}, {"street_address", i.Street}, {"postal_code", i.PostalCode}, {"formatted", i.Street + " " + i.PostalCode + " " + i.City}}})
+		out = append(out, openid.Member{Name: "address", Value: openid.Members{{Name: "locality", Value: i.City}, {Name: "street_address", Value: i.Street}, {Name: "postal_code", Value: i.PostalCode}, {Name: "formatted", Value: i.Street + " " + i.PostalCode + " " + i.City}}})
 	}
 	if years, ok := i.Years(today); ok {
 		for _, n := range []struct {
 			name string
 			age  int
 		}{{"age_gte_16", 16}, {"age_gte_18", 18}, {"age_gte_21", 21}, {"age_gte_30", 30}} {
-			out = append(out, member{n.name, years >= n.age})
+			out = append(out, openid.Member{Name: n.name, Value: years >= n.age})
 		}
 	}
-	out = append(out, member{ns + "claim_citizenship", i.Citizenship}, member{ns + "claim_citizenship_as_iso", i.CitizenshipISO})
+	out = append(out, openid.Member{Name: ns + "claim_citizenship", Value: i.Citizenship}, openid.Member{Name: ns + "claim_citizenship_as_iso", Value: i.CitizenshipISO})
 	if belgian {
-		out = append(out, member{ns + "birthdate_as_string", i.BirthText}, member{ns + "BENationalNumber", i.NationalNumber}, member{ns + "BEeidSn", i.Document})
+		out = append(out, openid.Member{Name: ns + "birthdate_as_string", Value: i.BirthText}, openid.Member{Name: ns + "BENationalNumber", Value: i.NationalNumber}, openid.Member{Name: ns + "BEeidSn", Value: i.Document})
 		if i.BirthPlace != "" {
-			out = append(out, member{ns + "place_of_birth", members{{"city", i.BirthPlace}, {"formatted", i.BirthPlace}}})
+			out = append(out, openid.Member{Name: ns + "place_of_birth", Value: openid.Members{{Name: "city", Value: i.BirthPlace}, {Name: "formatted", Value: i.BirthPlace}}})
 		}
 	}
-	about := func(v string) members { return members{{"birthdate", v}, {"name", v}, {ns + "IDDocumentSN", v}} }
-	out = append(out, member{ns + "IDDocumentSN", i.Document}, member{ns + "IDDocumentType", i.DocumentType}, member{ns + "IDIssuingCountry", about(i.Issuer)},
-		member{ns + "validityTo", members{{ns + "IDDocumentSN", "2030-11-10T00:00:00Z"}}}, member{ns + "verificationDate", about("2023-04-12T15:02:23Z")})
-	if belgian {
-		out = append(out, member{ns + "validityFrom", members{{ns + "BEeidSn", "2020-11-10T00:00:00Z"}}}, member{ns + "issuance_locality", members{{ns + "BEeidSn", "BRUXELLES"}}})
+	about := func(v string) openid.Members {
+		return openid.Members{{Name: "birthdate", Value: v}, {Name: "name", Value: v}, {Name: ns + "IDDocumentSN", Value: v}}
 	}
-	return append(out, member{ns + "claim_device", device})
+	out = append(out, openid.Member{Name: ns + "IDDocumentSN", Value: i.Document}, openid.Member{Name: ns + "IDDocumentType", Value: i.DocumentType}, openid.Member{Name: ns + "IDIssuingCountry", Value: about(i.Issuer)},
+		openid.Member{Name: ns + "validityTo", Value: openid.Members{{Name: ns + "IDDocumentSN", Value: "2030-11-10T00:00:00Z"}}}, openid.Member{Name: ns + "verificationDate", Value: about("2023-04-12T15:02:23Z")})
+	if belgian {
+		out = append(out, openid.Member{Name: ns + "validityFrom", Value: openid.Members{{Name: ns + "BEeidSn", Value: "2020-11-10T00:00:00Z"}}}, openid.Member{Name: ns + "issuance_locality", Value: openid.Members{{Name: ns + "BEeidSn", Value: "BRUXELLES"}}})
+	}
+	return append(out, openid.Member{Name: ns + "claim_device", Value: device})
 }
 
 // device is the phone that everybody has here.
-var device = members{{"os", "ANDROID"}, {"appName", "be.bmid.itsme.e2e"}, {"appRelease", "4.0.0"}, {"deviceLabel", "phone"}, {"debugEnabled", false},
-	{"deviceId", "0123456789abcdef0123456789abcdef0"}, {"osRelease", "14"}, {"manufacturer", "ACME"}, {"deviceLockLevel", "true"}, {"rooted", false}, {"deviceModel", "A-100"}}
+var device = openid.Members{{Name: "os", Value: "ANDROID"}, {Name: "appName", Value: "be.bmid.itsme.e2e"}, {Name: "appRelease", Value: "4.0.0"}, {Name: "deviceLabel", Value: "phone"}, {Name: "debugEnabled", Value: false},
+	{Name: "deviceId", Value: "0123456789abcdef0123456789abcdef0"}, {Name: "osRelease", Value: "14"}, {Name: "manufacturer", Value: "ACME"}, {Name: "deviceLockLevel", Value: "true"}, {Name: "rooted", Value: false}, {Name: "deviceModel", Value: "A-100"}}
 
 // first are the claims that only the first generation has.
-func (s *Simulator) first(i *sandbox.Itsme) (out members) {
+func (s *Simulator) first(i *sandbox.Itsme) (out openid.Members) {
 	const tag = "tag:sixdots.be,2016-06:"
 	if i.Street != "" {
-		raw, err := json.Marshal(members{{"country", "BE"}, {"street_address", i.Street}, {"locality", i.City}, {"postal_code", i.PostalCode}})
+		raw, err := json.Marshal(openid.Members{{Name: "country", Value: "BE"}, {Name: "street_address", Value: i.Street}, {Name: "locality", Value: i.City}, {Name: "postal_code", Value: i.PostalCode}})
 		if err != nil { // texts only
 			panic(err)
 		}
-		out = append(out, member{"address", string(raw)})
+		out = append(out, openid.Member{Name: "address", Value: string(raw)})
 	}
-	out = append(out, member{tag + "claim_nationality", i.Citizenship}, member{tag + "claim_city_of_birth", i.BirthPlace})
+	out = append(out, openid.Member{Name: tag + "claim_nationality", Value: i.Citizenship}, openid.Member{Name: tag + "claim_city_of_birth", Value: i.BirthPlace})
 	if n := i.NationalNumber; n != "" {
-		out = append(out, member{tag + "claim_eid", members{{"eid", i.Document}, {"national_number", n[:2] + "." + n[2:4] + "." + n[4:6] + "-" + n[6:9] + "." + n[9:]}}})
+		out = append(out, openid.Member{Name: tag + "claim_eid", Value: openid.Members{{Name: "eid", Value: i.Document}, {Name: "national_number", Value: n[:2] + "." + n[2:4] + "." + n[4:6] + "-" + n[6:9] + "." + n[9:]}}})
 	}
-	return append(out, member{"tag:sixdots.be,2020-03:claim_birthdate_as_string", i.BirthText})
+	return append(out, openid.Member{Name: "tag:sixdots.be,2020-03:claim_birthdate_as_string", Value: i.BirthText})
 }

@@ -6,16 +6,11 @@
 package itsme
 
 import (
-	"cmp"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"embed"
 	"encoding/base32"
-	"encoding/hex"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"slices"
@@ -26,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"eidgate/sandbox"
+	"eidgate/sandbox/openid"
 )
 
 //go:embed page.html
@@ -36,7 +32,6 @@ var pages = sandbox.Pages(files, "page.html")
 const (
 	window   = 3 * time.Minute // for the person in the app, and of a code
 	lifetime = 5 * time.Minute // of tokens
-	maxKept  = 2000            // logins that are remembered
 )
 
 // Config is what a simulator needs; all fields are required.
@@ -64,59 +59,64 @@ var generations = []*generation{
 	{number: 1, path: "/itsme/oidc", keyAlg: jose.RSA_OAEP, ns: "tag:sixdots.be,2016-06:", description: "error_description", encryptedAssertion: true},
 }
 
+// asked is what a request is for, beside what is OpenID's.
+type asked struct {
+	gen     *generation
+	partner *client
+	service string
+	wants   map[string][]string // id_token and userinfo: what is asked for by the claims parameter
+	level   string              // acr that was asked for
+}
+
+// A login is one authorization request.
+type login = openid.Login[asked]
+
 // A Simulator plays itsme.
 type Simulator struct {
+	*openid.Book[asked]
 	Config
-	keys   func() [2]*rsa.PrivateKey // to sign, and to decrypt
-	pepper []byte                    // of subjects
+	keys   func() []*rsa.PrivateKey // to sign, and to decrypt
+	pepper []byte                   // of subjects
 
 	mu      sync.Mutex
 	clients map[string]*client
-	logins  map[string]*login // by ref
-	queue   []string
 	used    map[string]time.Time // jti of assertions
-	changed chan struct{}
 }
 
 // New makes a simulator.
 func New(c Config) *Simulator {
-	return &Simulator{Config: c, pepper: octets(16), clients: map[string]*client{}, logins: map[string]*login{}, used: map[string]time.Time{}, changed: make(chan struct{}),
-		keys: sync.OnceValue(func() [2]*rsa.PrivateKey { a, b := twoKeys(); return [2]*rsa.PrivateKey{a, b} })}
+	s := &Simulator{Config: c, pepper: openid.Octets(16), clients: map[string]*client{}, used: map[string]time.Time{},
+		keys: sync.OnceValue(func() []*rsa.PrivateKey { return openid.NewKeys(2) })}
+	s.Book = openid.NewBook(c.Clock, c.People, c.Decisions, openid.Rules[asked]{EID: "itsme", Window: window, Codes: window, Usual: usual,
+		Page: func(ref string) string { return c.Base() + "/itsme/app/" + ref },
+		Account: func(p *sandbox.Person) error {
+			if p.Itsme == nil {
+				return openid.ErrNoAccount
+			}
+			return nil
+		},
+		Refuse: refusal})
+	return s
 }
 
-func octets(n int) []byte {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails
-	return b
-}
+// usual is who uses the app when nobody says.
+const usual = "florent"
 
-func random() string { return hex.EncodeToString(octets(18)) } // 36 characters, as itsme's codes have
-
-func newKey() *rsa.PrivateKey {
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err) // the system's randomness has failed
+// refusal is what is said of logins that end without a person (§3): itsme says
+// the same of who rejects, whom it refuses, and nobody.
+func refusal(word, code string) openid.Refusal {
+	if word != "fail" {
+		code = "access_denied"
 	}
-	return k
-}
-
-// twoKeys are made side by side: a sandbox starts while somebody waits.
-func twoKeys() (a, b *rsa.PrivateKey) {
-	var wg sync.WaitGroup
-	wg.Go(func() { a = newKey() })
-	b = newKey()
-	wg.Wait()
-	return a, b
+	return openid.Refusal{Code: code}
 }
 
 // A client is a registered partner.
 type client struct {
-	id, name  string
-	secret    string            // "" where it signs
-	services  map[string]string // code → login or share
-	redirects []string
-	sig, enc  *rsa.PublicKey // nil for a partner with a secret
-	gen       int
+	openid.Client
+	services map[string]string // code → login or share
+	enc      *rsa.PublicKey    // nil for a partner with a secret
+	gen      int
 }
 
 // A Registration is what a partner's settings need.
@@ -141,7 +141,7 @@ func (s *Simulator) Partner(name, redirect string, gen int, secret bool) (Regist
 	if gen == 1 {
 		g = generations[1]
 	}
-	c := &client{id: strings.ToLower(base32.StdEncoding.EncodeToString(octets(5))) + "Be", name: name, redirects: []string{redirect}, gen: g.number}
+	c := &client{Client: openid.Client{ID: strings.ToLower(base32.StdEncoding.EncodeToString(openid.Octets(5))) + "Be", Name: name, Redirects: []string{redirect}}, gen: g.number}
 	code := strings.ToUpper(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
 			return r
@@ -149,97 +149,37 @@ func (s *Simulator) Partner(name, redirect string, gen int, secret bool) (Regist
 		return -1
 	}, name))
 	c.services = map[string]string{code + "_LOGIN": "login", code + "_SHARE": "share"}
-	out := Registration{Issuer: s.Base() + g.path, ClientID: c.id, Service: code + "_SHARE", Login: code + "_LOGIN"}
+	out := Registration{Issuer: s.Base() + g.path, ClientID: c.ID, Service: code + "_SHARE", Login: code + "_LOGIN"}
 	if secret {
-		c.secret = random()
-		out.Secret = c.secret
+		c.Secret = openid.Random()
+		out.Secret = c.Secret
 	} else {
-		sig, enc := twoKeys()
-		c.sig, c.enc = &sig.PublicKey, &enc.PublicKey
+		k := openid.NewKeys(2)
+		c.Key, c.KeyID, c.enc = &k[0].PublicKey, signingKID, &k[1].PublicKey
 		out.SigningKID, out.EncKID = signingKID, encryptingKID
-		for at, k := range map[*string]*rsa.PrivateKey{&out.SigningKey: sig, &out.EncKey: enc} {
-			der, err := x509.MarshalPKCS8PrivateKey(k)
-			if err != nil {
+		for i, at := range []*string{&out.SigningKey, &out.EncKey} {
+			var err error
+			if *at, err = openid.PEM(k[i]); err != nil {
 				return out, err
 			}
-			*at = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.clients[c.id] = c
+	s.clients[c.ID] = c
 	return out, nil
-}
-
-// A login is one authorization request.
-type login struct {
-	ref       string
-	gen       *generation
-	client    *client
-	redirect  string
-	state     string
-	nonce     string
-	challenge string
-	service   string
-	scopes    []string
-	wants     map[string][]string // id_token and userinfo: what is asked for by the claims parameter
-	level     string              // acr that was asked for
-	lang      string
-	raw       string // the request, as it was read
-
-	created  time.Time
-	opened   time.Time
-	ended    time.Time
-	hint     string // how it ended, or stands
-	person   string
-	by       string
-	code     string
-	spent    bool
-	access   string
-	failure  string // error of the redirect
-	noReturn bool
-}
-
-// Changed is closed when any login changes next.
-func (s *Simulator) Changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed
-}
-
-func (s *Simulator) wake() {
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// Clear forgets all logins. Partners stay.
-func (s *Simulator) Clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.logins)
-	s.queue = nil
-	s.wake()
 }
 
 // Faults are the kinds of faults that each target knows.
 func Faults() map[string][]string {
-	calls := []string{sandbox.Delay, sandbox.Status, sandbox.HTML, sandbox.Reset, sandbox.Garbage, sandbox.Truncate}
+	calls := openid.CallFaults()
 	return map[string][]string{"itsme": calls, "itsme.token": append(slices.Clone(calls), sandbox.Refuse), "itsme.userinfo": calls, "itsme.jwks": calls,
-		"itsme.result": {wrongKID, unencrypted, unsigned, otherSubject, otherIssuer, otherAudience, otherNonce, over, badSignature}}
+		"itsme.result": append(openid.ResultFaults(), unencrypted)}
 }
 
-// What an itsme.result fault does to the tokens.
-const (
-	wrongKID      = "wrong_kid"
-	unencrypted   = "unencrypted"
-	unsigned      = "unsigned"
-	otherSubject  = "other_sub" // UserInfo only
-	otherIssuer   = "wrong_issuer"
-	otherAudience = "wrong_audience"
-	otherNonce    = "wrong_nonce"
-	over          = "expired"
-	badSignature  = "bad_signature"
-)
+// unencrypted is what an itsme.result fault may do to the tokens, beside what
+// it may do at other providers.
+const unencrypted = "unencrypted"
 
 // Fidelity says how near the simulator is.
 func Fidelity() []sandbox.Fidelity {
@@ -266,17 +206,8 @@ func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, g := range generations {
 		with := func(f func(http.ResponseWriter, *http.Request, *generation), targets ...string) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) {
-				x, hit := s.Faults.Take(targets...)
-				switch {
-				case !hit:
-					f(w, r, g)
-				case x.Kind == sandbox.Refuse:
-					tokenError(w, g, x.Value, "a fault is on")
-				default:
-					x.Apply(w, r, func(w http.ResponseWriter, r *http.Request) { f(w, r, g) })
-				}
-			}
+			return openid.Faulty(s.Faults, func(w http.ResponseWriter, code string) { tokenError(w, g, code, "a fault is on") },
+				func(w http.ResponseWriter, r *http.Request) { f(w, r, g) }, targets...)
 		}
 		mux.HandleFunc("GET "+g.path+"/.well-known/openid-configuration", with(s.discovery, "itsme"))
 		mux.HandleFunc("GET "+g.path+"/jwkSet", with(s.jwks, "itsme", "itsme.jwks"))
@@ -293,117 +224,9 @@ func (s *Simulator) Handler() http.Handler {
 }
 
 // subject is the name of a person for one partner: 36 small letters and digits (§4).
-func (s *Simulator) subject(c *client, p *sandbox.Person) string {
+func (s *Simulator) subject(c *openid.Client, p *sandbox.Person) string {
 	mac := hmac.New(sha256.New, s.pepper)
-	fmt.Fprintf(mac, "%s\n%s\n%d", c.id, p.Itsme.NationalNumber+p.Itsme.Document, p.Itsme.Account)
+	fmt.Fprintf(mac, "%s\n%s\n%d", c.ID, p.Itsme.NationalNumber+p.Itsme.Document, p.Itsme.Account)
 	sum := mac.Sum(nil)
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum))[:36]
-}
-
-// view is what others may know of a login. The lock is held.
-func (s *Simulator) view(l *login) sandbox.Order {
-	rungs, _ := s.Decisions.Explain(l.ref)
-	v := sandbox.Order{Ref: l.ref, EID: "itsme", State: "pending", Hint: l.hint, By: l.by, RP: l.client.name, Person: l.person, Created: l.created,
-		Until: l.created.Add(window), Pending: l.ended.IsZero(), Page: s.page(l), Return: l.redirect, Ladder: rungs, Next: "a redirect with " + l.hint}
-	v.Left = sandbox.Seconds(s.Clock.Now(), v.Until)
-	if !v.Pending {
-		v.State = "ended"
-	}
-	return v
-}
-
-func (s *Simulator) page(l *login) string { return s.Base() + "/itsme/app/" + l.ref }
-
-// Orders lists logins, newest first; with all also those that have ended.
-func (s *Simulator) Orders(all bool) []sandbox.Order {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := []sandbox.Order{}
-	for i := len(s.queue) - 1; i >= 0 && len(out) < 200; i-- {
-		if l := s.logins[s.queue[i]]; all || l.ended.IsZero() {
-			out = append(out, s.view(l))
-		}
-	}
-	return out
-}
-
-// Order shows one login in full.
-func (s *Simulator) Order(ref string) (sandbox.Order, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.logins[ref]
-	if l == nil {
-		return sandbox.Order{}, sandbox.ErrNoOrder
-	}
-	v := s.view(l)
-	v.Asked = l.raw
-	return v, nil
-}
-
-// usual is who uses the app when nobody says.
-const usual = "florent"
-
-// Do lets somebody act on a login: open, approve, cancel, decline, expire,
-// fail:<error>, fail:no_return.
-func (s *Simulator) Do(ref string, e sandbox.Act) (sandbox.Order, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.logins[ref]
-	switch {
-	case l == nil:
-		return sandbox.Order{}, sandbox.ErrNoOrder
-	case !l.ended.IsZero():
-		return s.view(l), sandbox.ErrEnded
-	case e.Event == "open":
-		return s.view(l), nil
-	}
-	if err := s.end(l, e.Event, e.Person, cmp.Or(e.Source, "control API")); err != nil {
-		return s.view(l), err
-	}
-	s.Decisions.Happened(ref, sandbox.Outcome(e.Event), e.Person, l.by)
-	return s.view(l), nil
-}
-
-// end is how a login comes to its end. The lock is held.
-func (s *Simulator) end(l *login, event, person, by string) error {
-	word, code, _ := strings.Cut(event, ":")
-	switch word {
-	case "approve":
-		p, err := s.who(l, cmp.Or(person, usual))
-		if err != nil {
-			return err
-		}
-		l.person, l.code, l.hint = p.Key, random(), "code"
-	case "cancel", "decline", "expire":
-		l.person, l.failure, l.hint = person, "access_denied", map[string]string{"cancel": "rejected", "decline": "refused", "expire": "timed out"}[word]
-	case "fail":
-		if code == "no_return" {
-			return s.close(l, by)
-		}
-		l.failure, l.hint = code, code
-	default:
-		return fmt.Errorf("%w %.60q: it is none of open, approve, cancel, decline, expire, fail:<error>, fail:no_return", sandbox.ErrEvent, event)
-	}
-	l.by, l.ended = by, s.Clock.Now()
-	s.wake()
-	return nil
-}
-
-// close ends a login whose browser never goes back.
-func (s *Simulator) close(l *login, by string) error {
-	l.noReturn, l.hint, l.by, l.ended = true, "no return", by, s.Clock.Now()
-	s.wake()
-	return nil
-}
-
-// who finds a person with an account. The lock is held.
-func (s *Simulator) who(_ *login, key string) (sandbox.Person, error) {
-	p, err := s.People.Get(key)
-	if err != nil {
-		return p, err
-	}
-	if p.Itsme == nil {
-		return p, ErrNoAccount
-	}
-	return p, nil
 }

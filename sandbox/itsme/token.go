@@ -1,9 +1,7 @@
 package itsme
 
 import (
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -13,11 +11,12 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"eidgate/sandbox"
+	"eidgate/sandbox/openid"
 )
 
 func tokenError(w http.ResponseWriter, g *generation, code, text string) {
 	w.Header().Set("Cache-Control", "no-store")
-	say(w, http.StatusBadRequest, members{{"error", code}, {g.description, text}})
+	openid.Say(w, http.StatusBadRequest, openid.Members{{Name: "error", Value: code}, {Name: g.description, Value: text}})
 }
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -29,7 +28,7 @@ func (s *Simulator) authenticate(r *http.Request, g *generation) (*client, error
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c := s.clients[f.Get("client_id")]
-		if c == nil || c.secret == "" || c.gen != g.number || subtle.ConstantTimeCompare([]byte(c.secret), []byte(f.Get("client_secret"))) != 1 {
+		if c == nil || c.Secret == "" || c.gen != g.number || subtle.ConstantTimeCompare([]byte(c.Secret), []byte(f.Get("client_secret"))) != 1 {
 			return nil, errors.New("the secret is wrong")
 		}
 		return c, nil
@@ -63,11 +62,11 @@ func (s *Simulator) authenticate(r *http.Request, g *generation) (*client, error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case iss != c.id || sub != c.id || aud != s.issuer(g)+"/token" || jti == "" || len(jti) > 255:
+	case iss != c.ID || sub != c.ID || aud != s.issuer(g)+"/token" || jti == "" || len(jti) > 255:
 		return nil, errors.New("client_assertion is for somebody else")
 	case !now.Before(until):
 		return nil, errors.New("client_assertion has expired")
-	case !s.used[c.id+" "+jti].IsZero():
+	case !s.used[c.ID+" "+jti].IsZero():
 		return nil, errors.New("jti was used before")
 	}
 	for id, until := range s.used {
@@ -75,7 +74,7 @@ func (s *Simulator) authenticate(r *http.Request, g *generation) (*client, error
 			delete(s.used, id)
 		}
 	}
-	s.used[c.id+" "+jti] = until
+	s.used[c.ID+" "+jti] = until
 	return c, nil
 }
 
@@ -117,73 +116,36 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request, g *generation)
 		tokenError(w, g, "unsupported_grant_type", "only authorization_code")
 		return
 	}
-	l, p := s.redeem(c, r.PostForm.Get("code"), r.PostForm.Get("redirect_uri"), r.PostForm.Get("code_verifier"))
-	if l == nil {
+	l, p, ok := s.Redeem(&c.Client, r.PostForm.Get("code"), r.PostForm.Get("redirect_uri"), r.PostForm.Get("code_verifier"))
+	if !ok {
 		tokenError(w, g, "invalid_grant", "the code is unknown, used, too old, or another request's")
 		return
 	}
-	sandbox.Concerns(r.Context(), l.ref)
-	fault, _ := s.Faults.TakeBut(otherSubject, "itsme.result")
-	id, err := s.pack(l, s.idToken(l, p, fault.Kind), fault.Kind)
+	sandbox.Concerns(r.Context(), l.Ref)
+	fault, _ := s.Faults.TakeBut(openid.OtherSubject, "itsme.result")
+	id, err := s.pack(&l, s.idToken(&l, &p, fault.Kind), fault.Kind)
 	if err != nil {
-		say(w, http.StatusInternalServerError, members{{"error", "server_error"}})
+		openid.Say(w, http.StatusInternalServerError, openid.Members{{Name: "error", Value: "server_error"}})
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")
-	say(w, http.StatusOK, members{{"access_token", l.access}, {"token_type", "Bearer"}, {"id_token", id}, {"expires_in", 3600}})
-}
-
-// redeem finds the login of a code that has not been used.
-func (s *Simulator) redeem(c *client, code, back, verifier string) (*login, *sandbox.Person) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range s.logins {
-		if l.code == "" || l.code != code {
-			continue
-		}
-		sum := sha256.Sum256([]byte(verifier))
-		proves := l.challenge == "" || base64.RawURLEncoding.EncodeToString(sum[:]) == l.challenge
-		if l.client != c || l.spent || l.redirect != back || !proves || s.Clock.Now().After(l.ended.Add(window)) {
-			l.spent = true
-			return nil, nil
-		}
-		p, err := s.who(l, l.person)
-		if err != nil {
-			return nil, nil
-		}
-		l.spent, l.access = true, random()
-		return l, &p
-	}
-	return nil, nil
+	openid.Say(w, http.StatusOK, openid.Members{{Name: "access_token", Value: l.Access}, {Name: "token_type", Value: "Bearer"}, {Name: "id_token", Value: id}, {Name: "expires_in", Value: 3600}})
 }
 
 // userInfo tells what was shared (§5).
 func (s *Simulator) userInfo(w http.ResponseWriter, r *http.Request, g *generation) {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	s.mu.Lock()
-	var l *login
-	for _, x := range s.logins {
-		if ok && token != "" && x.access == token && x.gen == g && s.Clock.Now().Before(x.ended.Add(time.Hour)) {
-			l = x
-		}
-	}
-	s.mu.Unlock()
-	if l == nil {
+	l, p, ok := s.Bearer(r.Header.Get("Authorization"))
+	if !ok || l.Own.gen != g {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="itsme", error="invalid_token"`)
-		say(w, http.StatusUnauthorized, members{{"error", "invalid_token"}})
+		openid.Say(w, http.StatusUnauthorized, openid.Members{{Name: "error", Value: "invalid_token"}})
 		return
 	}
-	sandbox.Concerns(r.Context(), l.ref)
-	p, err := s.People.Get(l.person)
-	if err != nil || p.Itsme == nil {
-		say(w, http.StatusForbidden, members{{"error", "invalid_token"}})
-		return
-	}
-	fault, _ := s.Faults.TakeBut(otherNonce, "itsme.result")
-	out, err := s.pack(l, s.info(l, &p, fault.Kind), fault.Kind)
+	sandbox.Concerns(r.Context(), l.Ref)
+	fault, _ := s.Faults.TakeBut(openid.OtherNonce, "itsme.result")
+	out, err := s.pack(&l, s.info(&l, &p, fault.Kind), fault.Kind)
 	if err != nil {
-		say(w, http.StatusInternalServerError, members{{"error", "server_error"}})
+		openid.Say(w, http.StatusInternalServerError, openid.Members{{Name: "error", Value: "server_error"}})
 		return
 	}
 	w.Header().Set("Content-Type", "application/json") // as documented, though it is a token
@@ -192,44 +154,12 @@ func (s *Simulator) userInfo(w http.ResponseWriter, r *http.Request, g *generati
 
 // pack signs claims and encrypts them to the partner (§4), with what a fault
 // spoils.
-func (s *Simulator) pack(l *login, claims members, fault string) (string, error) {
-	raw, err := json.Marshal(claims)
-	if err != nil {
-		return "", err
+func (s *Simulator) pack(l *login, claims openid.Members, fault string) (string, error) {
+	token, err := openid.Sign(s.keys()[0], "s1", "", claims, fault)
+	if err != nil || l.Own.partner.enc == nil || fault == unencrypted {
+		return token, err
 	}
-	kid := "s1"
-	if fault == wrongKID {
-		kid = "s0"
-	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.keys()[0], KeyID: kid}}, nil)
-	if err != nil {
-		return "", err
-	}
-	j, err := signer.Sign(raw)
-	if err != nil {
-		return "", err
-	}
-	token, err := j.CompactSerialize()
-	if err != nil {
-		return "", err
-	}
-	switch fault {
-	case unsigned:
-		head := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`))
-		token = head + "." + base64.RawURLEncoding.EncodeToString(raw) + "."
-	case badSignature:
-		i := strings.LastIndexByte(token, '.') + 10
-		other := byte('A')
-		if token[i] == other {
-			other = 'B'
-		}
-		token = token[:i] + string(other) + token[i+1:]
-	}
-	if l.client.enc == nil || fault == unencrypted {
-		return token, nil
-	}
-	alg := l.gen.keyAlg
-	e, err := jose.NewEncrypter(jose.A128CBC_HS256, jose.Recipient{Algorithm: alg, Key: l.client.enc, KeyID: encryptingKID}, (&jose.EncrypterOptions{}).WithContentType("JWT"))
+	e, err := jose.NewEncrypter(jose.A128CBC_HS256, jose.Recipient{Algorithm: l.Own.gen.keyAlg, Key: l.Own.partner.enc, KeyID: encryptingKID}, (&jose.EncrypterOptions{}).WithContentType("JWT"))
 	if err != nil {
 		return "", err
 	}

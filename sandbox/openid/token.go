@@ -134,7 +134,7 @@ func CallFaults() []string {
 }
 
 // Sign signs claims with RS256, with what a fault spoils. Its header has alg,
-// kid and typ, in this order.
+// kid and, unless it is "", typ, in this order.
 func Sign(k *rsa.PrivateKey, kid, typ string, claims any, fault string) (string, error) {
 	raw, err := json.Marshal(claims)
 	if err != nil {
@@ -143,7 +143,11 @@ func Sign(k *rsa.PrivateKey, kid, typ string, claims any, fault string) (string,
 	if fault == WrongKID {
 		kid = "retired"
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: k, KeyID: kid}}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+	var options jose.SignerOptions
+	if typ != "" {
+		options.WithType(jose.ContentType(typ))
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: k, KeyID: kid}}, &options)
 	if err != nil {
 		return "", err
 	}
