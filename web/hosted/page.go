@@ -35,7 +35,7 @@ type view struct {
 	Languages                                      []option
 	Methods                                        []option
 	Fields                                         []field
-	Error, Count, Code, Go                         string
+	Error, Count, Code, Go, Brand                  string
 	Here                                           string   // what a page without scripts loads again
 	Choose                                         []option // beside a code
 	Landing, Wrong                                 bool     // Wrong: a field is, and not the form as a whole
@@ -195,6 +195,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 		}
 	case "away":
 		e := string(v.Session.EID)
+		d.Brand = e
 		d.Title, d.Lead, d.Go, d.Auto = say("away.title."+e), say("away.lead."+e), say("away.go."+e), r.URL.Query().Has("go") && !d.Framed
 		d.Launch = template.URL(v.Step.(connector.Redirect).URL) //nolint:gosec,errcheck // kind has looked, and it is the upstream's own
 	default:
