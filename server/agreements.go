@@ -33,6 +33,7 @@ type holder struct {
 type agreement struct {
 	now    connector.Settings
 	before []connector.Settings
+	renews bool                 // orders that earlier settings began go on with those of now: a key or a secret is another
 	ends   map[string]time.Time // of the certificates, by what they are for: "rp" signs for the party, "routing" for the upstream
 
 	keys func(now func() time.Time) ([]byte, error) // the public half of keys that the eID fetches from us; nil for none
@@ -73,7 +74,7 @@ func (c *core) find(ctx context.Context, s *broker.Session, e eid.EID, begun str
 	if !ok {
 		return connector.Settings{}, fmt.Errorf("no agreement with %s for %s", e, s.Environment)
 	}
-	if begun == "" || begun == found.now.Key {
+	if begun == "" || begun == found.now.Key || found.renews {
 		return found.now, nil
 	}
 	for _, old := range found.before {

@@ -38,5 +38,5 @@ func (c *ItsmeConfig) agreement(env eid.Environment) (agreement, error) {
 	if err != nil {
 		return agreement{}, fmt.Errorf("itsme: %w", err)
 	}
-	return byOpenID(set, set.Settings, "itsme", set.Service)
+	return byOpenID(set, set.Settings)
 }

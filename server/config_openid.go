@@ -40,12 +40,12 @@ func (k *checker) openID(at string, c openIDContract, env eid.Environment, owner
 			}
 		}
 	}
-	k.keys(at+".keys", c.keys)
+	k.keys(at+".keys", c.keys, c.keyAlg != "")
 	return !k.wrong(before)
 }
 
-// keys checks keys of ours that an eID knows.
-func (k *checker) keys(at string, keys []EIDKeyConfig) {
+// keys checks keys of ours that an eID knows; opens says whether any decrypt.
+func (k *checker) keys(at string, keys []EIDKeyConfig, opens bool) {
 	seen := map[string]bool{}
 	for i, key := range keys {
 		path := fmt.Sprintf("%s.%d", at, i)
@@ -53,8 +53,11 @@ func (k *checker) keys(at string, keys []EIDKeyConfig) {
 			k.doc.Report(path+".id", "is required, and must be another one for each key: eIDs find keys by it")
 		}
 		seen[key.ID] = true
-		if key.Use != "sign" && key.Use != "decrypt" {
+		switch {
+		case key.Use != "sign" && key.Use != "decrypt":
 			k.doc.Report(path+".use", "%q is neither sign nor decrypt", key.Use)
+		case key.Use == "decrypt" && !opens:
+			k.doc.Report(path+".use", "decrypt has no use here: this eID encrypts nothing")
 		}
 		if k.secret(path+".file", key.File) {
 			if _, err := readDecryption(key.File); err != nil {
@@ -64,7 +67,7 @@ func (k *checker) keys(at string, keys []EIDKeyConfig) {
 	}
 }
 
-// check reports what only the connector finds.
+// settings reports what only the connector finds.
 func (k *checker) settings(at string, set interface{ Check() error }, err error) {
 	if err == nil {
 		err = set.Check()
@@ -99,15 +102,10 @@ func (c openIDContract) settings(env eid.Environment) (openid.Settings, error) {
 }
 
 // byOpenID is the agreement of settings. Logins that have begun go on when keys
-// or a secret were renewed: who is what makes it the same contract.
-func byOpenID(set any, base openid.Settings, who ...string) (agreement, error) {
+// or a secret were renewed.
+func byOpenID(set any, base openid.Settings) (agreement, error) {
 	now, err := keyed(set)
-	if err != nil {
-		return agreement{}, err
-	}
-	same, err := keyed(append([]string{base.Issuer, base.ClientID}, who...))
-	now.Key = same.Key
-	out := agreement{now: now}
+	out := agreement{now: now, renews: true}
 	if len(base.Keys) > 0 && err == nil {
 		out.keys = func(now func() time.Time) ([]byte, error) { return base.JWKS(now) }
 	}
@@ -136,7 +134,7 @@ func (c *BankIDNOConfig) agreement(env eid.Environment) (agreement, error) {
 	if err != nil {
 		return agreement{}, fmt.Errorf("bankid_no: %w", err)
 	}
-	return byOpenID(set, set.Settings, "bankidno")
+	return byOpenID(set, set.Settings)
 }
 
 func (c *MitIDConfig) contract() openIDContract {
@@ -161,5 +159,5 @@ func (c *MitIDConfig) agreement(env eid.Environment) (agreement, error) {
 	if err != nil {
 		return agreement{}, fmt.Errorf("mitid: %w", err)
 	}
-	return byOpenID(set, set.Settings, "mitid")
+	return byOpenID(set, set.Settings)
 }

@@ -407,21 +407,21 @@ func devOpenID(o *DevOptions, public string, sims *simulators, out agreements) e
 			if err != nil {
 				return agreement{}, err
 			}
-			return byOpenID(set, set.Settings, "itsme", set.Service)
+			return byOpenID(set, set.Settings)
 		},
 		eid.BankIDNO: func() (agreement, error) {
 			set, err := sims.norwegian(name, public)
 			if err != nil {
 				return agreement{}, err
 			}
-			return byOpenID(set, set.Settings, "bankidno")
+			return byOpenID(set, set.Settings)
 		},
 		eid.MitID: func() (agreement, error) {
 			set, err := sims.danish(name, public)
 			if err != nil {
 				return agreement{}, err
 			}
-			return byOpenID(set, set.Settings, "mitid")
+			return byOpenID(set, set.Settings)
 		},
 	} {
 		if !o.plays(e) {
