@@ -23,7 +23,7 @@ import (
 // Settings are what a contract comes to (§1).
 type Settings struct {
 	openid.Settings
-	Scopes []string `json:"scopes,omitempty"` // that the contract covers beside openid; none: profile
+	Scopes []string `json:"scopes"`           // that the contract covers beside openid; none: profile
 	Method string   `json:"method,omitempty"` // "BID" or "BIS", where a party names none; "" lets the person choose
 	Level  string   `json:"level,omitempty"`  // "substantial" (default) or "high": the least that is taken
 }
@@ -103,6 +103,8 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 		return oidcrp.Config{}, errors.New("method must be BID or BIS")
 	case a.Level != "" && a.Level != "substantial" && a.Level != "high":
 		return oidcrp.Config{}, errors.New("level must be substantial or high")
+	case a.Level == "high" && a.Method == "BIS":
+		return oidcrp.Config{}, errors.New("method BIS never comes to level high")
 	}
 	c, err := a.base().Config(a.now)
 	c.ContentAlg = "A256GCM"
@@ -110,24 +112,33 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 	return c, err
 }
 
-// scopes are those of the contract, or as many of them as bring what is wanted.
-func (a *agreement) scopes(r *connector.Request, number bool) []string {
-	all := a.Scopes
-	if all == nil {
-		all = []string{"profile"}
+// contract are the scopes that it covers.
+func (a *agreement) contract() []string {
+	if a.Scopes == nil {
+		return []string{"profile"}
 	}
+	return a.Scopes
+}
+
+// scopes are those of the contract, or as many of them as bring what is wanted,
+// and what is hinted and must be compared.
+func (a *agreement) scopes(r *connector.Request, h hint) []string {
+	all := a.contract()
 	if r.Wanted == nil {
 		return all
 	}
 	bring := map[string][]string{"profile": {eid.WantName, eid.WantBirth, eid.WantAdult}, numberInToken: {eid.WantNumber}, numberAsked: {eid.WantNumber},
 		"phone": {eid.WantPhone}, "email": {eid.WantEmail}, "address": {eid.WantAddress}}
 	return slices.DeleteFunc(slices.Clone(all), func(scope string) bool {
-		if number && (scope == numberInToken || scope == numberAsked) { // to compare it
+		if held(r, h) && (scope == numberInToken || scope == numberAsked) || h.birth != "" && scope == "profile" {
 			return false
 		}
 		return !slices.ContainsFunc(bring[scope], func(w string) bool { return slices.Contains(r.Wanted, w) })
 	})
 }
+
+// held says whether only one person may log in.
+func held(r *connector.Request, h hint) bool { return h.number != "" || r.Pinned != "" }
 
 // tells says whether the contract lets us know a person's number.
 func (a *agreement) tells() bool {
@@ -166,6 +177,11 @@ func (h hint) String() string {
 // method and the person who is asked for come to. ok is false for one that is
 // not in BankID's grammar.
 func (a *agreement) hint(r *connector.Request) (h hint, ok bool) {
+	defer func() {
+		if a.Level == "high" && h.method == "BIS" { // biometrics never come to that
+			h.method = "BID"
+		}
+	}()
 	if text, said := r.Params[ParamHint]; said {
 		return readHint(text)
 	}
@@ -186,14 +202,16 @@ func (a *agreement) hint(r *connector.Request) (h hint, ok bool) {
 // channel, or encrypted, and only where it can be compared afterwards.
 func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) {
 	h, ok := a.hint(r)
-	held := h.number != "" || r.Pinned != ""
 	switch {
 	case !ok:
 		return oidcrp.Request{}, &connector.Fail{Reason: eid.BadRequest, Code: "login_hint"}
-	case held && !a.tells():
+	case held(r, h) && !a.tells():
 		return oidcrp.Request{}, &connector.Fail{Reason: eid.BadRequest, Code: "number_not_granted"}
+	case h.birth != "" && !slices.Contains(a.contract(), "profile"):
+		return oidcrp.Request{}, &connector.Fail{Reason: eid.BadRequest, Code: "birth_not_granted"}
 	}
-	out := oidcrp.Request{Scope: strings.Join(append([]string{"openid"}, a.scopes(r, held)...), " "), Params: url.Values{"ui_locales": {"en"}}, By: oidcrp.Query}
+	out := oidcrp.Request{Scope: strings.Join(append([]string{"openid"}, a.scopes(r, h)...), " "), By: oidcrp.Query,
+		Params: url.Values{"ui_locales": {"en"}, "prompt": {"login"}}} // nobody is let in who has logged in before somebody else
 	if slices.Contains([]string{"nb", "sv", "da"}, r.Language) { // who reads those reads Norwegian rather than English
 		out.Params.Set("ui_locales", "nb")
 	}
@@ -229,7 +247,7 @@ func (*agreement) Refused(no *oidcrp.Refused) connector.Fail {
 		case code == "C131" || code == "C293":
 			return connector.Fail{Reason: eid.InProgress, Code: code, Retry: true}
 		default:
-			return connector.Fail{Reason: eid.Declined, Code: code, Retry: true}
+			return connector.Fail{Reason: eid.Unavailable, Code: code, Retry: true}
 		}
 	case "server_error", "temporarily_unavailable":
 		return connector.Fail{Reason: eid.Unavailable, Code: no.Code, Retry: true}
@@ -248,7 +266,7 @@ func (a *agreement) Person(ctx context.Context, r *connector.Request, t openid.T
 	h, _ := a.hint(r) // Ask has looked
 	all := openid.Claims{}
 	p := &openid.Person{}
-	if slices.ContainsFunc(a.scopes(r, h.number != "" || r.Pinned != ""), func(s string) bool { return slices.Contains(fromUserInfo, s) }) {
+	if slices.ContainsFunc(a.scopes(r, h), func(s string) bool { return slices.Contains(fromUserInfo, s) }) {
 		info, err := t.Client.UserInfo(ctx, t.Tokens)
 		if err != nil {
 			return nil, err
@@ -268,21 +286,26 @@ func (a *agreement) Person(ctx context.Context, r *connector.Request, t openid.T
 	switch who := p.Identity; {
 	case who.Subject == "":
 		return nil, openid.Refuse(eid.BadAnswer, "no_pid")
-	case h.number != "" && string(who.Number) != h.number, h.birth != "" && who.Birth != "" && h.birth != who.Birth[8:]+who.Birth[5:7]+who.Birth[2:4]:
+	case held(r, h) && who.Number == "": // the person was asked, and said no
+		return nil, openid.Refuse(eid.Declined, "number_not_shared")
+	case h.birth != "" && who.Birth == "":
+		return nil, openid.Refuse(eid.BadAnswer, "no_birthdate")
+	case h.number != "" && string(who.Number) != h.number, h.birth != "" && h.birth != who.Birth[8:]+who.Birth[5:7]+who.Birth[2:4]:
 		return nil, openid.Refuse(eid.WrongPerson, "another_person")
 	}
 	return p, nil
 }
 
-// level refuses less than was asked for (§3): who cannot use biometrics falls
-// back to the password, which is more.
+// level refuses less than was asked for (§3), and what contradicts itself: who
+// cannot use biometrics falls back to the password, which is more.
 func (a *agreement) level(acr, method string) error {
-	name, _, _ := strings.Cut(acr, ";")
-	switch {
-	case name == "urn:bankid:bid" || name == "urn:bankid:bim":
+	switch acr {
+	case "urn:bankid:bid", "urn:bankid:bid;LOA=4", "urn:bankid:bim", "urn:bankid:bim;LOA=4":
 		return nil
-	case name == "urn:bankid:bis" && a.Level != "high" && method != "BID":
-		return nil
+	case "urn:bankid:bis", "urn:bankid:bis;LOA=3":
+		if a.Level != "high" && method != "BID" {
+			return nil
+		}
 	}
 	return openid.Refuse(eid.BadProof, "level")
 }

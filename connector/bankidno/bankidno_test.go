@@ -62,8 +62,8 @@ func TestContract(t *testing.T) {
 		s := newService(t)
 		return s.Bench("bankidno.result", "ola", "01819010354", []string{"Nordmann", "01819010354", "1990-01-01", "Eksempelveien", "99999999"},
 			[]string{sopenid.BadSignature, sopenid.Unsigned, sopenid.WrongKID, sopenid.OtherAudience, sopenid.OtherIssuer, sopenid.Over},
-			map[string]eid.Reason{"cancel": eid.Cancelled, "expire": eid.Expired, "decline": eid.Declined, "fail:C131": eid.InProgress, "fail:C293": eid.InProgress, "fail:14ab": eid.Cancelled,
-				"fail:D4096": eid.Declined, "fail:server_error": eid.Unavailable, "fail:invalid_scope": eid.Refused})
+			map[string]eid.Reason{"cancel": eid.Cancelled, "expire": eid.Expired, "decline": eid.Unavailable, "fail:C131": eid.InProgress, "fail:C293": eid.InProgress, "fail:14ab": eid.Cancelled,
+				"fail:D4096": eid.Unavailable, "fail:server_error": eid.Unavailable, "fail:invalid_scope": eid.Refused})
 	})
 }
 
@@ -154,28 +154,29 @@ func TestHints(t *testing.T) {
 		person             string
 		want               string // reason, "" for a login
 	}{
-		"none":                          {par: true, person: "kari", method: ""},
-		"empty":                         {said: true, par: true, person: "kari"},
-		"BID":                           {hint: "BID", said: true, person: "ola", method: "BID"},
-		"BIS":                           {hint: "BIS", said: true, person: "ola", method: "BIS"},
-		"a number, pushed":              {hint: "BID:" + ola, said: true, par: true, hidden: true, method: "BID", person: "ola"},
-		"a number, encrypted":           {hint: "BID:" + ola, said: true, hidden: true, method: "BID", person: "ola"},
-		"biometrics and a number":       {hint: "BIS:" + ola, said: true, par: true, hidden: true, method: "BIS", person: "ola"},
-		"a number alone":                {hint: ":" + ola, said: true, par: true, hidden: true, person: "ola"},
-		"somebody else than hinted":     {hint: ":" + ola, said: true, par: true, hidden: true, person: "kari", want: "wrong_person"},
-		"pinned":                        {pinned: ola, mode: cbankidno.ModeWeb, par: true, hidden: true, method: "BID", person: "ola"},
-		"somebody else than pinned":     {pinned: ola, par: true, hidden: true, person: "kari", want: "wrong_person"},
-		"hinted, and another pinned":    {hint: ":01819010273", said: true, pinned: ola, par: true, hidden: true, person: "kari", want: "wrong_person"},
-		"mobile":                        {hint: "BIM:99999999:010190", said: true, par: true, hidden: true, method: "BIM", person: "ola"},
-		"mobile of somebody else":       {hint: "BIM:99999999:020190", said: true, par: true, hidden: true, method: "BIM", person: "ola", want: "wrong_person"},
-		"another method":                {hint: "XID", said: true, want: "request_invalid"},
-		"a short number":                {hint: "BID:123", said: true, want: "request_invalid"},
-		"a number nobody may compare":   {hint: ":" + ola, said: true, scopes: []string{"profile"}, want: "request_invalid"},
-		"pinned, and no agreement":      {pinned: ola, scopes: []string{"profile"}, want: "request_invalid"},
-		"high, with the password":       {level: "high", person: "ola", method: "BID"},
-		"the number by consent":         {pinned: ola, scopes: []string{"profile", "nnin"}, par: true, hidden: true, person: "ola"},
-		"high, and biometrics hinted":   {level: "high", hint: "BIS", said: true, person: "ola", method: "BIS", want: "proof_invalid"},
-		"high, and falls back from BIS": {level: "high", hint: "BIS", said: true, person: "kari", method: "BIS"},
+		"none":                        {par: true, person: "kari", method: ""},
+		"empty":                       {said: true, par: true, person: "kari"},
+		"BID":                         {hint: "BID", said: true, person: "ola", method: "BID"},
+		"BIS":                         {hint: "BIS", said: true, person: "ola", method: "BIS"},
+		"a number, pushed":            {hint: "BID:" + ola, said: true, par: true, hidden: true, method: "BID", person: "ola"},
+		"a number, encrypted":         {hint: "BID:" + ola, said: true, hidden: true, method: "BID", person: "ola"},
+		"biometrics and a number":     {hint: "BIS:" + ola, said: true, par: true, hidden: true, method: "BIS", person: "ola"},
+		"a number alone":              {hint: ":" + ola, said: true, par: true, hidden: true, person: "ola"},
+		"somebody else than hinted":   {hint: ":" + ola, said: true, par: true, hidden: true, person: "kari", want: "wrong_person"},
+		"pinned":                      {pinned: ola, mode: cbankidno.ModeWeb, par: true, hidden: true, method: "BID", person: "ola"},
+		"somebody else than pinned":   {pinned: ola, par: true, hidden: true, person: "kari", want: "wrong_person"},
+		"hinted, and another pinned":  {hint: ":01819010273", said: true, pinned: ola, par: true, hidden: true, person: "kari", want: "wrong_person"},
+		"mobile":                      {hint: "BIM:99999999:010190", said: true, par: true, hidden: true, method: "BIM", person: "ola"},
+		"mobile of somebody else":     {hint: "BIM:99999999:020190", said: true, par: true, hidden: true, method: "BIM", person: "ola", want: "wrong_person"},
+		"another method":              {hint: "XID", said: true, want: "request_invalid"},
+		"a short number":              {hint: "BID:123", said: true, want: "request_invalid"},
+		"a number nobody may compare": {hint: ":" + ola, said: true, scopes: []string{"profile"}, want: "request_invalid"},
+		"pinned, and no agreement":    {pinned: ola, scopes: []string{"profile"}, want: "request_invalid"},
+		"high, with the password":     {level: "high", person: "ola", method: "BID"},
+		"the number by consent":       {pinned: ola, scopes: []string{"profile", "nnin"}, par: true, hidden: true, person: "ola"},
+		"high, and biometrics hinted": {level: "high", hint: "BIS", said: true, person: "ola", method: "BID"},
+		"mobile, and no birth date":   {hint: "BIM:99999999:010190", said: true, scopes: []string{"nnin_altsub"}, want: "request_invalid"},
+		"no scopes at all":            {scopes: []string{}, person: "ola"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -206,6 +207,9 @@ func TestHints(t *testing.T) {
 			address := res.Step.(connector.Redirect).URL
 			if x.hidden && (strings.Contains(address, ola) || strings.Contains(address, "9999") || strings.Contains(address, "login_hint")) {
 				t.Errorf("the address tells: %s", address)
+			}
+			if u, err := url.Parse(address); err != nil || !x.hidden && u.Query().Get("prompt") != "login" {
+				t.Errorf("who has logged in before would be let in: %s", address)
 			}
 			page := s.Page(res.Step)
 			if o, err := s.sim.Order(page[strings.LastIndexByte(page, '/')+1:]); err != nil || o.Details.(map[string]string)["method"] != x.method {
@@ -246,6 +250,17 @@ func TestPages(t *testing.T) {
 	res, err := s.Finish(c, begun, s.Return(s.Post(page, url.Values{"act": {"keep"}})))
 	if err != nil || res.Confirmed == nil || res.Confirmed.Phone != "" || res.Confirmed.Kind != "BID" {
 		t.Errorf("%#v, %v", res, err)
+	}
+}
+
+// TestNotShared: a number that the person keeps is nobody's, not another's.
+func TestNotShared(t *testing.T) {
+	t.Parallel()
+	s := newService(t, func(c *cbankidno.Settings) { c.Scopes = []string{"profile", "nnin"} })
+	s.Request.Pinned = "24817710030"
+	res, err := s.Login(s.Connector(), "approve", "hemmelig")
+	if fail, ok := res.Step.(connector.Fail); err != nil || !ok || fail.Reason != eid.Declined || fail.Code != "number_not_shared" {
+		t.Errorf("%#v, %v", res.Step, err)
 	}
 }
 
@@ -302,6 +317,7 @@ func TestSettings(t *testing.T) {
 		"scope":  func(s *cbankidno.Settings) { s.Scopes = []string{"sign"} },
 		"method": func(s *cbankidno.Settings) { s.Method = "BIM" },
 		"level":  func(s *cbankidno.Settings) { s.Level = "low" },
+		"both":   func(s *cbankidno.Settings) { s.Level, s.Method = "high", "BIS" },
 		"secret": func(s *cbankidno.Settings) { s.Secret = "" },
 		"issuer": func(s *cbankidno.Settings) { s.Issuer = "http://auth.bankid.no" },
 	} {

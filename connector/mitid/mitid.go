@@ -3,6 +3,7 @@
 package mitid
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -25,15 +26,17 @@ import (
 // Settings are what a contract with the broker comes to (§3).
 type Settings struct {
 	openid.Settings
-	Scopes    []string `json:"scopes,omitempty"`    // beside openid and mitid, that the contract covers: nemid.pid, ssn.details_name, ssn.details_address and ssn, which is the default
+	Scopes    []string `json:"scopes"`              // beside openid and mitid, that the contract covers: nemid.pid, ssn.details_name, ssn.details_address and ssn, which is the default
 	Level     string   `json:"level,omitempty"`     // low, substantial (default) or high: the least that is taken
 	Reference string   `json:"reference,omitempty"` // text that the app shows, up to 130 characters
 	Action    string   `json:"action,omitempty"`    // verb that the app shows: LOG_ON (default), APPROVE, CONFIRM, ACCEPT or SIGN
 }
 
-// ParamCPR is the Param of a Request that says "true" for a party that asks for
-// the CPR number of everybody.
-const ParamCPR = "ask_cpr"
+// Names of a Request's Params.
+const (
+	ParamCPR       = "ask_cpr"              // "true" for a party that asks everybody for the CPR number
+	ParamReference = "mitid_reference_text" // what the app shows, instead of the contract's
+)
 
 const (
 	// stranded is after how long nobody comes back from an error page of the broker.
@@ -122,7 +125,7 @@ func (a *agreement) scopes(r *connector.Request) []string {
 	if contract == nil {
 		contract = []string{"ssn"}
 	}
-	bring := map[string]string{"ssn": eid.WantNumber, "nemid.pid": eid.WantNumber, "ssn.details_name": eid.WantName, "ssn.details_address": eid.WantAddress}
+	bring := map[string]string{"ssn": eid.WantNumber, "ssn.details_name": eid.WantName, "ssn.details_address": eid.WantAddress}
 	out := []string{"openid", "mitid"}
 	for _, scope := range contract {
 		if r.Params[ParamCPR] == "true" || slices.Contains(r.Wanted, bring[scope]) {
@@ -130,11 +133,6 @@ func (a *agreement) scopes(r *connector.Request) []string {
 		}
 	}
 	return out
-}
-
-// asksCPR says whether the person types their number at the broker.
-func asksCPR(scopes []string) bool {
-	return slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(known, s) })
 }
 
 // level is the least that is taken.
@@ -148,25 +146,30 @@ func (a *agreement) level(r *connector.Request) string {
 	return "substantial"
 }
 
+// reference is what the app shows.
+func (a *agreement) reference(r *connector.Request) string {
+	return cmp.Or(r.Params[ParamReference], a.Reference)
+}
+
 // Ask implements openid.Agreement (§3): everything is pushed, and nobody is let
 // in who has logged in for another one.
 func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) {
 	out := oidcrp.Request{Scope: strings.Join(a.scopes(r), " "), By: oidcrp.Pushed, Params: url.Values{"prompt": {"login"}, "idp_values": {"mitid"}, "language": {"en"}}}
-	if len(a.Keys) > 0 {
+	if a.Auth == oidcrp.PrivateKeyJWT {
 		out.By = oidcrp.PushedSigned
 	}
 	if r.Language == "da" {
 		out.Params.Set("language", "da")
 	}
-	if r.Params[ParamCPR] == "true" && !asksCPR(strings.Fields(out.Scope)) {
+	if r.Params[ParamCPR] == "true" && !slices.Contains(strings.Fields(out.Scope), "ssn") {
 		return out, &connector.Fail{Reason: eid.BadRequest, Code: "cpr_not_granted"}
 	}
 	mitid := map[string]string{"loa_value": a.level(r), "action_text": "LOG_ON"}
 	if a.Action != "" {
 		mitid["action_text"] = a.Action
 	}
-	if a.Reference != "" {
-		mitid["reference_text"] = base64.StdEncoding.EncodeToString([]byte(a.Reference))
+	if text := a.reference(r); text != "" {
+		mitid["reference_text"] = base64.StdEncoding.EncodeToString([]byte(text))
 	}
 	raw, err := json.Marshal(map[string]any{"mitid": mitid})
 	if err != nil { // texts only
@@ -185,11 +188,15 @@ var words = map[string]connector.Fail{
 	"mitid_cpr_match_failed":             {Reason: eid.WrongPerson},
 	"mitid_identity_not_found":           {Reason: eid.Declined, Retry: true}, "mitid_browser_not_supported": {Reason: eid.Declined, Retry: true},
 	"invalid_idp_params": {Reason: eid.Refused}, "invalid_idp_configuration_or_parameter": {Reason: eid.Refused}, "mitid_uuid_hint_malformed": {Reason: eid.Refused},
+	"invalid_tin": {Reason: eid.Refused}, "mitid_invalid_transfer_token_code": {Reason: eid.Refused}, "mitid_transfer_token_exchange_code_already_used": {Reason: eid.Refused},
 	"mitid_simulation_error_parameter": {Reason: eid.Refused}, "mitid_simulation_unknown_user": {Reason: eid.Refused},
 	"idp_correlation_failure": {Reason: eid.Unavailable, Retry: true}, "idp_no_ctx": {Reason: eid.Unavailable, Retry: true}, "no_ctx": {Reason: eid.Unavailable, Retry: true},
 	"mitid_no_ctx": {Reason: eid.Unavailable, Retry: true}, "missing_user_in_session": {Reason: eid.Unavailable, Retry: true}, "user_is_missing_cookies": {Reason: eid.Unavailable, Retry: true},
 	"user_navigation_error": {Reason: eid.Unavailable, Retry: true}, "idp_remote_error": {Reason: eid.Unavailable, Retry: true}, "internal_error": {Reason: eid.Unavailable, Retry: true},
 	"mitid_internal_error": {Reason: eid.Unavailable, Retry: true}, "mitid_unexpected_error": {Reason: eid.Unavailable, Retry: true}, "mitid_core_client_error": {Reason: eid.Unavailable, Retry: true},
+	"no_ctx_idp_params": {Reason: eid.Unavailable, Retry: true}, "oidc_correlation_continue_failed": {Reason: eid.Unavailable, Retry: true},
+	"user_missing_timed_cookies": {Reason: eid.Unavailable, Retry: true}, "user_navigation_error_empty_state": {Reason: eid.Unavailable, Retry: true},
+	"mitid_user_navigation_error_empty_state": {Reason: eid.Unavailable, Retry: true}, "mitid_anti_forgery_validation_error": {Reason: eid.Unavailable, Retry: true},
 	"mitid_auth_code_already_used": {Reason: eid.Unavailable, Retry: true},
 }
 
@@ -203,7 +210,7 @@ func (*agreement) Refused(no *oidcrp.Refused) connector.Fail {
 		if no.Description == "" {
 			return connector.Fail{Reason: eid.Cancelled, Code: no.Code}
 		}
-		return connector.Fail{Reason: eid.Declined, Code: "unknown", Retry: true}
+		return connector.Fail{Reason: eid.Unavailable, Code: "unknown", Retry: true}
 	}
 	switch no.Code {
 	case "server_error", "temporarily_unavailable":
@@ -235,6 +242,9 @@ func (a *agreement) Person(ctx context.Context, r *connector.Request, t openid.T
 	}
 	c := openid.Claims(info.Claims)
 	p := &openid.Person{Identity: a.identity(token, c, t.Now)}
+	if text := a.reference(r); text != "" { // what comes back of it may be encoded
+		p.Identity.Signals["reference_text"] = text
+	}
 	if raw, err := json.Marshal(info.Claims); err == nil {
 		p.Evidence = []eid.Evidence{{Name: "userinfo", Type: "application/json", Data: raw}}
 	}
@@ -244,10 +254,10 @@ func (a *agreement) Person(ctx context.Context, r *connector.Request, t openid.T
 	if p.Identity.Subject == "" {
 		return nil, openid.Refuse(eid.BadAnswer, "no_uuid")
 	}
-	if r.Pinned != "" && p.Identity.Number == "" && !asksCPR(a.scopes(r)) {
-		return p, a.match(ctx, r, t, p.Identity)
+	if r.Pinned != "" && p.Identity.Number == "" {
+		err = a.match(ctx, r, t, p.Identity)
 	}
-	return p, nil
+	return p, err
 }
 
 // adult takes the answer to an age check, which both tokens carry.
@@ -263,11 +273,18 @@ func adult(who *eid.Identity, token, info openid.Claims) error {
 
 // match compares the number that is asked for with that of who has logged in,
 // by the broker's own service (§5).
+// It counts tries, so a try that may have reached it is not repeated.
 func (a *agreement) match(ctx context.Context, r *connector.Request, t openid.Told, who *eid.Identity) error {
-	if a.now().Sub(t.Now) > matching {
-		return openid.Refuse(eid.Expired, "cpr_match")
+	again := func(reason eid.Reason) error {
+		return &openid.No{Fail: connector.Fail{Reason: reason, Code: "cpr_match", Retry: true}}
+	}
+	if seconds, err := json.Number(openid.Claims(t.Tokens.ID.Raw).Text("auth_time")).Int64(); err == nil && a.now().Sub(time.Unix(seconds, 0)) > matching {
+		return again(eid.Expired)
 	}
 	status, body, err := t.Client.Post(ctx, t.Tokens, "/api/v1/mitid/matchCpr", map[string]string{"cpr": string(r.Pinned)})
+	if e, ok := errors.AsType[*oidcrp.Error](err); ok && e.Sent {
+		return again(eid.Unavailable)
+	}
 	if err != nil {
 		return err
 	}
@@ -276,7 +293,7 @@ func (a *agreement) match(ctx context.Context, r *connector.Request, t openid.To
 	}
 	switch {
 	case status != http.StatusOK: // too late, too often
-		return openid.Refuse(eid.Refused, "cpr_match")
+		return again(eid.Unavailable)
 	case json.Unmarshal(body, &out) != nil || out.Match == nil:
 		return openid.Refuse(eid.BadAnswer, "cpr_match")
 	case !*out.Match:
@@ -338,7 +355,7 @@ func address(c openid.Claims) *eid.Address {
 func signals(token, c openid.Claims) map[string]string {
 	out := map[string]string{}
 	for key, value := range map[string]string{"loa": token.Text("loa"), "aal": token.Text("aal"), "ial": token.Text("ial"), "amr": strings.Join(token.List("amr"), ", "),
-		"transaction_id": token.Text("transaction_id"), "idp_transaction_id": token.Text("idp_transaction_id"), "has_cpr": c.Text("mitid.has_cpr"), "reference_text": c.Text("mitid.reference_text"),
+		"transaction_id": token.Text("transaction_id"), "idp_transaction_id": token.Text("idp_transaction_id"), "has_cpr": c.Text("mitid.has_cpr"),
 		"pid": c.Text("nemid.pid"), "pid_status": c.Text("nemid.pid_status"), "person_status": c.Text("ssn.details.person_status")} {
 		if value != "" {
 			out[key] = value

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"eidgate/connector"
@@ -43,7 +44,6 @@ type Agreement interface {
 	// Refused says what a no of the provider means.
 	Refused(no *oidcrp.Refused) connector.Fail
 	// Person reads what was told, and says who it is, or why nobody is confirmed.
-	// Tell fetches UserInfo, once.
 	Person(ctx context.Context, r *connector.Request, t Told) (*Person, error)
 }
 
@@ -86,6 +86,10 @@ type client struct {
 	Agreement
 	rp *oidcrp.Client
 }
+
+// SignalAsked names, among an identity's Signals, the attributes that a party
+// had the eID asked for.
+const SignalAsked = "asked"
 
 // maxClients is how many settings stay built; the ones that are not used are
 // forgotten first.
@@ -301,6 +305,12 @@ func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, 
 	p.Identity.EID, p.Identity.At = c.d.EID, s.Got
 	if r.Pinned != "" && p.Identity.Number != r.Pinned {
 		return connector.Result{Step: connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}}, nil
+	}
+	if r.Wanted != nil { // what was asked for and not told will not be told the next time either
+		if p.Identity.Signals == nil {
+			p.Identity.Signals = map[string]string{}
+		}
+		p.Identity.Signals[SignalAsked] = strings.Join(r.Wanted, " ")
 	}
 	evidence := append([]eid.Evidence{{Name: "id_token", Type: "application/jwt", Data: []byte(tokens.Signed)}}, p.Evidence...)
 	res := connector.Result{Step: connector.Done{}, Confirmed: p.Identity, Evidence: evidence}

@@ -319,6 +319,8 @@ func TestAnswer(t *testing.T) {
 		{free, "code=c&state=s&iss=" + url.QueryEscape(p.URL) + "&session_state=x", ""},
 		{strict, "code=c&state=s&iss=" + url.QueryEscape(p.URL), ""},
 		{strict, "code=c&state=s", oidcrp.MixUp},
+		{strict, "code=c&state=s&error=", oidcrp.MixUp},
+		{free, "code=c&state=s&error=access_denied", oidcrp.Duplicate},
 		{free, "code=c&state=s&iss=https%3A%2F%2Fother.example", oidcrp.MixUp},
 		{free, "error=access_denied&state=s&iss=https%3A%2F%2Fother.example", oidcrp.MixUp},
 		{free, "code=c&state=S", oidcrp.WrongState},

@@ -28,10 +28,12 @@ func (c *Client) Answer(l *Login, q url.Values) (code string, err error) {
 	if subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(l.State)) != 1 {
 		return "", &Error{Kind: WrongState}
 	}
-	if iss := q.Get("iss"); (q.Has("iss") || c.c.RequireIss && !q.Has("error")) && iss != c.c.Issuer {
+	if iss := q.Get("iss"); (q.Has("iss") || c.c.RequireIss && q.Get("error") == "") && iss != c.c.Issuer {
 		return "", &Error{Kind: MixUp}
 	}
-	if e := q.Get("error"); e != "" {
+	if e := q.Get("error"); e != "" && q.Has("code") { // both a yes and a no
+		return "", &Error{Kind: Duplicate}
+	} else if e != "" {
 		return "", &Refused{Where: "authorization", Code: e, Description: q.Get("error_description")}
 	}
 	code = q.Get("code")
