@@ -40,8 +40,12 @@ func (c Choice) LogValue() slog.Value {
 }
 
 // Bank says whether somebody has come by a bank that was asked for: any, where
-// none is named, and with an eID that has no banks.
+// none is named, and with an eID that has no banks. At Norwegian BankID it is the
+// method, of which the password is more than biometrics.
 func (c Choice) Bank(who *eid.Identity) bool {
+	if c.Params[norwegian] == "BID" && who.EID == eid.BankIDNO && who.Kind == "BIS" { // asks for the higher level
+		return false
+	}
 	named := c.Params[banks]
 	return named == "" || IDP(who.EID) != IDP(eid.IDIN) || who.Issuer != "" && slices.Contains(strings.Split(named, ","), who.Issuer)
 }
@@ -55,14 +59,19 @@ type param struct {
 	set    func(c *Choice, values []string) bool // of one token; false when they cannot be used
 }
 
-const banks = "idin_idp"
+const (
+	banks     = "idin_idp"
+	norwegian = "nbid_idp"
+	reference = "mitid_reference_text"
+)
 
 // params is the table of what may stand in acr_values beside idp (§3.2). What
 // people read and where they are must not be for their browser, or whoever
 // sent them a link, to say.
 var params = map[string]param{
 	banks:                        {eid.IDIN, false, setBanks},
-	"nbid_idp":                   {eid.BankIDNO, false, setNorwegian},
+	norwegian:                    {eid.BankIDNO, false, setNorwegian},
+	reference:                    {eid.MitID, true, setReference},
 	"sbid_flow":                  {eid.BankIDSE, false, setMode},
 	"sbid_initial_flow":          {eid.BankIDSE, false, setMode},
 	"sbid_end_user_ip":           {eid.BankIDSE, true, setAddress},
@@ -176,10 +185,10 @@ func setBanks(c *Choice, values []string) bool {
 
 // setNorwegian takes one of the methods of Norwegian BankID.
 func setNorwegian(c *Choice, values []string) bool {
-	if len(values) != 1 || values[0] != "BID" && values[0] != "BIS" || c.Params["nbid_idp"] != "" {
+	if len(values) != 1 || values[0] != "BID" && values[0] != "BIS" || c.Params[norwegian] != "" {
 		return false
 	}
-	c.input("nbid_idp", values[0])
+	c.input(norwegian, values[0])
 	return true
 }
 
@@ -201,15 +210,31 @@ func setAddress(c *Choice, values []string) bool {
 	return true
 }
 
+// setReference takes what the app of MitID shows, in the same form as setText.
+func setReference(c *Choice, values []string) bool {
+	b, ok := unbase64(values)
+	if !ok || utf8.RuneCount(b) > 130 || c.Params[reference] != "" {
+		return false
+	}
+	c.input(reference, string(b))
+	return true
+}
+
 // setText takes base64 of either alphabet, with or without padding.
 func setText(c *Choice, values []string) bool {
-	raw := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(strings.Join(values, ","), "="))
-	b, err := base64.RawStdEncoding.Strict().DecodeString(raw)
-	if err != nil || len(b) == 0 || !utf8.Valid(b) || len(c.Text) > 0 {
+	b, ok := unbase64(values)
+	if !ok || len(c.Text) > 0 {
 		return false
 	}
 	c.Text = b
 	return true
+}
+
+// unbase64 reads a text.
+func unbase64(values []string) ([]byte, bool) {
+	raw := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(strings.Join(values, ","), "="))
+	b, err := base64.RawStdEncoding.Strict().DecodeString(raw)
+	return b, err == nil && len(b) > 0 && utf8.Valid(b)
 }
 
 func setFormat(c *Choice, values []string) bool {

@@ -202,3 +202,29 @@ func FuzzChoose(f *testing.F) {
 		}
 	})
 }
+
+// TestMethodOfNorwegianBankID: who has come by biometrics is not who a party
+// means that asks for the password.
+func TestMethodOfNorwegianBankID(t *testing.T) {
+	t.Parallel()
+	active := []eid.EID{eid.BankIDNO, eid.MitID}
+	for _, x := range []struct {
+		values, kind string
+		want         bool
+	}{{"idp:nbid", "BIS", true}, {"idp:nbid nbid_idp:BIS", "BID", true}, {"idp:nbid nbid_idp:BIS", "BIS", true}, {"idp:nbid nbid_idp:BID", "BID", true}, {"idp:nbid nbid_idp:BID", "BIS", false}} {
+		c := claims.Choose(x.values, false, &relying.Client{}, active)
+		if got := c.Bank(&eid.Identity{EID: eid.BankIDNO, Kind: x.kind}); got != x.want {
+			t.Errorf("%s, come by %s: %v", x.values, x.kind, got)
+		}
+	}
+	if c := claims.Choose("idp:nbid nbid_idp:XID", false, &relying.Client{}, active); len(c.Params) != 0 || len(c.Ignored) != 1 {
+		t.Errorf("%v", c)
+	}
+	text := "idp:mitid mitid_reference_text:S8O4YiBmb3IgNDIga3Iu"
+	if c := claims.Choose(text, true, &relying.Client{}, active); c.Params["mitid_reference_text"] != "Køb for 42 kr." {
+		t.Errorf("sealed: %v", c.Params)
+	}
+	if c := claims.Choose(text, false, &relying.Client{}, active); len(c.Params) != 0 {
+		t.Errorf("by anybody's link: %v", c.Params)
+	}
+}

@@ -32,7 +32,7 @@ const (
 
 var (
 	idinLevels  = []level{{":loa2", low}, {":loa3", substantial}, {":loa4", high}}
-	nbidLevels  = []level{{":bid", high}, {":bis", substantial}, {"loa=3", substantial}, {"loa=4", high}}
+	nbidLevels  = []level{{":bid", high}, {":bim", high}, {":bis", substantial}, {"loa=3", substantial}, {"loa=4", high}}
 	mitidLevels = []level{{low, low}, {substantial, substantial}, {high, high}}
 )
 

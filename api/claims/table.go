@@ -85,7 +85,7 @@ var table = []row{
 
 	{scope: "mitid-extra", claim: "mitid_has_cpr", value: func(p *person) any { return p.signal(eid.MitID, "has_cpr") }},
 	{scope: "mitid-extra", claim: "mitid_transaction_id", value: func(p *person) any { return p.signal(eid.MitID, "idp_transaction_id") }},
-	{scope: "mitid-extra", claim: "mitid_reference_text_body", value: reference},
+	{scope: "mitid-extra", claim: "mitid_reference_text_body", value: referenceText},
 	{scope: "mitid-extra", claim: "mitid_cpr_source", value: func(p *person) any { return p.signal(eid.MitID, "cpr_source") }},
 	{scope: "mitid-extra", claim: "mitid_name_and_address_protection", value: func(p *person) any { return p.signal(eid.MitID, "protected") }},
 	{scope: "mitid-extra", claim: "mitid_ial", value: func(p *person) any { return nsis(p, "ial") }},
@@ -154,8 +154,8 @@ func (p *person) told(e eid.EID, value string) any {
 	return value
 }
 
-// reference is the text that the app of MitID has shown, and a blank for none.
-func reference(p *person) any {
+// referenceText is what the app of MitID has shown, and a blank for none.
+func referenceText(p *person) any {
 	return p.told(eid.MitID, cmp.Or(p.Signals["reference_text"], " "))
 }
 

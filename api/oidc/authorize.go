@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -254,6 +255,10 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 // page is the address of a session's page.
 func page(session string) string { return Root + "/login/" + session + "/" }
 
+// nbidHint is what login_hint may say to Norwegian BankID: its method, and no
+// number, which an address that anybody can make must not name.
+var nbidHint = regexp.MustCompile(`^(BID|BIS|BIM)$`)
+
 // begin makes a session of the broker for the browser that asks.
 func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Account, q *request, choice claims.Choice, h broker.Handle) (*broker.Session, error) {
 	payload, err := json.Marshal(q)
@@ -277,6 +282,13 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 		Next: []string{next}, Page: page(id), Payload: payload}
 	if marker, ok := strings.CutPrefix(q.Hint, "sandbox:"); ok && c.Environment == eid.Test {
 		spec.Marker = "sandbox:" + marker
+	}
+	if len(choice.EIDs) == 1 && choice.EIDs[0] == eid.BankIDNO && nbidHint.MatchString(q.Hint) {
+		spec.Params = maps.Clone(spec.Params)
+		if spec.Params == nil {
+			spec.Params = map[string]string{}
+		}
+		spec.Params["login_hint"] = q.Hint
 	}
 	for _, e := range choice.EIDs {
 		spec.Methods = append(spec.Methods, broker.Method{Name: claims.IDP(e), EID: e, Mode: mode(e, choice), Country: countries[e]})

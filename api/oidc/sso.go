@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"eidgate/api/claims"
@@ -115,19 +116,11 @@ func same(e eid.EID) eid.EID {
 	return e
 }
 
-// untold are the eIDs that tell only what they are asked, with what they never
-// tell: waiting for it would be in vain.
-var untold = map[eid.EID][]string{
-	eid.IDIN: {eid.WantNumber, eid.WantDocument, eid.WantDevice}, eid.IDINAge: {eid.WantNumber, eid.WantDocument, eid.WantDevice}, eid.Itsme: nil,
-	eid.BankIDNO: {eid.WantGender, eid.WantDocument, eid.WantDevice}, eid.MitID: {eid.WantGender, eid.WantPhone, eid.WantEmail, eid.WantDocument, eid.WantDevice},
-}
-
 // covers says whether an identity holds what scopes want of an eID that tells
 // only what it is asked. An age check that such an eID would not have told who
 // it was does not learn that from a login before it either.
 func covers(scopes []string, who *eid.Identity) bool {
-	never, tellsAsked := untold[who.EID]
-	if !tellsAsked {
+	if who.EID == eid.BankIDSE || who.EID == eid.NemID { // they tell everything, always
 		return true
 	}
 	wanted, err := claims.Wanted(scopes)
@@ -144,7 +137,13 @@ func covers(scopes []string, who *eid.Identity) bool {
 	if who.EID != eid.Itsme && has[eid.WantID] && !slices.Contains(wanted, eid.WantID) {
 		return false
 	}
-	return !slices.ContainsFunc(wanted, func(w string) bool { return !has[w] && !slices.Contains(never, w) })
+	// What was asked for and not told will not be told the next time either; iDIN
+	// has no numbers, documents and devices to tell.
+	asked := strings.Fields(who.Signals["asked"])
+	if who.EID == eid.IDIN || who.EID == eid.IDINAge {
+		asked = []string{eid.WantNumber, eid.WantDocument, eid.WantDevice}
+	}
+	return !slices.ContainsFunc(wanted, func(w string) bool { return !has[w] && !slices.Contains(asked, w) })
 }
 
 // ownToken reads an ID token of ours, whenever it has expired.

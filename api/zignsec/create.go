@@ -111,7 +111,11 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := a.takePerson(c, n.Spec.Pinned); err != nil {
+	person, err := heldTo(p, n.Spec.Pinned)
+	if err == nil {
+		err = a.takePerson(c, person)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	if names != "" {

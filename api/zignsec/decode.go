@@ -189,6 +189,10 @@ var particular = map[string][]eid.EID{
 // data, and is not told.
 func (p params) prune(ms []method) []string {
 	var out []string
+	if _, said := p["loginhint"]; said && !slices.ContainsFunc(ms, func(m method) bool { return m.name == "nbid_oidc" }) {
+		delete(p, "loginhint")
+		out = append(out, "loginhint")
+	}
 	for k := range p {
 		if slices.ContainsFunc(known, func(n string) bool { return n == k || strings.HasSuffix(n, ".") && strings.HasPrefix(k, n) }) ||
 			slices.ContainsFunc(ms, func(m method) bool { return slices.Contains(particular[k], m.eid) }) {

@@ -107,6 +107,18 @@ func (m method) inputs(p params, fixed map[string]string) (map[string]string, er
 	return out, nil
 }
 
+// heldTo is who alone may complete a session, by either of two parameters.
+func heldTo(p params, pinned eid.Number) (eid.Number, error) {
+	_, number, _ := strings.Cut(p["loginhint"], ":")
+	switch {
+	case len(number) != 11: // of no person, or of a phone
+		return pinned, nil
+	case pinned != "" && string(pinned) != number:
+		return "", bad("INVALID_REQUEST", "login_hint and personalnumber name two people. Leave one of them out.")
+	}
+	return eid.Number(number), nil
+}
+
 // spec is a method as the broker knows it.
 func (m method) spec(p map[string]string) broker.Method {
 	return broker.Method{Name: m.name, EID: m.eid, Mode: m.mode, Country: m.country, Params: p}

@@ -24,6 +24,7 @@ type envelope struct {
 	Age      *ageChecked `json:"IdinAgeChecked,omitempty"`
 	IDIN     *idinNode   `json:"IDIN,omitempty"`
 	BankIDNO string      `json:"BANKIdNO_OIDC,omitempty"` // JSON, as text
+	MitID    *mitIDNode  `json:"MitID,omitempty"`
 	Lookup   string      `json:"LookupPersonAddressStatus,omitempty"`
 	Method   string      `json:"method,omitempty"`
 	Custom   string      `json:"custom,omitempty"`
@@ -187,6 +188,9 @@ func (e *envelope) fill(who *eid.Identity, local bool) {
 	}
 	if who.EID == eid.BankIDNO || who.EID == eid.MitID {
 		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, who.Subject
+	}
+	if who.EID == eid.MitID {
+		e.MitID = newMitID(who)
 	}
 	if who.EID == eid.IDIN {
 		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, lasting(who.Subject)

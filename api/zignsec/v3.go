@@ -119,8 +119,8 @@ func render3(s *broker.Session, pay *payload, who *eid.Identity, evidence []eid.
 			break
 		}
 		e.Identity = newIdentity3(who, pay)
-		if who.EID == eid.Itsme {
-			data, err := marshal(newItsmeUser(evidence))
+		if own := providerData(who, evidence); own != nil {
+			data, err := marshal(own)
 			if err != nil {
 				return nil, err
 			}

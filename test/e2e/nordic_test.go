@@ -66,6 +66,10 @@ func TestNorwegianBankID(t *testing.T) {
 		!strings.Contains(out["errors"].([]any)[0].(map[string]any)["description"].(string), "login_hint") {
 		t.Errorf("%d %v", status, out)
 	}
+	if status, out := w.Call("POST", w.URLs["public"]+"/v2/eid/nbid_oidc", "application/x-www-form-urlencoded",
+		url.Values{"target": {w.HookAt}, "login_hint": {"BID:" + ola}, "personalnumber": {"01819010273"}}.Encode()); status != 400 {
+		t.Errorf("two people: %d %v", status, out)
+	}
 	if id := w.Setup("no", url.Values{"target": {w.HookAt}}); len(id) != 36 {
 		t.Errorf("the country has no methods: %q", id)
 	}
@@ -113,8 +117,21 @@ func TestMitID(t *testing.T) {
 	}
 	w.Decide(set.ID, "approve", "hanne")
 	var got result3
-	if v3(t, w, "GET", "/v3/eid/mitid/"+set.ID, nil, &got); got.State != "Finished" || got.Identity == nil || got.Identity.CountryCode != "DK" || got.Identity.FullName != "Hanne Hansen" || got.ProviderData != nil {
-		t.Errorf("%+v", got)
+	if v3(t, w, "GET", "/v3/eid/mitid/"+set.ID, nil, &got); got.State != "Finished" || got.Identity == nil || got.Identity.CountryCode != "DK" || got.Identity.FullName != "Hanne Hansen" || got.ProviderData == nil {
+		t.Fatalf("%+v", got)
+	}
+	var own struct {
+		UUID          string `json:"uuid"`
+		TransactionID string `json:"transactionId"`
+		LOA           string `json:"loa"`
+		AAL           string `json:"aal"`
+		IAL           string `json:"ial"`
+		HasCPR        string `json:"hasCpr"`
+		NameSplit     string `json:"nameSplit"`
+		NameProtected bool   `json:"nameProtected"`
+	}
+	if strictly(t, []byte(*got.ProviderData), &own); own.UUID != "0b8e6f52-2222-4b22-9b22-0000000000b2" || own.TransactionID == "" || own.NameSplit != "guessed" {
+		t.Errorf("%+v", own)
 	}
 }
 

@@ -1,0 +1,48 @@
+package zignsec
+
+import "eidgate/eid"
+
+// A mitIDNode is what MitID says beside the identity (§8.3): ours in v2, and
+// providerData in v3.
+type mitIDNode struct {
+	UUID          string `json:"uuid"`
+	TransactionID string `json:"transactionId"`
+	LOA           string `json:"loa"`
+	AAL           string `json:"aal"`
+	IAL           string `json:"ial"`
+	HasCPR        string `json:"hasCpr"`
+	PID           string `json:"pid,omitempty"`
+	PIDStatus     string `json:"pidStatus,omitempty"`
+	NameSplit     string `json:"nameSplit,omitempty"`
+	NameProtected bool   `json:"nameProtected"`
+}
+
+func newMitID(who *eid.Identity) *mitIDNode {
+	s := who.Signals
+	return &mitIDNode{UUID: who.Subject, TransactionID: s["idp_transaction_id"], LOA: s["loa"], AAL: s["aal"], IAL: s["ial"], HasCPR: s["has_cpr"], PID: s["pid"], PIDStatus: s["pid_status"],
+		NameSplit: s["name_split"], NameProtected: s["protected"] == "true"}
+}
+
+// A norwegianData is providerData of Norwegian BankID in v3.
+type norwegianData struct {
+	PID           string `json:"pid"`
+	TransactionID string `json:"transactionId"`
+	Method        string `json:"method"` // BID or BIS
+	ACR           string `json:"acr"`
+	AMR           string `json:"amr"`
+	Originator    string `json:"originator"`
+}
+
+// providerData is what an eID says beside the identity, in v3; nil for nothing.
+func providerData(who *eid.Identity, evidence []eid.Evidence) any {
+	switch who.EID {
+	case eid.Itsme:
+		return newItsmeUser(evidence)
+	case eid.MitID:
+		return newMitID(who)
+	case eid.BankIDNO:
+		s := who.Signals
+		return norwegianData{PID: who.Subject, TransactionID: who.Request, Method: who.Kind, ACR: s["acr"], AMR: s["amr"], Originator: s["originator"]}
+	}
+	return nil
+}
