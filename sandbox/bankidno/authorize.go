@@ -81,7 +81,10 @@ func (s *Simulator) push(w http.ResponseWriter, r *http.Request) {
 	}
 	p.Set("client_id", c.ID)
 	uri := "urn:ietf:params:oauth:request_uri:" + openid.Random()
-	s.clients.Push(c, uri, p, pushedIn)
+	if !s.clients.Push(c, uri, p, pushedIn) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	openid.Say(w, http.StatusCreated, openid.Members{{Name: "request_uri", Value: uri}, {Name: "expires_in", Value: int(pushedIn.Seconds())}})
 }

@@ -70,7 +70,7 @@ type Simulator struct {
 func New(c Config) *Simulator {
 	s := &Simulator{Config: c, clients: openid.NewClients(c.Clock), pepper: openid.Octets(16), set: Settings{API: "v2", PAR: true, Biometrics: true},
 		keys: sync.OnceValue(func() []*rsa.PrivateKey { return openid.NewKeys(2) })}
-	s.Book = openid.NewBook(c.Clock, c.People, c.Decisions, openid.Rules[asked]{EID: "bankidno", Window: window, Codes: codes, Usual: usual,
+	s.Book = openid.NewBook(c.Clock, c.People, c.Decisions, openid.Rules[asked]{EID: "bankidno", Window: window, Codes: codes, Access: 5 * time.Minute, Usual: usual,
 		Page: func(ref string) string { return c.Base() + "/bankidno/login/" + ref },
 		Account: func(p *sandbox.Person) error {
 			if p.BankIDNO == nil {
@@ -161,6 +161,7 @@ func Fidelity() []sandbox.Fidelity {
 		{What: "discovery", State: sandbox.Differs, Because: "values of its arrays are not published, and ours"},
 		{What: "a number in an address", State: sandbox.Differs, Because: "is refused with invalid_request; BankID forbids it and does not say how"},
 		{What: "a scope that a client does not have", State: sandbox.Differs, Because: "invalid_scope for one that nobody has; every client has all of the others"},
+		{What: "sessions at BankID", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},
 		{What: "BankID on mobile", State: sandbox.Differs, Because: "switched off: a hint with BIM is read, and answered by the password"},
 		{What: "the app, and its time-out", State: sandbox.Differs, Because: "a page; 5 minutes, then C302"},
 		{What: "encrypted login hints, introspection, refresh, logout", State: sandbox.NotSimulated, Because: "no connector uses them"},

@@ -132,12 +132,20 @@ func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 	case "nobio":
 		s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.failed = true })
 	case "approve":
-		if l.Own.passed {
+		who, err := s.Who(l.Own.person)
+		switch {
+		case l.Own.passed:
 			s.act(w, r, l.Ref, "approve", l.Own.person, byPage)
+		case err != nil || !s.biometrics(&l, &who): // that button is the app's
+			s.ask(w, &l, "Not yet.")
+		default:
+			s.proven(w, r, &l)
+		}
+	case "keep":
+		if !l.Own.passed {
+			s.ask(w, &l, "Not yet.")
 			return
 		}
-		s.proven(w, r, &l)
-	case "keep":
 		s.Note(l.Ref, func(l *openid.Login[asked]) { l.Own.keeps = true })
 		s.act(w, r, l.Ref, "approve", l.Own.person, byPage)
 	case "cancel", "fail", "close":
@@ -154,7 +162,7 @@ func (s *Simulator) named(w http.ResponseWriter, r *http.Request, l *openid.Logi
 		s.act(w, r, l.Ref, habit, person, "behaviour of the person")
 		return
 	}
-	s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.person = person })
+	s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.person, l.Own.passed, l.Own.failed = person, false, false })
 }
 
 // on changes a login, and shows what comes next.

@@ -87,7 +87,7 @@ type Simulator struct {
 func New(c Config) *Simulator {
 	s := &Simulator{Config: c, pepper: openid.Octets(16), clients: map[string]*client{}, used: map[string]time.Time{},
 		keys: sync.OnceValue(func() []*rsa.PrivateKey { return openid.NewKeys(2) })}
-	s.Book = openid.NewBook(c.Clock, c.People, c.Decisions, openid.Rules[asked]{EID: "itsme", Window: window, Codes: window, Usual: usual,
+	s.Book = openid.NewBook(c.Clock, c.People, c.Decisions, openid.Rules[asked]{EID: "itsme", Window: window, Codes: window, Access: time.Hour, Usual: usual,
 		Page: func(ref string) string { return c.Base() + "/itsme/app/" + ref },
 		Account: func(p *sandbox.Person) error {
 			if p.Itsme == nil {

@@ -71,7 +71,10 @@ func (s *Simulator) push(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	uri := "urn:ietf:params:oauth:request_uri:" + strings.ToUpper(openid.Random())
-	s.clients.Push(c, uri, p, pushedIn)
+	if !s.clients.Push(c, uri, p, pushedIn) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	openid.Say(w, http.StatusCreated, openid.Members{{Name: "request_uri", Value: uri}, {Name: "expires_in", Value: int(pushedIn.Seconds())}})
 }
 

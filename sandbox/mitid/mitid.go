@@ -82,7 +82,7 @@ type key struct {
 // New makes a simulator.
 func New(c Config) *Simulator {
 	s := &Simulator{Config: c, clients: openid.NewClients(c.Clock), pepper: openid.Octets(16), keys: sync.OnceValue(newKeys), fails: map[string]string{}}
-	s.Book = openid.NewBook(c.Clock, c.People, c.Decisions, openid.Rules[asked]{EID: "mitid", Window: window, Codes: codes, Usual: usual,
+	s.Book = openid.NewBook(c.Clock, c.People, c.Decisions, openid.Rules[asked]{EID: "mitid", Window: window, Codes: codes, Access: access * time.Second, Usual: usual,
 		Page: func(ref string) string { return c.Base() + op + "/Account/Login/" + ref },
 		Account: func(p *sandbox.Person) error {
 			if p.MitID == nil {

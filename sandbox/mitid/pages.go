@@ -141,7 +141,9 @@ func (s *Simulator) named(w http.ResponseWriter, r *http.Request, l *openid.Logi
 		s.act(w, r, l.Ref, habit, person, "behaviour of the person")
 		return
 	}
-	s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.person = person })
+	s.on(w, r, l.Ref, func(l *openid.Login[asked]) { // whoever was there before
+		l.Own.person, l.Own.reached, l.Own.amr, l.Own.cpr, l.Own.wrong = person, "", nil, false, 0
+	})
 }
 
 // authenticated goes on with who has used what they have.

@@ -21,10 +21,7 @@ import (
 	"eidgate/sandbox"
 )
 
-const (
-	maxKept   = 2000      // logins that are remembered
-	accessFor = time.Hour // how long an access token is good for UserInfo
-)
+const maxKept = 2000 // logins that are remembered
 
 // ErrNoAccount means that a person does not have the eID.
 var ErrNoAccount = errors.New("this person does not have this eID")
@@ -72,6 +69,7 @@ type Rules[T any] struct {
 	EID    string        // of orders
 	Window time.Duration // for the person
 	Codes  time.Duration // how long a code is good
+	Access time.Duration // how long an access token is, from the end of the login
 	Usual  string        // who it is when nobody says
 	// Page is where a person acts on a login.
 	Page func(ref string) string
@@ -417,7 +415,7 @@ func (b *Book[T]) Bearer(header string) (Login[T], sandbox.Person, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.logins[b.byAccess[token]]
-	if !ok || token == "" || l == nil || !b.clock.Now().Before(l.Ended.Add(accessFor)) {
+	if !ok || token == "" || l == nil || !b.clock.Now().Before(l.Ended.Add(b.rules.Access)) {
 		return Login[T]{}, sandbox.Person{}, false
 	}
 	p, err := b.Who(l.Person)

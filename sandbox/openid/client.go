@@ -94,6 +94,10 @@ func (cs *Clients) Get(id string) *Client {
 	return cs.all[id]
 }
 
+// maxAssertion is how long a client's word is good at most: it is remembered so
+// long.
+const maxAssertion = 10 * time.Minute
+
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // Authenticate finds who calls, by client_secret_basic, client_secret_post or
@@ -144,8 +148,8 @@ func (cs *Clients) asserted(c *Client, token string, audiences []string) error {
 	switch {
 	case iss != c.ID || sub != c.ID || !slices.Contains(audiences, aud) || jti == "" || len(jti) > 255:
 		return errors.New("client_assertion is for somebody else")
-	case !now.Before(until):
-		return errors.New("client_assertion has expired")
+	case !now.Before(until) || until.After(now.Add(maxAssertion)):
+		return errors.New("client_assertion has expired, or is good for more than ten minutes")
 	case !cs.used[c.ID+" "+jti].IsZero():
 		return errors.New("jti was used before")
 	}
@@ -158,8 +162,12 @@ func (cs *Clients) asserted(c *Client, token string, audiences []string) error {
 	return nil
 }
 
-// Push keeps a request under a name, for a time.
-func (cs *Clients) Push(c *Client, name string, params url.Values, life time.Duration) {
+// Push keeps a request under a name, for a time, without the proof of who sent
+// it; false when too many wait.
+func (cs *Clients) Push(c *Client, name string, params url.Values, life time.Duration) bool {
+	for _, proof := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
+		params.Del(proof)
+	}
 	now := cs.clock.Now()
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -168,9 +176,11 @@ func (cs *Clients) Push(c *Client, name string, params url.Values, life time.Dur
 			delete(cs.pushed, old)
 		}
 	}
-	if len(cs.pushed) < maxKept {
-		cs.pushed[name] = pushed{c, params, now.Add(life)}
+	if len(cs.pushed) >= maxKept {
+		return false
 	}
+	cs.pushed[name] = pushed{c, params, now.Add(life)}
+	return true
 }
 
 // Pushed takes a request that a client has pushed, once.
