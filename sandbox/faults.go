@@ -39,7 +39,7 @@ const (
 	Refuse   = "error"      // value: the code of the protocol's own error answer
 )
 
-var codeForm = regexp.MustCompile(`^[A-Za-z0-9]{1,40}$`)
+var codeForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,40}$`)
 
 // Check says what is wrong with a fault of a target that knows some kinds.
 func (x Fault) Check(kinds []string) error {
@@ -139,11 +139,20 @@ func (f *Faults) Take(targets ...string) (Fault, bool) { return f.TakeBut("", ta
 // TakeBut is Take for a call that a kind of fault does not touch: one of that
 // kind stays for a later call.
 func (f *Faults) TakeBut(kind string, targets ...string) (Fault, bool) {
+	return f.take(func(k string) bool { return k != kind }, targets)
+}
+
+// TakeOnly is Take for a call that one kind of fault alone touches.
+func (f *Faults) TakeOnly(kind string, targets ...string) (Fault, bool) {
+	return f.take(func(k string) bool { return k == kind }, targets)
+}
+
+func (f *Faults) take(touches func(kind string) bool, targets []string) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range f.all {
 		x := &f.all[i]
-		if x.Kind == Skew || x.Kind == kind || !slices.Contains(targets, x.Target) {
+		if x.Kind == Skew || !touches(x.Kind) || !slices.Contains(targets, x.Target) {
 			continue
 		}
 		x.met++

@@ -203,9 +203,21 @@ func TestPeople(t *testing.T) {
 		if p.Country == "SE" && (err != nil || !info.ChecksumOK) || p.Country == "NL" && (p.Number != "" || p.IDIN == nil && p.Itsme == nil) {
 			t.Errorf("%s: %s, %v", p.Key, p.Number, err)
 		}
-		if i := p.Itsme; i != nil && i.NationalNumber != "" {
+		if i := p.Itsme; i != nil && i.NationalNumber != "" && i.Issuer == "BEL" {
 			if info, err := natid.Parse("BE", i.NationalNumber, now); err != nil || !info.ChecksumOK {
 				t.Errorf("%s: %s, %v", p.Key, i.NationalNumber, err)
+			}
+		}
+		if n := p.BankIDNO; n != nil {
+			info, err := natid.Parse("NO", n.Number, now)
+			if err != nil || !info.ChecksumOK || !info.Synthetic || info.Uncertain || info.BirthDate.String() != n.Birth || (info.Kind == "dnr") != strings.Contains(p.About, "D-number") || p.Country != "NO" || p.Number != "" {
+				t.Errorf("%s: %s, born %s: %s %+v, %v", p.Key, n.Number, n.Birth, info.BirthDate, info, err)
+			}
+		}
+		if m := p.MitID; m != nil && m.CPR != "" {
+			info, err := natid.Parse("DK", m.CPR, now)
+			if err != nil || info.Kind != "cpr-replacement" || info.BirthDate.String() != m.Birth || p.Country != "DK" || p.Number != "" {
+				t.Errorf("%s: %s, born %s: %s %+v, %v", p.Key, m.CPR, m.Birth, info.BirthDate, info, err)
 			}
 		}
 		if p.About == "" || p.Name == "" || p.Behaviour == "" {
@@ -216,23 +228,44 @@ func TestPeople(t *testing.T) {
 	if err != nil || !strings.HasPrefix(p.Number, now.UTC().AddDate(-18, 0, 0).Format("20060102")) {
 		t.Errorf("eighteen = %+v, %v", p, err)
 	}
+	ola, err := ps.Get("ola")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hanne, err := ps.Get("hanne")
+	if err != nil {
+		t.Fatal(err)
+	}
+	no, dk := *ola.BankIDNO, *hanne.MitID
 	good := sandbox.Person{Key: "new-1", Number: "199001012385", Given: "N", Family: "T", BankID: []string{"card"}, Behaviour: "states:userSign,complete"}
 	if err := ps.Put(good); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*sandbox.Person){
-		"no key":       func(p *sandbox.Person) { p.Key = "" },
-		"key":          func(p *sandbox.Person) { p.Key = "A b" },
-		"number":       func(p *sandbox.Person) { p.Number = "9001012385" },
-		"kind":         func(p *sandbox.Person) { p.BankID = []string{"paper"} },
-		"behaviour":    func(p *sandbox.Person) { p.Behaviour = "sings" },
-		"failure":      func(p *sandbox.Person) { p.Behaviour = "fails:" },
-		"long name":    func(p *sandbox.Person) { p.Name = strings.Repeat("a", 201) },
-		"invalid name": func(p *sandbox.Person) { p.Given = "\xff" },
-		"birth":        func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{DateOfBirth: "1975-07-25"} },
-		"gender":       func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{Gender: "3"} },
-		"long street":  func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{Street: strings.Repeat("a", 44)} },
-		"line break":   func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{LegalLastName: "a\nb"} },
+		"no key":          func(p *sandbox.Person) { p.Key = "" },
+		"key":             func(p *sandbox.Person) { p.Key = "A b" },
+		"number":          func(p *sandbox.Person) { p.Number = "9001012385" },
+		"kind":            func(p *sandbox.Person) { p.BankID = []string{"paper"} },
+		"behaviour":       func(p *sandbox.Person) { p.Behaviour = "sings" },
+		"failure":         func(p *sandbox.Person) { p.Behaviour = "fails:" },
+		"long name":       func(p *sandbox.Person) { p.Name = strings.Repeat("a", 201) },
+		"invalid name":    func(p *sandbox.Person) { p.Given = "\xff" },
+		"birth":           func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{DateOfBirth: "1975-07-25"} },
+		"gender":          func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{Gender: "3"} },
+		"long street":     func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{Street: strings.Repeat("a", 44)} },
+		"line break":      func(p *sandbox.Person) { p.IDIN = &sandbox.IDIN{LegalLastName: "a\nb"} },
+		"no number":       func(p *sandbox.Person) { n := no; n.Number = ""; p.BankIDNO = &n },
+		"Swedish number":  func(p *sandbox.Person) { n := no; n.Number = "199001012385"; p.BankIDNO = &n },
+		"PID":             func(p *sandbox.Person) { n := no; n.PID = "9208-2002-2-000000000017"; p.BankIDNO = &n },
+		"BIS alone":       func(p *sandbox.Person) { n := no; n.Kinds = []string{"BIS"}; p.BankIDNO = &n },
+		"BIM":             func(p *sandbox.Person) { n := no; n.Kinds = []string{"BID", "BIM"}; p.BankIDNO = &n },
+		"Norwegian birth": func(p *sandbox.Person) { n := no; n.Birth = "1990-02-30"; p.BankIDNO = &n },
+		"UUID":            func(p *sandbox.Person) { m := dk; m.UUID = strings.ToUpper(m.UUID); p.MitID = &m },
+		"no user":         func(p *sandbox.Person) { m := dk; m.User = ""; p.MitID = &m },
+		"CPR":             func(p *sandbox.Person) { m := dk; m.CPR = "890385-9996"; p.MitID = &m },
+		"PID of NemID":    func(p *sandbox.Person) { m := dk; m.PID = "9208-2002-2-17"; p.MitID = &m },
+		"authenticator":   func(p *sandbox.Person) { m := dk; m.Authenticators = []string{"paper"}; p.MitID = &m },
+		"Danish birth":    func(p *sandbox.Person) { m := dk; m.Birth = "29-03-1985"; p.MitID = &m },
 	} {
 		bad := good
 		change(&bad)
@@ -259,6 +292,48 @@ func TestPeople(t *testing.T) {
 	ps.Reset()
 	if _, err := ps.ByNumber("199001012385"); err != nil {
 		t.Errorf("after a reset: %v", err)
+	}
+}
+
+// Who is known by a country's eID alone has a birth date, and the age that
+// follows from it.
+func TestAges(t *testing.T) {
+	t.Parallel()
+	ps := sandbox.NewPeople()
+	now := time.Now()
+	for _, p := range ps.List() {
+		country, birth := "", ""
+		if p.BankIDNO != nil {
+			country, birth = "NO", p.BankIDNO.Birth
+		} else if p.MitID != nil {
+			country, birth = "DK", p.MitID.Birth
+		} else {
+			continue
+		}
+		d, err := natid.ParseDate(birth)
+		years, ok := natid.AgeAt(country, d, now)
+		if err != nil || !ok || years > 120 {
+			t.Errorf("%s, born %s: %d, %v, %v", p.Key, birth, years, ok, err)
+		}
+	}
+	young, err := ps.Get("unge")
+	if err != nil || young.BankIDNO.Birth != now.UTC().AddDate(-17, 0, 0).Format(time.DateOnly) {
+		t.Errorf("unge = %+v, %v", young.BankIDNO, err)
+	}
+	day := func(s string) time.Time {
+		d, err := time.Parse(time.DateOnly, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	for _, v := range []struct{ birth, today, want string }{
+		{"2008-03-01", "2026-02-28", "17"}, {"2008-03-01", "2026-03-01", "18"}, {"2008-02-29", "2026-02-28", "17"}, {"2008-02-29", "2026-03-01", "18"}, {"1985-03-29", "2026-03-28", "40"},
+		{"1985-03-29", "2026-12-01", "41"}, {"2026-01-01", "2026-01-01", "0"}, {"x", "2026-01-01", ""},
+	} {
+		if got := (&sandbox.MitID{Birth: v.birth}).Age(day(v.today)); got != v.want {
+			t.Errorf("born %s, on %s: %q, want %q", v.birth, v.today, got, v.want)
+		}
 	}
 }
 

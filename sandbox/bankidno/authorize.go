@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -121,6 +122,11 @@ func (s *Simulator) object(c *openid.Client, text string) (url.Values, error) {
 	if p.Get("iss") != c.ID || p.Get("aud") != s.issuer() {
 		return nil, errors.New("iss or aud")
 	}
+	if p.Has("exp") {
+		if until, err := strconv.ParseInt(p.Get("exp"), 10, 64); err != nil || s.Clock.Now().Unix() >= until {
+			return nil, errors.New("exp")
+		}
+	}
 	return p, nil
 }
 
@@ -168,6 +174,9 @@ func (s *Simulator) params(c *openid.Client, q url.Values) (url.Values, error) {
 	if !openid.Single(q) {
 		return q, errRequest
 	}
+	if hasNumber.MatchString(q.Get("login_hint")) {
+		return q, errRequest
+	}
 	switch {
 	case q.Get("request_uri") != "":
 		p, ok := s.clients.Pushed(c, q.Get("request_uri"))
@@ -181,9 +190,6 @@ func (s *Simulator) params(c *openid.Client, q url.Values) (url.Values, error) {
 			return q, errors.New("invalid_request_object")
 		}
 		return p, nil
-	}
-	if hasNumber.MatchString(q.Get("login_hint")) {
-		return q, errRequest
 	}
 	return q, nil
 }

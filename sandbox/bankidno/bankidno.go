@@ -51,6 +51,7 @@ type asked struct {
 	person string // key of who has given a user name
 	failed bool   // biometrics did not work
 	passed bool   // who it is, is proven: what remains is consent
+	bis    bool   // logged in with biometrics in the end
 	keeps  bool   // the person does not share what UserInfo tells
 }
 
@@ -76,6 +77,10 @@ func New(c Config) *Simulator {
 			if p.BankIDNO == nil {
 				return openid.ErrNoAccount
 			}
+			return nil
+		},
+		Approve: func(l *openid.Login[asked], p *sandbox.Person) *openid.Refusal {
+			l.Own.bis = s.biometrics(l, p)
 			return nil
 		},
 		Refuse: refusal, Details: func(l *openid.Login[asked]) any { return map[string]string{"method": l.Own.method} }})
@@ -164,6 +169,7 @@ func Fidelity() []sandbox.Fidelity {
 		{What: "sessions at BankID", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},
 		{What: "BankID on mobile", State: sandbox.Differs, Because: "switched off: a hint with BIM is read, and answered by the password"},
 		{What: "the app, and its time-out", State: sandbox.Differs, Because: "a page; 5 minutes, then C302"},
+		{What: "response modes but query", State: sandbox.NotSimulated, Because: "no connector uses them"},
 		{What: "encrypted login hints, introspection, refresh, logout", State: sandbox.NotSimulated, Because: "no connector uses them"},
 		{What: "signing, CIBA, fraud data", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
 	}
@@ -186,6 +192,11 @@ func (s *Simulator) Handler() http.Handler {
 	mux.HandleFunc("POST "+realm+"/protocol/openid-connect/ext/par/request", with(s.push, "bankidno", "bankidno.par"))
 	mux.HandleFunc("POST "+realm+"/protocol/openid-connect/token", with(s.token, "bankidno", "bankidno.token"))
 	mux.HandleFunc("GET /bankidno/tinfo/userinfo", with(s.userInfo, "bankidno", "bankidno.userinfo"))
+	for _, address := range []string{"/token/introspect", "/logout"} {
+		mux.HandleFunc(realm+"/protocol/openid-connect"+address, func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "This is not simulated; see GET /sandbox/v1/fidelity.", http.StatusNotImplemented)
+		})
+	}
 	mux.HandleFunc("GET /bankidno/login/{ref}", s.show)
 	mux.HandleFunc("POST /bankidno/login/{ref}", s.press)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

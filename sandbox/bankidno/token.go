@@ -61,12 +61,12 @@ func (s *Simulator) biometrics(l *openid.Login[asked], p *sandbox.Person) bool {
 
 // session names BankID's own session.
 func (s *Simulator) session(l *openid.Login[asked]) string {
-	return name(s.digest("session", l.Ref), l.Own.method == "BIS")
+	return name(s.digest("session", l.Ref), l.Own.bis)
 }
 
 // idToken is in the order of a recorded one (§5).
 func (s *Simulator) idToken(l *openid.Login[asked], p *sandbox.Person, fault string) openid.Members {
-	n, now, bis, old := p.BankIDNO, s.Clock.Now(), s.biometrics(l, p), s.Settings().API == "v1"
+	n, now, bis, old := p.BankIDNO, s.Clock.Now(), l.Own.bis, s.Settings().API == "v1"
 	nbf := now.Unix()
 	if old {
 		nbf = 0
@@ -109,6 +109,9 @@ func (s *Simulator) idToken(l *openid.Login[asked], p *sandbox.Person, fault str
 	case openid.Over:
 		out.Set("exp", now.Unix()-3600)
 		out.Set("iat", now.Unix()-3900)
+		if !old {
+			out.Set("nbf", now.Unix()-3900)
+		}
 	}
 	return out
 }
@@ -151,7 +154,7 @@ func (s *Simulator) userInfo(w http.ResponseWriter, r *http.Request) {
 func (s *Simulator) info(l *openid.Login[asked], p *sandbox.Person, fault string) openid.Members {
 	n, now := p.BankIDNO, s.Clock.Now()
 	out := openid.Members{{Name: "iss", Value: s.tinfo()}, {Name: "aud", Value: l.Client.ID}, {Name: "iat", Value: now.Unix()}, {Name: "exp", Value: now.Unix() + lifetime},
-		{Name: "sub", Value: name(s.digest("person", n.PID), s.biometrics(l, p))}}
+		{Name: "sub", Value: name(s.digest("person", n.PID), l.Own.bis)}}
 	add := func(scope, claim string, value any) {
 		if text, ok := value.(string); l.Has(scope) && !n.Declines && !l.Own.keeps && (!ok || text != "") {
 			out = append(out, openid.Member{Name: claim, Value: value})

@@ -109,7 +109,11 @@ func (s *Simulator) object(c *openid.Client, text string) (url.Values, error) {
 func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	c := s.clients.Get(q.Get("client_id"))
-	if c == nil || !openid.Single(q) {
+	switch {
+	case !openid.Single(q):
+		s.fail(w, r, "invalid_request: A parameter stands there twice")
+		return
+	case c == nil:
 		s.fail(w, r, "unauthorized_client: Unknown client or client not enabled")
 		return
 	}
@@ -151,7 +155,7 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 // simulate logs a person in without pages: the broker's own hook for tests (§6).
 func (s *Simulator) simulate(w http.ResponseWriter, r *http.Request, ref, who string) {
 	for _, p := range s.Holders() {
-		if who == "uuid:"+p.MitID.UUID || who == "username:"+p.MitID.User {
+		if who == "uuid:"+p.MitID.UUID || who == "username:"+p.MitID.User || p.MitID.CPR != "" && who == "cpr:"+p.MitID.CPR {
 			s.act(w, r, ref, "approve", p.Key, "simulation")
 			return
 		}
@@ -216,13 +220,13 @@ func (s *Simulator) read(l *openid.Login[asked], p url.Values, secret bool) stri
 			l.Own.level = level
 		}
 	}
-	if l.Own.age > 0 && p.Get("idp_params") == "" {
-		l.Own.level = "low"
+	l.Own.action = in.MitID.Action
+	if l.Own.age > 0 && len(l.Scopes) == 3 && minimal(l) && p.Get("idp_params") == "" { // the defaults of an age check
+		l.Own.level, l.Own.action = "low", "CONFIRM"
 	}
 	if raw, err := base64.StdEncoding.DecodeString(in.MitID.Reference); err == nil && utf8.Valid(raw) && utf8.RuneCount(raw) <= 130 {
 		l.Own.reference = string(raw)
 	}
-	l.Own.action, l.Own.language = in.MitID.Action, p.Get("language")
 	for _, who := range s.Holders() {
 		if in.MitID.UUID == who.MitID.UUID || in.MitID.CPR != "" && in.MitID.CPR == who.MitID.CPR {
 			l.For, l.Own.person = who.Key, who.Key

@@ -58,7 +58,6 @@ type asked struct {
 	cpr       bool   // the CPR number is next
 	wrong     int    // CPR numbers that were not the person's
 	matches   int    // calls of matchCpr
-	language  string
 }
 
 // A Simulator plays the broker and MitID behind it.
@@ -238,6 +237,7 @@ func Fidelity() []sandbox.Fidelity {
 		{What: "the pages of MitID", State: sandbox.Differs, Because: "one page each, without the real box; 5 minutes, then mitid_timeout"},
 		{What: "a person without a CPR number who is asked for one", State: sandbox.Differs, Because: "mitid_cpr_match_failed; the broker's answer is not known"},
 		{What: "sessions at the broker", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},
+		{What: "proofs and request objects with HS256, plain PKCE, response modes but query", State: sandbox.NotSimulated, Because: "no connector uses them"},
 		{What: "the hybrid and implicit flows, DPoP", State: sandbox.NotSimulated, Because: "no connector uses them"},
 		{What: "transaction tokens and signing, CIBA, PID and register APIs, logout, MitID Erhverv, frames", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
 	}
@@ -260,6 +260,11 @@ func (s *Simulator) Handler() http.Handler {
 	mux.HandleFunc("POST "+op+"/connect/token", with(s.token, "mitid", "mitid.token"))
 	mux.HandleFunc("GET "+op+"/connect/userinfo", with(s.userInfo, "mitid", "mitid.userinfo"))
 	mux.HandleFunc("POST "+op+"/api/v1/mitid/matchCpr", with(s.match, "mitid", "mitid.match"))
+	for _, address := range []string{"/connect/endsession", "/connect/ciba", "/api/v1/mitid/nemidPidLookup", "/api/v1/ssn-details", "/api/v1/session/logout"} {
+		mux.HandleFunc(op+address, func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "This is not simulated; see GET /sandbox/v1/fidelity.", http.StatusNotImplemented)
+		})
+	}
 	mux.HandleFunc("GET "+op+"/Error", s.showError)
 	mux.HandleFunc("GET "+op+"/Account/Login/{ref}", s.show)
 	mux.HandleFunc("POST "+op+"/Account/Login/{ref}", s.press)

@@ -109,14 +109,15 @@ func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 	act, person, with := r.PostForm.Get("act"), r.PostForm.Get("person"), r.PostForm.Get("with")
 	switch {
 	case act == "user":
-		i := slices.IndexFunc(s.Holders(), func(p sandbox.Person) bool {
+		holders := s.Holders()
+		i := slices.IndexFunc(holders, func(p sandbox.Person) bool {
 			return strings.EqualFold(p.MitID.User, strings.TrimSpace(r.PostForm.Get("user")))
 		})
 		if i < 0 {
 			s.ask(w, &l, "Nobody here has this user ID. Take one of the people below.")
 			return
 		}
-		s.named(w, r, &l, s.Holders()[i].Key)
+		s.named(w, r, &l, holders[i].Key)
 	case person != "":
 		if _, err := s.Who(person); err != nil {
 			http.Error(w, "Nobody here has this name.", http.StatusBadRequest)

@@ -68,6 +68,11 @@ func (s *Simulator) subject(l *openid.Login[asked], p *sandbox.Person) string {
 	return guid(s.digest("person", l.Client.Name, p.MitID.UUID))
 }
 
+// expiry is when the broker's session ends.
+func (*Simulator) expiry(l *openid.Login[asked]) string {
+	return strconv.FormatInt(l.Ended.Add(4*time.Hour).Unix(), 10)
+}
+
 func (s *Simulator) session(l *openid.Login[asked]) string { return guid(s.digest("session", l.Ref)) }
 
 // idToken is in the recorded order (§4).
@@ -86,7 +91,7 @@ func (s *Simulator) idToken(l *openid.Login[asked], p *sandbox.Person, fault str
 	out = append(out, openid.Members{{Name: "at_hash", Value: openid.HalfHash(l.Access)}, {Name: "sid", Value: sid}, {Name: "sub", Value: s.subject(l, p)}, {Name: "auth_time", Value: l.Ended.Unix()},
 		{Name: "idp", Value: idp}, {Name: "acr", Value: level}, {Name: "neb_sid", Value: sid}, {Name: "loa", Value: level}, {Name: "aal", Value: level}, {Name: "ial", Value: level},
 		{Name: "identity_type", Value: "private"}, {Name: "transaction_id", Value: guid(s.digest("transaction", l.Ref))}, {Name: "idp_transaction_id", Value: s.transaction(l)},
-		{Name: "session_expiry", Value: strconv.FormatInt(now+4*3600, 10)}, {Name: "idtoken_type", Value: kind}, {Name: "subject_type", Value: "org_mapped"}}...)
+		{Name: "session_expiry", Value: s.expiry(l)}, {Name: "idtoken_type", Value: kind}, {Name: "subject_type", Value: "org_mapped"}}...)
 	if l.Own.age > 0 {
 		out = append(out, openid.Member{Name: "idbrokerdk_age_verified", Value: strconv.Itoa(l.Own.age) + ":" + s.older(l, p)})
 	}
@@ -123,7 +128,7 @@ func (s *Simulator) userInfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sandbox.Concerns(r.Context(), l.Ref)
-	fault, _ := s.Faults.Take("mitid.result")
+	fault, _ := s.Faults.TakeOnly(openid.OtherSubject, "mitid.result") // all others are of tokens
 	openid.Say(w, http.StatusOK, s.info(&l, &p, fault.Kind))
 }
 
@@ -134,7 +139,7 @@ func (s *Simulator) info(l *openid.Login[asked], p *sandbox.Person, fault string
 	m, now, level := p.MitID, s.Clock.Now(), concept(l.Own.reached)
 	add := func(name, value string) { out = append(out, openid.Member{Name: name, Value: value}) }
 	add("session_is_active", "true")
-	add("session_expiry", strconv.FormatInt(l.Ended.Add(4*time.Hour).Unix(), 10))
+	add("session_expiry", s.expiry(l))
 	add("idp", "mitid")
 	add("subject_type", "org_mapped")
 	if !minimal(l) {

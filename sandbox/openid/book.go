@@ -175,13 +175,18 @@ func (b *Book[T]) Open(ctx context.Context, ref string) (Login[T], bool) {
 		return Login[T]{}, false
 	}
 	sandbox.Concerns(ctx, l.Ref)
-	if l.Ended.IsZero() && !b.clock.Now().Before(l.Created.Add(b.rules.Window)) {
-		_ = b.end(l, "expire", "", "time") // a known event
-	}
+	b.late(l)
 	if l.Opened.IsZero() {
 		l.Opened = b.clock.Now()
 	}
 	return *l, true
+}
+
+// late ends a login whose time is over. The lock is held.
+func (b *Book[T]) late(l *Login[T]) {
+	if l.Ended.IsZero() && !b.clock.Now().Before(l.Created.Add(b.rules.Window)) {
+		_ = b.end(l, "expire", "", "time") // a known event
+	}
 }
 
 // Note changes what the eID knows of a login that goes on, and returns how it
@@ -262,7 +267,7 @@ func (b *Book[T]) Settle(ref, event, person, by string) (Login[T], error) {
 	if l == nil {
 		return Login[T]{}, sandbox.ErrNoOrder
 	}
-	if l.Ended.IsZero() {
+	if b.late(l); l.Ended.IsZero() {
 		if err := b.end(l, event, person, by); err != nil {
 			return *l, err
 		}
@@ -277,6 +282,9 @@ func (b *Book[T]) Do(ref string, a sandbox.Act) (sandbox.Order, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.logins[ref]
+	if l != nil {
+		b.late(l)
+	}
 	switch {
 	case l == nil:
 		return sandbox.Order{}, sandbox.ErrNoOrder
@@ -365,7 +373,8 @@ func (b *Book[T]) Orders(all bool) []sandbox.Order {
 	defer b.mu.Unlock()
 	out := []sandbox.Order{}
 	for i := len(b.queue) - 1; i >= 0 && len(out) < 200; i-- {
-		if l := b.logins[b.queue[i]]; all || l.Ended.IsZero() {
+		l := b.logins[b.queue[i]]
+		if b.late(l); all || l.Ended.IsZero() {
 			out = append(out, b.view(l))
 		}
 	}
@@ -380,6 +389,7 @@ func (b *Book[T]) Order(ref string) (sandbox.Order, error) {
 	if l == nil {
 		return sandbox.Order{}, sandbox.ErrNoOrder
 	}
+	b.late(l)
 	v := b.view(l)
 	v.Asked = l.Raw
 	return v, nil
