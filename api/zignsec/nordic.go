@@ -43,6 +43,7 @@ func providerData(who *eid.Identity, evidence []eid.Evidence) any {
 	case eid.BankIDNO:
 		s := who.Signals
 		return norwegianData{PID: who.Subject, TransactionID: who.Request, Method: who.Kind, ACR: s["acr"], AMR: s["amr"], Originator: s["originator"]}
+	default:
+		return nil
 	}
-	return nil
 }

@@ -215,7 +215,7 @@ func tokens(evidence []eid.Evidence) string {
 	if i < 0 {
 		return ""
 	}
-	raw, err := json.MarshalIndent(struct {
+	raw, err := json.MarshalIndent(struct { //nolint:gosec // it stays empty
 		Access         string `json:"access_token"`
 		Expires        int    `json:"expires_in"`
 		RefreshExpires int    `json:"refresh_expires_in"`

@@ -78,7 +78,7 @@ type agreement struct {
 
 // Scopes of BankID (§1). The two of the number are for different agreements.
 const (
-	numberInToken = "nnin_altsub"
+	numberInToken = "nnin_altsub" //nolint:gosec // the name of a scope
 	numberAsked   = "nnin"
 )
 

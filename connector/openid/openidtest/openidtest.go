@@ -134,7 +134,7 @@ func (s *Service) Page(step connector.Step) string {
 	if !ok {
 		s.T.Fatalf("the step is %#v", step)
 	}
-	res := s.Get(away.URL)
+	res := s.Get(away.URL) //nolint:bodyclose // Get has
 	page := res.Header.Get("Location")
 	if !slices.Contains([]int{http.StatusFound, http.StatusSeeOther}, res.StatusCode) || !strings.Contains(page, s.sim.Pages) {
 		s.T.Fatalf("the eID answers %d %s", res.StatusCode, page)
@@ -150,7 +150,7 @@ func (s *Service) Act(page, event, person string) connector.Returned {
 	} else if _, err := s.sim.Do(page[strings.LastIndexByte(page, '/')+1:], sandbox.Act{Event: event, Person: person}); err != nil && !errors.Is(err, sandbox.ErrEnded) {
 		s.T.Fatal(err)
 	}
-	return s.Return(s.Get(page))
+	return s.Return(s.Get(page)) //nolint:bodyclose // Get has
 }
 
 // Return is the event of a browser that is sent back.
