@@ -239,7 +239,12 @@ func (l *List) Find(id string) (Entry, bool) {
 type Step interface{ step() }
 
 // Redirect sends the browser away.
-type Redirect struct{ URL string }
+type Redirect struct {
+	URL string
+	// Renews says that URL works once, or not for long: for Submitted "go" the
+	// connector makes another one. A page does not show it.
+	Renews bool
+}
 
 // Ask shows a form. Pages and headless APIs render it alike.
 type Ask struct {

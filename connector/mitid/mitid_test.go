@@ -266,6 +266,30 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestRenewed: an address works once; another one is made for the same login.
+func TestRenewed(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.Connector()
+	r := s.Request
+	begun, err := c.Begin(t.Context(), &r)
+	if err != nil || !begun.Step.(connector.Redirect).Renews {
+		t.Fatalf("%#v, %v", begun.Step, err)
+	}
+	s.Page(begun.Step)
+	if res := s.Get(begun.Step.(connector.Redirect).URL); !strings.Contains(res.Header.Get("Location"), "/Error?errorId=") {
+		t.Errorf("used twice: %s", res.Header.Get("Location"))
+	}
+	res, err := c.Resume(t.Context(), &r, begun.State, connector.Submitted{Values: url.Values{"go": {"1"}}})
+	if err != nil || res.Step.(connector.Redirect).URL == begun.Step.(connector.Redirect).URL {
+		t.Fatalf("%#v, %v", res.Step, err)
+	}
+	res.Refs = begun.Refs
+	if done, err := s.Finish(c, res, s.Act(s.Page(res.Step), "approve", "hanne")); err != nil || done.Confirmed == nil {
+		t.Errorf("%#v, %v", done, err)
+	}
+}
+
 func TestOtherSubject(t *testing.T) {
 	t.Parallel()
 	s := newService(t)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -203,7 +204,7 @@ func (c *Connector) Begin(ctx context.Context, r *connector.Request) (connector.
 
 // stay leaves everything as it is.
 func (c *Connector) stay(s *state) connector.Result {
-	res := connector.Result{Step: connector.Redirect{URL: s.URL}, State: s.bytes(), Due: s.Until}
+	res := connector.Result{Step: connector.Redirect{URL: s.URL, Renews: pushed(s.URL)}, State: s.bytes(), Due: s.Until}
 	switch {
 	case s.Asks:
 		res.Step, res.Due = connector.Wait{Hint: "openid.asks", Asks: true}, time.Time{}
@@ -211,6 +212,29 @@ func (c *Connector) stay(s *state) connector.Result {
 		res.Step, res.Due = connector.Again{}, time.Time{}
 	}
 	return res
+}
+
+// pushed says whether an address names a request that was pushed, which is good
+// once, or for a minute.
+func pushed(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Query().Has("request_uri")
+}
+
+// renew makes another address, for a browser that goes away again.
+func (c *Connector) renew(ctx context.Context, cl *client, r *connector.Request, s *state) (connector.Result, error) {
+	ask, no := cl.Ask(r)
+	if no != nil {
+		return connector.Result{Step: *no, State: s.bytes()}, nil
+	}
+	start := time.Now()
+	address, err := cl.rp.Again(ctx, ask, s.Login)
+	c.watch("begin", start, err)
+	if err != nil {
+		return c.failed(cl, err, false)
+	}
+	s.URL = address
+	return c.stay(s), nil
 }
 
 // Resume implements connector.Connector.
@@ -235,6 +259,10 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte
 			return connector.Result{Step: connector.Done{}, State: s.bytes(), Binding: eid.Weak, Notes: []string{"the person says in another browser that it was them"}}, nil
 		default: // the browser that began counts, whoever looked before it
 			s.Foreign = s.Foreign && e.Foreign
+		}
+	case connector.Submitted:
+		if s.Answer == nil && !s.Asks && e.Values.Has("go") {
+			return c.renew(ctx, cl, r, &s)
 		}
 	case connector.Tick:
 		switch {

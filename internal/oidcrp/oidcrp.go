@@ -202,18 +202,27 @@ func random() string {
 
 // Begin makes the address that the browser is sent to (§2).
 func (c *Client) Begin(ctx context.Context, r Request) (address string, l *Login, err error) {
-	m, err := c.Metadata(ctx)
-	if err != nil {
-		return "", nil, err
-	}
 	l = &Login{State: r.State, Nonce: random(), RedirectURI: r.RedirectURI, Began: c.dir.now()}
 	if l.State == "" {
 		l.State = random()
 	}
-	all := url.Values{"client_id": {c.c.ClientID}, "response_type": {"code"}, "scope": {r.Scope}, "redirect_uri": {r.RedirectURI},
-		"state": {l.State}, "nonce": {l.Nonce}}
 	if !c.c.NoPKCE {
 		l.Verifier = random()
+	}
+	address, err = c.Again(ctx, r, l)
+	return address, l, err
+}
+
+// Again makes another address for a login that has begun, by the same request:
+// one that was pushed is gone when a browser has used it, or has waited.
+func (c *Client) Again(ctx context.Context, r Request, l *Login) (address string, err error) {
+	m, err := c.Metadata(ctx)
+	if err != nil {
+		return "", err
+	}
+	all := url.Values{"client_id": {c.c.ClientID}, "response_type": {"code"}, "scope": {r.Scope}, "redirect_uri": {l.RedirectURI},
+		"state": {l.State}, "nonce": {l.Nonce}}
+	if l.Verifier != "" {
 		sum := sha256.Sum256([]byte(l.Verifier))
 		all.Set("code_challenge", base64.RawURLEncoding.EncodeToString(sum[:]))
 		all.Set("code_challenge_method", "S256")
@@ -221,8 +230,7 @@ func (c *Client) Begin(ctx context.Context, r Request) (address string, l *Login
 	for name, values := range r.Params {
 		all[name] = values
 	}
-	address, err = c.carry(ctx, m, r, all)
-	return address, l, err
+	return c.carry(ctx, m, r, all)
 }
 
 // carry puts a request into an address, by the means that was asked for.

@@ -188,7 +188,11 @@ func (r *robot) run(ctx context.Context, p *page) (*decided, error) {
 		case p.code != "" || p.launch != "":
 			p, err = r.act(ctx, p)
 		case p.away != "":
-			p, err = r.visit(ctx, r.b, p.away)
+			away := p.away
+			if at, bad := p.at.Parse(away); bad == nil { // ours, where the eID's works once
+				away = at.String()
+			}
+			p, err = r.visit(ctx, r.b, away)
 		case p.image:
 			p, err = r.scan(ctx, p)
 		case p.poll != "" && r.late:

@@ -178,6 +178,9 @@ func (p *Pages) browser(r *http.Request, h broker.Handle) connector.Browser {
 // get shows the page or one of its parts; it changes nothing.
 func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) error {
 	h := p.handle(r)
+	if rest == "go" {
+		return p.away(w, r, id, h)
+	}
 	v, err := p.c.Broker.Look(r.Context(), id, h, p.browser(r, h))
 	if err != nil {
 		return err
@@ -194,6 +197,24 @@ func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) err
 		return p.frame(w, r, v)
 	}
 	return broker.ErrNotFound
+}
+
+// away sends a browser to an eID whose addresses work once: each gets one of its
+// own. Whoever cannot go there sees the page.
+func (p *Pages) away(w http.ResponseWriter, r *http.Request, id string, h broker.Handle) error {
+	v, err := p.c.Broker.Act(r.Context(), id, h, p.browser(r, h), connector.Submitted{Values: url.Values{"go": {"1"}}})
+	if err != nil {
+		return err
+	}
+	to := "./" + query(r)
+	if step, ok := v.Step.(connector.Redirect); ok && v.Place == broker.AtStep && v.Bound {
+		to = step.URL
+	}
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
 }
 
 // post does what a form asks and shows the page again.

@@ -197,7 +197,11 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 		e := string(v.Session.EID)
 		d.Brand = e
 		d.Title, d.Lead, d.Go, d.Auto = say("away.title."+e), say("away.lead."+e), say("away.go."+e), r.URL.Query().Has("go") && !d.Framed
-		d.Launch = template.URL(v.Step.(connector.Redirect).URL) //nolint:gosec,errcheck // kind has looked, and it is the upstream's own
+		step, _ := v.Step.(connector.Redirect) // kind has looked
+		d.Launch = template.URL(step.URL)      //nolint:gosec // it is the upstream's own
+		if step.Renews {
+			d.Launch = template.URL("go" + query(r)) //nolint:gosec // ours
+		}
 	default:
 		if err := p.waiting(v, d, say); err != nil {
 			return err
