@@ -28,9 +28,9 @@ const frame = `{{define "head"}}<!doctype html>
 <style>{{style}}</style>
 </head>
 <body>
-<p class="banner" data-testid="banner">{{.Banner}}</p>
-{{if .Faults}}<p class="fault" lang="en" data-testid="faults">Faults are on: {{range .Faults}}{{.Target}} {{.Kind}}{{if .Value}} {{.Value}}{{end}}; {{end}}</p>{{end}}
+<aside class="banner" aria-label="Simulation" data-testid="banner">{{.Banner}}</aside>
 <main>
+{{if .Faults}}<p class="fault" lang="en" data-testid="faults">Faults are on: {{range .Faults}}{{.Target}} {{.Kind}}{{if .Value}} {{.Value}}{{end}}; {{end}}</p>{{end}}
 <h1>{{.Title}}</h1>{{end}}
 {{define "foot"}}</main>
 </body>

@@ -147,6 +147,10 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, err := s.params(c, q)
+	if err != nil && !p.Has("redirect_uri") {
+		s.stranded(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	if !c.Knows(p.Get("redirect_uri")) {
 		s.stranded(w, http.StatusBadRequest, "invalid_redirect_uri")
 		return
