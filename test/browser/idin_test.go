@@ -188,30 +188,38 @@ func TestCounter(t *testing.T) {
 	}
 }
 
-// TestBankFromAFrame: a bank does not let itself be framed, so a tab of its
-// own leads there; the frame goes on when it is done. Where the frame's
-// cookies are kept apart, the tab is another browser, and the person says that
-// it was them.
 func TestBankFromAFrame(t *testing.T) {
 	t.Parallel()
+	fromAFrame(t, "idin", "button[value=BANKNL2Y]", "[data-testid=person-vries]", "[data-testid=approve]")
+}
+
+// fromAFrame logs somebody in from a frame of the shop. An eID does not let
+// itself be framed, so what start presses ends at a link to a tab of its own,
+// where the person presses one button of the eID after the other; the frame
+// goes on when it is done. Where the frame's cookies are kept apart, the tab is
+// another browser, and the person says that it was them.
+func fromAFrame(t *testing.T, selector, start string, buttons ...string) {
+	t.Helper()
 	for name, host := range map[string]string{"same site": "localhost", "another site": "127.0.0.1"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := rig.StartDev(t, "memory")
 			ctx := tab(t)
 			at := party(t, host)
-			id, page := session(w, "idin", at+"/done", "language", "en")
+			id, page := session(w, selector, at+"/done", "language", "en")
 			do(ctx, t, chromedp.Navigate(at+"/frame?at="+url.QueryEscape(page)))
 			frame := another(ctx, t, "the frame", func(i *target.Info) bool { return i.Type == "iframe" && strings.Contains(i.URL, id) })
-			until(frame, t, banks)
-			press(frame, t, "button[value=BANKNL2Y]", `document.querySelector("a.button[target=_blank]") !== null`)
+			press(frame, t, start, `document.querySelector("a.button[target=_blank]") !== null`)
+			shot(ctx, t, selector+"-frame")
 			do(frame, t, chromedp.Click(chromedp.CSS("a.button")))
-			opened := another(ctx, t, "a tab of the bank", func(i *target.Info) bool { return i.Type == "page" && strings.HasPrefix(i.URL, w.URLs["issuers"]) })
-			press(opened, t, "[data-testid=person-vries]", loggedIn)
-			do(opened, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
+			opened := another(ctx, t, "a tab of the eID", func(i *target.Info) bool { return i.Type == "page" && strings.HasPrefix(i.URL, w.URLs["issuers"]) })
+			for _, button := range buttons {
+				until(opened, t, `document.querySelector("`+button+`") !== null`)
+				do(opened, t, chromedp.Click(chromedp.CSS(button)))
+			}
 			if host != "localhost" {
 				until(opened, t, `document.querySelector("button[name=mine]") !== null`)
-				shot(opened, t, "landing-asks")
+				shot(opened, t, selector+"-landing")
 				press(opened, t, "button[name=mine]", `document.querySelector("h1").textContent === "Go back to where you began"`)
 			}
 			until(ctx, t, `got.length > 0`)

@@ -1,11 +1,8 @@
 package browser
 
 import (
-	"net/url"
-	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	"eidgate/test/rig"
@@ -41,37 +38,7 @@ func TestItsme(t *testing.T) {
 	}
 }
 
-// TestItsmeFromAFrame: itsme does not let itself be framed, so a tab of its own
-// leads there. Where the frame's cookies are kept apart, the tab is another
-// browser, and the person says that it was them.
 func TestItsmeFromAFrame(t *testing.T) {
 	t.Parallel()
-	for name, host := range map[string]string{"same site": "localhost", "another site": "127.0.0.1"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			at := party(t, host)
-			id, page := session(w, "itsme", at+"/done", "language", "en")
-			do(ctx, t, chromedp.Navigate(at+"/frame?at="+url.QueryEscape(page)))
-			frame := another(ctx, t, "the frame", func(i *target.Info) bool { return i.Type == "iframe" && strings.Contains(i.URL, id) })
-			press(frame, t, "form[action^=start] button", `document.querySelector("a.button[target=_blank]") !== null`)
-			shot(ctx, t, "itsme-frame")
-			do(frame, t, chromedp.Click(chromedp.CSS("a.button")))
-			opened := another(ctx, t, "a tab of itsme", func(i *target.Info) bool { return i.Type == "page" && strings.HasPrefix(i.URL, w.URLs["issuers"]) })
-			press(opened, t, "[data-testid=person-florent]", `document.querySelector("[data-testid=approve]") !== null`)
-			do(opened, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
-			if host != "localhost" {
-				until(opened, t, `document.querySelector("button[name=mine]") !== null`)
-				shot(opened, t, "itsme-landing")
-				press(opened, t, "button[name=mine]", `document.querySelector("h1").textContent === "Go back to where you began"`)
-			}
-			until(ctx, t, `got.length > 0`)
-			got := w.Result(id)
-			want := map[bool]string{true: "strong", false: "weak"}[host == "localhost"]
-			if got["binding"] != want || got["identity"] == nil {
-				t.Errorf("binding %v, want %s: %v", got["binding"], want, got)
-			}
-		})
-	}
+	fromAFrame(t, "itsme", "form[action^=start] button", "[data-testid=person-florent]", "[data-testid=approve]")
 }
