@@ -20,13 +20,14 @@ type Itsme struct {
 	Street         string `json:"street_address,omitempty"`
 	PostalCode     string `json:"postal_code,omitempty"`
 	City           string `json:"locality,omitempty"`
-	NationalNumber string `json:"national_number,omitempty"` // Belgian documents only
+	NationalNumber string `json:"national_number,omitempty"` // of the country of the document, where itsme tells one
 	Document       string `json:"document_number"`
-	DocumentType   string `json:"document_type"`   // ICAO: I, P …
-	Issuer         string `json:"issuing_country"` // of the document: ISO 3166-1 alpha-3
-	Citizenship    string `json:"citizenship"`     // as printed
-	CitizenshipISO string `json:"citizenship_iso"` // alpha-3
-	BirthPlace     string `json:"place_of_birth,omitempty"`
+	DocumentType   string `json:"document_type"`            // ICAO: I, P …
+	Issuer         string `json:"issuing_country"`          // of the document: ISO 3166-1 alpha-3
+	Citizenship    string `json:"citizenship"`              // as printed
+	CitizenshipISO string `json:"citizenship_iso"`          // alpha-3
+	BirthPlace     string `json:"place_of_birth,omitempty"` // of Belgian documents, as is the next
+	BirthCountry   string `json:"country_of_birth,omitempty"`
 	Account        int    `json:"account,omitempty"` // how often it was made anew: another sub each time
 }
 
@@ -41,11 +42,20 @@ func (p *Itsme) Check() error {
 		return errors.New("itsme: birthdate is written 1980-01-02 or today-17y")
 	case len(p.Issuer) != 3 || p.Document == "" || p.DocumentType == "":
 		return errors.New("itsme: document_number, document_type and issuing_country (three letters) are required")
-	case p.NationalNumber != "" && (p.Issuer != "BEL" || len(p.NationalNumber) != 11):
-		return errors.New("itsme: only Belgian documents have a national_number, of 11 digits")
+	case p.NationalNumber != "" && p.Register() == "":
+		return errors.New("itsme: no national_number is told of documents of this issuing_country")
+	case p.NationalNumber != "" && p.Issuer == "BEL" && len(p.NationalNumber) != 11, len(p.NationalNumber) > 20:
+		return errors.New("itsme: a Belgian national_number has 11 digits, and no other one more than 20 characters")
 	}
 	return nil
 }
+
+// registers are the countries whose numbers itsme tells.
+var registers = map[string]string{"BEL": "BE", "ROU": "RO", "BGR": "BG", "CZE": "CZ", "SVK": "SK", "HRV": "HR", "LTU": "LT", "SVN": "SI", "LVA": "LV", "MLT": "MT", "SRB": "RS", "MDA": "MD"}
+
+// Register is the country, ISO 3166-1 alpha-2, whose number the document has;
+// "" for a document without one that itsme tells.
+func (p *Itsme) Register() string { return registers[p.Issuer] }
 
 // Born is the date of birth on a day, YYYY-MM-DD; "" for unknown.
 func (p *Itsme) Born(today time.Time) string {
@@ -73,12 +83,13 @@ func (p *Itsme) Years(today time.Time) (n int, ok bool) {
 
 func belgian(i Itsme) *Itsme {
 	i.Issuer, i.DocumentType, i.Citizenship, i.CitizenshipISO, i.Locale = "BEL", "I", "belge", "BEL", "FR"
-	i.Street, i.PostalCode, i.City, i.BirthPlace = "Havenlaan 2", "1000", "Brussel", "Brussel"
+	i.Street, i.PostalCode, i.City, i.BirthPlace, i.BirthCountry = "Havenlaan 2", "1000", "Brussel", "Brussel", "BE"
 	return &i
 }
 
 // withItsme are people with an itsme account. Belgian numbers have serials that
-// are never given out.
+// are never given out; the Romanian one has a county, and a serial, that do not
+// exist.
 var withItsme = []Person{
 	{Key: "florent", Country: "BE", Given: "Florent", Family: "Verschueren", Itsme: belgian(Itsme{Birth: "1980-01-02", BirthText: "02.01.1980", Gender: "male",
 		Email: "florent@example.test", Phone: "+32 425009714", NationalNumber: "80010299946", Document: "592000000182"}), About: "the usual person of itsme: a Belgian card, everything known"},
@@ -96,4 +107,8 @@ var withItsme = []Person{
 		Phone: "+32 425009714", NationalNumber: "80010299946", Document: "592000000182", Account: 1}), About: "florent, whose account was deleted and made anew: another sub"},
 	{Key: "weigert", Country: "BE", Given: "Willem", Family: "Weigert", Behaviour: "cancels", Itsme: belgian(Itsme{Birth: "1971-04-04", Gender: "male", Phone: "+32 425009718",
 		NationalNumber: "71040400041", Document: "592000000586"}), About: "always rejects in the app"},
+	{Key: "ionela", Country: "RO", Given: "Ionela", Family: "Exemplu", Itsme: &Itsme{Birth: "1991-08-23", Gender: "female", Locale: "EN", Email: "ionela@example.test",
+		Phone: "+40 700000001", NationalNumber: "2910823000008", Document: "ZZ000001", DocumentType: "I", Issuer: "ROU", Citizenship: "ROU", CitizenshipISO: "ROU"}, About: "a Romanian card, and its number: a CNP"},
+	{Key: "tace", Country: "IT", Given: "Tullio", Family: "Tace", Behaviour: "ignores", Itsme: &Itsme{Birth: "1969-03-07", Gender: "male", Locale: "EN", Email: "tace@example.test",
+		Phone: "+39 3000000001", Document: "CA00000AA", DocumentType: "I", Issuer: "ITA", Citizenship: "ITA", CitizenshipISO: "ITA"}, About: "an Italian card; never acts in the app: itsme's time runs out"},
 }

@@ -134,8 +134,9 @@ func (s *simulators) contract(name, public string) (cidin.Settings, cidin.QR, er
 func (s *simulators) partner(name, public string) (citsme.Settings, error) {
 	r, err := s.itsme.Partner(name, public+"/callback/test/itsme", 2, false)
 	return citsme.Settings{Settings: openid.Settings{Issuer: r.Issuer, ClientID: r.ClientID, Auth: oidcrp.PrivateKeyJWT, AllowHTTP: true, Keys: []openid.Key{
-		{ID: r.SigningKID, Use: "sig", Alg: "RS256", PEM: r.SigningKey}, {ID: r.EncKID, Use: "enc", Alg: "RSA-OAEP-256", PEM: r.EncKey}}},
-		Service: r.Service, Login: r.Login, Claims: []string{"age_gte_18", "document_number", "document_type", "issuing_country",
+		{ID: r.SigningKID, Use: "sig", Alg: "RS256", PEM: r.SigningKey}, {ID: r.EncKID, Use: "enc", Alg: "RSA-OAEP-256", PEM: r.EncKey},
+		{ID: r.EncKID2, Use: "enc", Alg: "RSA-OAEP-256", PEM: r.EncKey2}}},
+		Service: r.Service, Login: r.Login, Claims: []string{"age_gte_18", "national_number_ro", "document_number", "document_type", "issuing_country",
 			"issuance_locality", "valid_from", "valid_to", "verified_at", "device"}}, err
 }
 

@@ -113,10 +113,10 @@ func (s *simulators) handOver(o *SandboxOptions, secure string) error {
 	for name, text := range map[string]string{
 		"bankid-rp.pem": bankid.Certificate + bankid.Key, "bankid-tls-root.pem": bankid.TLSRoots, "bankid-signature-root.pem": bankid.SignatureRoots,
 		"idin.pem": idin.Certificate + idin.Key, "idin-data.key": strings.Join(idin.Decryption, ""), "idin-routing.pem": idin.Routing, "idin-qr.key": qr.Secret,
-		"agechecked.key": age.SecretKey, "itsme-sign.key": itsme.Keys[0].PEM, "itsme-data.key": itsme.Keys[1].PEM,
+		"agechecked.key": age.SecretKey, "itsme-sign.key": itsme.Keys[0].PEM, "itsme-data.key": itsme.Keys[1].PEM, "itsme-data2.key": itsme.Keys[2].PEM,
 		"bankidno-sign.key": norwegian.Keys[0].PEM, "mitid.secret": danish.Secret,
 		"test_eids.yaml": fmt.Sprintf(handedOver, dir, bankid.Base, idin.MerchantID, idin.SubID, idin.LegalID, idin.Directory, qr.Token, qr.Backend, age.Base,
-			itsme.Issuer, itsme.ClientID, itsme.Service, itsme.Keys[0].ID, itsme.Keys[1].ID, norwegian.Issuer, norwegian.ClientID, norwegian.Keys[0].ID, danish.Issuer, danish.ClientID),
+			itsme.Issuer, itsme.ClientID, itsme.Service, itsme.Keys[0].ID, itsme.Keys[1].ID, itsme.Keys[2].ID, norwegian.Issuer, norwegian.ClientID, norwegian.Keys[0].ID, danish.Issuer, danish.ClientID),
 	} {
 		if err := writeWhole(filepath.Join(dir, name), []byte(text)); err != nil {
 			return err
@@ -134,9 +134,9 @@ test_eids:
     certificate: %[1]s/idin.pem, decryption: [%[1]s/idin-data.key], routing: [%[1]s/idin-routing.pem]}
   idin_age: {backend: idin}
   itsme: {issuer: %[10]q, client_id: %[11]q, service: %[12]q,
-    keys: [{id: %[13]q, use: sign, file: %[1]s/itsme-sign.key}, {id: %[14]q, use: decrypt, file: %[1]s/itsme-data.key}]}
-  bankid_no: {issuer: %[15]q, client_id: %[16]q, scopes: [profile, nnin_altsub, phone, email, address], keys: [{id: %[17]q, use: sign, file: %[1]s/bankidno-sign.key}]}
-  mitid: {issuer: %[18]q, client_id: %[19]q, scopes: [ssn, nemid.pid, ssn.details_name, ssn.details_address], client_secret_file: %[1]s/mitid.secret}
+    keys: [{id: %[13]q, use: sign, file: %[1]s/itsme-sign.key}, {id: %[14]q, use: decrypt, file: %[1]s/itsme-data.key}, {id: %[15]q, use: decrypt, file: %[1]s/itsme-data2.key}]}
+  bankid_no: {issuer: %[16]q, client_id: %[17]q, scopes: [profile, nnin_altsub, phone, email, address], keys: [{id: %[18]q, use: sign, file: %[1]s/bankidno-sign.key}]}
+  mitid: {issuer: %[19]q, client_id: %[20]q, scopes: [ssn, nemid.pid, ssn.details_name, ssn.details_address], client_secret_file: %[1]s/mitid.secret}
 # In an account, for a point of service, and for AgeChecked as who checks ages:
 #    configs:
 #      - id: counter

@@ -167,7 +167,7 @@ func nsis(p *person, name string) any {
 
 // belgian is the number of the national register, which only itsme tells.
 func belgian(p *person) any {
-	if p.EID != eid.Itsme {
+	if p.EID != eid.Itsme || p.Country != "BE" { // other countries' numbers are told by nin
 		return nil
 	}
 	return string(p.Number)

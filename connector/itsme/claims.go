@@ -15,8 +15,14 @@ const ns = "http://itsme.services/v2/claim/"
 // A name is that of a claim in each generation; "" where it does not exist.
 type name struct{ v2, v1 string }
 
+// registers are the countries beside Belgium whose numbers itsme tells (§5), by
+// how the name of the claim begins. One page of its documentation spells
+// Slovenia SV.
+var registers = []struct{ prefix, country string }{{"RO", "RO"}, {"BG", "BG"}, {"CZ", "CZ"}, {"SK", "SK"}, {"HR", "HR"}, {"LT", "LT"}, {"SI", "SI"}, {"SV", "SI"},
+	{"LV", "LV"}, {"MT", "MT"}, {"RS", "RS"}, {"MD", "MD"}}
+
 // names are the claims that can be asked for one by one (§5).
-var names = map[string]name{
+var names = withRegisters(map[string]name{
 	"age_gte_16":          {"age_gte_16", ""},
 	"age_gte_18":          {"age_gte_18", ""},
 	"age_gte_21":          {"age_gte_21", ""},
@@ -36,6 +42,20 @@ var names = map[string]name{
 	"verified_at":         {ns + "verificationDate", ""},
 	"photo":               {ns + "physical_person_photo", "tag:sixdots.be,2017-05:claim_photo"},
 	"device":              {ns + "claim_device", "tag:sixdots.be,2017-05:claim_device"},
+	"transaction_info":    {"", "tag:sixdots.be,2017-05:claim_transaction_info"},
+	"official_gender":     {ns + "official_gender", ""},
+	"app":                 {ns + "app", ""},
+	"account":             {ns + "account", ""},
+	"identification_mode": {ns + "identification_mode", ""},
+	"transaction_ip":      {ns + "transaction_ip", ""},
+	"ongoing_call":        {ns + "ongoing_call", ""},
+})
+
+func withRegisters(all map[string]name) map[string]name {
+	for _, r := range registers {
+		all["national_number_"+strings.ToLower(r.prefix)] = name{ns + r.prefix + "NationalNumber", ""}
+	}
+	return all
 }
 
 // find is a claim under any of the names that it has had: of the second
@@ -50,7 +70,7 @@ func find(c openid.Claims, v2 string, v1 ...string) (string, bool) {
 			continue
 		}
 		for _, want := range v1 {
-			if last == want {
+			if last == want && want != "" {
 				return full, true
 			}
 		}
@@ -70,18 +90,18 @@ func cutLast(s string) (before, after string, ok bool) {
 // empty: a claim without a value is left out by itsme, never null.
 func identity(c openid.Claims, now time.Time) *eid.Identity {
 	id := &eid.Identity{Subject: c.Text("sub"), Name: c.Text("name"), Given: c.Text("given_name"), Family: c.Text("family_name"), Birth: openid.Birth(c.Text("birthdate")),
-		Phone: c.Text("phone_number"), Email: c.Text("email"), Country: issuer(c)}
+		Phone: c.Text("phone_number"), Email: c.Text("email")}
 	if g := strings.ToLower(c.Text("gender")); g == "male" || g == "female" {
 		id.Gender = g
 	}
 	if full, ok := find(c, "birthdate_as_string", "claim_birthdate_as_string"); ok && id.Birth == "" {
 		id.BirthText = c.Text(full)
 	}
-	if number := nationalNumber(c); number != "" {
-		id.Number = eid.Number(number)
-		if info, err := natid.Parse("BE", number, now); err == nil {
-			id.Number = eid.Number(info.Normalized)
-		}
+	number, country := nationalNumber(c)
+	if id.Number, id.Country = eid.Number(number), country; number == "" {
+		id.Country = issuer(c)
+	} else if info, err := natid.Parse(country, number, now); err == nil {
+		id.Number = eid.Number(info.Normalized)
 	}
 	if birth, err := natid.ParseDate(id.Birth); err == nil {
 		if years, ok := natid.AgeAt("BE", birth, now); ok {
@@ -93,14 +113,23 @@ func identity(c openid.Claims, now time.Time) *eid.Identity {
 	return id
 }
 
-func nationalNumber(c openid.Claims) string {
-	if full, ok := find(c, "BENationalNumber"); ok {
-		return c.Text(full)
+// nationalNumber is the number of somebody's document, and the country in whose
+// register it is: Belgium's before all others.
+func nationalNumber(c openid.Claims) (number, country string) {
+	if number = c.Text(ns + "BENationalNumber"); number != "" {
+		return number, "BE"
 	}
 	if full, ok := find(c, "", "claim_eid"); ok {
-		return digits(c.Object(full).Text("national_number"))
+		if number = digits(c.Object(full).Text("national_number")); number != "" {
+			return number, "BE"
+		}
 	}
-	return ""
+	for _, r := range registers {
+		if number = strings.TrimSpace(c.Text(ns + r.prefix + "NationalNumber")); number != "" {
+			return number, r.country
+		}
+	}
+	return "", ""
 }
 
 func digits(s string) string {
@@ -112,8 +141,8 @@ func digits(s string) string {
 	}, s)
 }
 
-// issuer is the country whose document the account was made from: only Belgian
-// ones have a number of the register, or an address.
+// issuer is the country whose document the account was made from, where no
+// number tells it: only Belgian ones have an address, or a number of a Belgian card.
 func issuer(c openid.Claims) string {
 	if full, ok := find(c, "IDIssuingCountry"); ok {
 		by := c.Object(full)
@@ -123,7 +152,7 @@ func issuer(c openid.Claims) string {
 			}
 		}
 	}
-	if nationalNumber(c) != "" || c["address"] != nil {
+	if _, card := find(c, "BEeidSn", "claim_eid"); card || c["address"] != nil {
 		return "BE"
 	}
 	return ""
@@ -177,17 +206,32 @@ func signals(c openid.Claims) map[string]string {
 	text("citizenship_iso", "claim_citizenship_as_iso")
 	text("document_number", "IDDocumentSN", "claim_passport_sn")
 	text("document_type", "IDDocumentType")
+	text("official_gender", "official_gender")
 	text("city_of_birth", "", "claim_city_of_birth")
+	text("country_of_birth", "", "claim_country_of_birth")
 	if full, ok := find(c, "place_of_birth"); ok {
 		put("city_of_birth", c.Object(full).Text("city"))
+		put("country_of_birth", c.Object(full).Text("country"))
 	}
 	document(c, put)
-	if full, ok := find(c, "claim_device", "claim_device"); ok {
-		d := c.Object(full)
-		for _, name := range deviceFacts {
-			put("device_"+name, d.Text(name))
+	text("identification_mode", "identification_mode")
+	text("transaction_ip", "transaction_ip")
+	text("ongoing_call", "ongoing_call")
+	object := func(key, v2, v1 string, facts ...string) {
+		if full, ok := find(c, v2, v1); ok {
+			o := c.Object(full)
+			for _, name := range facts {
+				put(key+name, o.Text(name))
+			}
 		}
 	}
+	object("device_", "claim_device", "claim_device", deviceFacts...)
+	if full, ok := find(c, "claim_device", "claim_device"); ok {
+		put("device_deviceId", c.Object(full).Text("deviceID")) // both spellings are published
+	}
+	object("transaction_", "", "claim_transaction_info", "securityLevel", "bindLevel", "mcc")
+	object("app_", "app", "", "appInstalledDate", "appName", "appRelease")
+	object("account_", "account", "", "activationDate", "activationMechanism")
 	put("email_verified", c.Text("email_verified"))
 	put("phone_verified", c.Text("phone_number_verified"))
 	if len(out) == 0 {
@@ -198,7 +242,7 @@ func signals(c openid.Claims) map[string]string {
 
 // deviceFacts are what itsme knows of a phone, under its own names.
 var deviceFacts = []string{"os", "appName", "appRelease", "deviceLabel", "debugEnabled", "deviceId", "osRelease", "manufacturer", "deviceLockLevel", "smsEnabled", "rooted",
-	"imei", "deviceModel", "sdkRelease"}
+	"imei", "deviceModel", "sdkRelease", "hasSimEnabled", "msisdn"}
 
 // document reads what itsme says of the document that an account was made from:
 // in the second generation objects by attribute, in the first one object.

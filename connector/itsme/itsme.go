@@ -154,7 +154,7 @@ func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) 
 
 // asking says by which scope each attribute is asked for.
 var asking = map[string]string{eid.WantNumber: "eid", eid.WantName: "profile", eid.WantBirth: "profile", eid.WantGender: "profile",
-	eid.WantAddress: "address", eid.WantPhone: "phone", eid.WantEmail: "email"}
+	eid.WantAddress: "address", eid.WantPhone: "phone", eid.WantEmail: "email", eid.WantDocument: "idDocument"}
 
 // scopes are those of the contract, or as many of them as bring what is wanted.
 func (a *agreement) scopes(wanted []string) []string {
@@ -179,7 +179,7 @@ func (a *agreement) scopes(wanted []string) []string {
 // it that say the same or tell whose document it is.
 func (a *agreement) asked(wanted []string) (out []string) {
 	for _, name := range a.Claims {
-		if need, ok := needed[name]; wanted != nil && (!ok || !slices.Contains(wanted, need)) {
+		if wanted != nil && !slices.Contains(wanted, need(name)) {
 			continue
 		}
 		full := names[name].v2
@@ -196,8 +196,16 @@ func (a *agreement) asked(wanted []string) (out []string) {
 	return out
 }
 
-// needed says which attribute a claim is asked for with.
-var needed = map[string]string{"age_gte_18": eid.WantAdult, "national_number": eid.WantNumber, "issuing_country": eid.WantDocument, "document_number": eid.WantDocument,
+// need says which attribute a claim is asked for with; "" for none of those that
+// a party can want.
+func need(claim string) string {
+	if strings.HasPrefix(claim, "national_number") {
+		return eid.WantNumber
+	}
+	return needed[claim]
+}
+
+var needed = map[string]string{"age_gte_18": eid.WantAdult, "issuing_country": eid.WantDocument, "document_number": eid.WantDocument,
 	"document_type": eid.WantDocument, "issuance_locality": eid.WantDocument, "valid_from": eid.WantDocument, "valid_to": eid.WantDocument, "verified_at": eid.WantDocument,
 	"device":              eid.WantDevice,
 	"birthdate_as_string": eid.WantBirth}

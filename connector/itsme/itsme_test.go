@@ -30,17 +30,19 @@ type service struct {
 	*sitsme.Simulator
 	t       testing.TB
 	clock   *sandbox.Clock
+	people  *sandbox.People
 	faults  *sandbox.Faults
 	request connector.Request
 	calls   atomic.Int64
 	broken  atomic.Pointer[http.HandlerFunc]
+	watch   func(kid string) // of each token that itsme encrypts, if anybody wants to know
 	browser *http.Client
 }
 
 func newService(t testing.TB, change ...func(*citsme.Settings)) *service {
 	t.Helper()
 	people := sandbox.NewPeople()
-	s := &service{t: t, clock: sandbox.NewClock(true), faults: sandbox.NewFaults(1), browser: &http.Client{
+	s := &service{t: t, clock: sandbox.NewClock(true), people: people, faults: sandbox.NewFaults(1), browser: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	var base string
 	s.Simulator = sitsme.New(sitsme.Config{Clock: s.clock, People: people, Decisions: sandbox.NewDecisions(people, sandbox.Ignore), Faults: s.faults, Base: func() string { return base }})
@@ -54,7 +56,13 @@ func newService(t testing.TB, change ...func(*citsme.Settings)) *service {
 				return
 			}
 		}
-		h.ServeHTTP(w, r)
+		heard := &listener{ResponseWriter: w}
+		h.ServeHTTP(heard, r)
+		if s.watch != nil {
+			for _, kid := range kids(heard.body.Bytes()) {
+				s.watch(kid)
+			}
+		}
 	}))
 	t.Cleanup(srv.Close)
 	base = srv.URL
@@ -73,7 +81,7 @@ func newService(t testing.TB, change ...func(*citsme.Settings)) *service {
 			alg = "RSA-OAEP"
 		}
 		set.Auth = oidcrp.PrivateKeyJWT
-		set.Keys = []openid.Key{{ID: "sig1", Use: "sig", Alg: "RS256", PEM: reg.SigningKey}, {ID: "enc1", Use: "enc", Alg: alg, PEM: reg.EncKey}}
+		set.Keys = []openid.Key{{ID: "sig1", Use: "sig", Alg: "RS256", PEM: reg.SigningKey}, {ID: reg.EncKID, Use: "enc", Alg: alg, PEM: reg.EncKey}, {ID: reg.EncKID2, Use: "enc", Alg: alg, PEM: reg.EncKey2}}
 	}
 	if err := set.Check(); err != nil {
 		t.Fatal(err)

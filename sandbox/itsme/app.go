@@ -44,10 +44,21 @@ func (s *Simulator) show(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Refresh", strconv.Itoa(int(wait/time.Second)))
 		s.render(w, http.StatusOK, "notice", &pageView{Text: "Waiting for the app."})
 	case openid.Still:
-		s.render(w, http.StatusOK, "notice", &pageView{Text: "Nobody acts in the app."})
+		s.still(w, &l)
 	default:
+		if l.Own.silent {
+			s.still(w, &l)
+			return
+		}
 		s.render(w, http.StatusOK, "who", &pageView{RP: l.Client.Name, People: s.Holders()})
 	}
+}
+
+// still is for somebody who never acts: the page comes again when time is up.
+func (s *Simulator) still(w http.ResponseWriter, l *login) {
+	left := l.Created.Add(window).Sub(s.Clock.Now())
+	w.Header().Set("Refresh", strconv.Itoa(max(1, int((left+time.Second-1)/time.Second))))
+	s.render(w, http.StatusOK, "notice", &pageView{Text: "Nobody acts in the app."})
 }
 
 // press does what a button says.
@@ -83,6 +94,11 @@ func (s *Simulator) confirm(w http.ResponseWriter, r *http.Request, l *login, pe
 	}
 	if habit := s.Habit(*l, person); habit != "" {
 		s.act(w, r, l.Ref, habit, person, "behaviour of the person")
+		return
+	}
+	if p.Behaviour == "ignores" {
+		seen := s.Note(l.Ref, func(l *login) { l.Own.silent = true })
+		s.still(w, &seen)
 		return
 	}
 	v := &pageView{RP: l.Client.Name, Person: p}

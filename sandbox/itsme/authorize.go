@@ -156,7 +156,7 @@ func read(l *login, p url.Values) error {
 			return errors.New("invalid_scope")
 		case service:
 			l.Own.service = code
-		case !slices.Contains([]string{"openid", "profile", "email", "address", "phone", "eid", "idDocument"}, scope):
+		case !slices.Contains([]string{"openid", "profile", "email", "address", "phone", "eid", "idDocument"}, scope), scope == "idDocument" && l.Own.gen.number == 1:
 			return errors.New("invalid_scope")
 		default:
 			l.Scopes = append(l.Scopes, scope)
@@ -175,13 +175,16 @@ func read(l *login, p url.Values) error {
 		}
 		l.Own.wants = map[string][]string{}
 		for part, claims := range in {
-			for name := range claims {
+			for name, how := range claims {
+				if l.Own.gen.number == 1 && tag(name) != "" && how != nil && how.Value != nil {
+					return errRequest // itsme gives no claim of its own a meaning with a value
+				}
 				l.Own.wants[part] = append(l.Own.wants[part], name)
 			}
 			slices.Sort(l.Own.wants[part])
 		}
 	}
-	if l.Own.partner.services[l.Own.service] == "share" && len(l.Scopes) == 1 && len(l.Own.wants) == 0 {
+	if l.Own.partner.services[l.Own.service] == "share" && len(l.Scopes) == 1 && !slices.ContainsFunc(slices.Concat(l.Own.wants["id_token"], l.Own.wants["userinfo"]), sharing) {
 		return errRequest // nothing would be shared
 	}
 	switch {
@@ -200,14 +203,24 @@ func read(l *login, p url.Values) error {
 	return nil
 }
 
-// text is a value as a person reads it.
+// sharing says whether a claim is about the person, not about the login.
+func sharing(claim string) bool {
+	return !slices.Contains([]string{"sub", "acr", "auth_time"}, claim)
+}
+
+// text is a value as a person reads it: not to the end of a photo.
 func text(v any) string {
-	if s, ok := v.(string); ok {
-		return s
+	s, ok := v.(string)
+	if !ok {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Sprint(v)
+		}
+		s = string(raw)
 	}
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
+	const most = 600
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
-	return string(raw)
+	return s
 }

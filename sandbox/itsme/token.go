@@ -133,15 +133,39 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request, g *generation)
 	openid.Say(w, http.StatusOK, openid.Members{{Name: "access_token", Value: l.Access}, {Name: "token_type", Value: "Bearer"}, {Name: "id_token", Value: id}, {Name: "expires_in", Value: 3600}})
 }
 
-// userInfo tells what was shared (§5).
-func (s *Simulator) userInfo(w http.ResponseWriter, r *http.Request, g *generation) {
-	l, p, ok := s.Bearer(r.Header.Get("Authorization"))
+// bearer finds the login of an access token; without one it refuses the call.
+func (s *Simulator) bearer(w http.ResponseWriter, r *http.Request, g *generation) (l login, p sandbox.Person, ok bool) {
+	l, p, ok = s.Bearer(r.Header.Get("Authorization"))
 	if !ok || l.Own.gen != g {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="itsme", error="invalid_token"`)
 		openid.Say(w, http.StatusUnauthorized, openid.Members{{Name: "error", Value: "invalid_token"}})
-		return
+		return l, p, false
 	}
 	sandbox.Concerns(r.Context(), l.Ref)
+	return l, p, true
+}
+
+// picture is the one that the claim of this name leads to (§5): for who may see
+// it.
+func (s *Simulator) picture(w http.ResponseWriter, r *http.Request, g *generation) {
+	l, _, ok := s.bearer(w, r, g)
+	if !ok {
+		return
+	}
+	if !asks(&l, "picture") {
+		openid.Say(w, http.StatusForbidden, openid.Members{{Name: "error", Value: "insufficient_scope"}})
+		return
+	}
+	w.Header().Set("Content-Type", "image/jpeg")
+	_, _ = w.Write(photo()) // the client has gone
+}
+
+// userInfo tells what was shared (§5).
+func (s *Simulator) userInfo(w http.ResponseWriter, r *http.Request, g *generation) {
+	l, p, ok := s.bearer(w, r, g)
+	if !ok {
+		return
+	}
 	fault, _ := s.Faults.TakeBut(openid.OtherNonce, "itsme.result")
 	out, err := s.pack(&l, s.info(&l, &p, fault.Kind), fault.Kind)
 	if err != nil {
@@ -159,7 +183,8 @@ func (s *Simulator) pack(l *login, claims openid.Members, fault string) (string,
 	if err != nil || l.Own.partner.enc == nil || fault == unencrypted {
 		return token, err
 	}
-	e, err := jose.NewEncrypter(jose.A128CBC_HS256, jose.Recipient{Algorithm: l.Own.gen.keyAlg, Key: l.Own.partner.enc, KeyID: encryptingKID}, (&jose.EncrypterOptions{}).WithContentType("JWT"))
+	to := l.Own.partner.enc[int(openid.Octets(1)[0])%len(l.Own.partner.enc)] // itsme takes any
+	e, err := jose.NewEncrypter(jose.A128CBC_HS256, jose.Recipient{Algorithm: l.Own.gen.keyAlg, Key: to.Key, KeyID: to.KeyID}, (&jose.EncrypterOptions{}).WithContentType("JWT"))
 	if err != nil {
 		return "", err
 	}

@@ -66,13 +66,14 @@ func NewItsme(t testing.TB, dir string, auto sandbox.Outcome) *Itsme {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"itsme-sign.key": signs.SigningKey, "itsme-data.key": signs.EncKey, "itsme.secret": plain.Secret} {
+	for name, text := range map[string]string{"itsme-sign.key": signs.SigningKey, "itsme-data.key": signs.EncKey, "itsme-data2.key": signs.EncKey2, "itsme.secret": plain.Secret} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	i.config = fmt.Sprintf(`  itsme: {issuer: %q, client_id: %q, service: %q, keys: [{id: %q, use: sign, file: %[5]s/itsme-sign.key}, {id: %[6]q, use: decrypt, file: %[5]s/itsme-data.key}]}
-`, signs.Issuer, signs.ClientID, signs.Service, signs.SigningKID, dir, signs.EncKID)
+	i.config = fmt.Sprintf(`  itsme: {issuer: %q, client_id: %q, service: %q, keys: [{id: %q, use: sign, file: %[5]s/itsme-sign.key}, {id: %[6]q, use: decrypt, file: %[5]s/itsme-data.key},
+    {id: %[7]q, use: decrypt, file: %[5]s/itsme-data2.key}]}
+`, signs.Issuer, signs.ClientID, signs.Service, signs.SigningKID, dir, signs.EncKID, signs.EncKID2)
 	i.secret = fmt.Sprintf(`{id: %s, test_eids: {itsme: {issuer: %q, client_id: %q, service: %q, client_secret_file: %s/itsme.secret}}}`, SecretConfig, plain.Issuer, plain.ClientID, plain.Service, dir)
 	return i
 }
