@@ -1,22 +1,11 @@
 // Package upstream lets our relying party log in at an OpenID provider that
-// none of us wrote, which speaks as the eIDs do.
+// none of us wrote, which speaks as the eIDs do, and relying parties that none
+// of us wrote at our simulators of the eIDs.
 package upstream
 
 import (
-	"bufio"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"net/http"
-	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,111 +16,7 @@ import (
 	"eidgate/connector/openid"
 	"eidgate/eid"
 	"eidgate/internal/oidcrp"
-	"eidgate/test/rig"
 )
-
-const back = "https://broker.example/callback/test/eid"
-
-// A provider is the program, and what it has written to its log.
-type provider struct {
-	issuer string
-	log    *strings.Builder
-}
-
-// start runs the provider.
-func start(t *testing.T, said map[string]any) *provider {
-	t.Helper()
-	dir := rig.NPM(t.Context(), t, "provider", "provider.mjs")
-	sig, enc := key(t), key(t)
-	said["jwks"] = gojose.JSONWebKeySet{Keys: []gojose.JSONWebKey{{Key: sig, KeyID: "s1", Use: "sig", Algorithm: "RS256"}, {Key: enc, KeyID: "e1", Use: "enc", Algorithm: "RSA-OAEP-256"}}}
-	raw, err := json.Marshal(said)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(dir, "provider.mjs"))
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "UPSTREAM="+string(raw))
-	p := &provider{log: &strings.Builder{}}
-	cmd.Stderr = p.log
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	if lines.Scan() {
-		p.issuer = lines.Text()
-	}
-	go func() {
-		for lines.Scan() { // it may warn
-		}
-	}()
-	t.Cleanup(func() {
-		_ = in.Close() // it ends then
-		_ = cmd.Wait() // however it ended
-		if t.Failed() {
-			t.Log(p.log.String())
-		}
-	})
-	if !strings.HasPrefix(p.issuer, "http://localhost:") {
-		t.Fatalf("the provider says %q\n%s", p.issuer, p.log)
-	}
-	return p
-}
-
-func key(t *testing.T) *rsa.PrivateKey {
-	t.Helper()
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-func pemOf(t *testing.T, k *rsa.PrivateKey) string {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-}
-
-// browse follows a browser's way until it is sent back to us.
-func browse(t *testing.T, address string) url.Values {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	browser := &http.Client{Jar: jar, Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	for range 12 {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := browser.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close() // only where it leads counts
-		next, err := res.Location()
-		if err != nil {
-			t.Fatalf("%s answers %d and leads nowhere", address, res.StatusCode)
-		}
-		if next.Host == "broker.example" {
-			return next.Query()
-		}
-		address = next.String()
-	}
-	t.Fatal("the browser goes round and round")
-	return nil
-}
 
 const ns = "http://itsme.services/v2/claim/"
 
@@ -140,6 +25,7 @@ const ns = "http://itsme.services/v2/claim/"
 // signed and encrypted.
 func TestItsme(t *testing.T) {
 	t.Parallel()
+	dir := install(t)
 	for name, x := range map[string]struct {
 		refuses string
 		want    connector.Step
@@ -147,7 +33,7 @@ func TestItsme(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sig, enc := key(t), key(t)
-			p := start(t, map[string]any{
+			p := start(t, dir, map[string]any{
 				"refuses": x.refuses,
 				"scopes":  []string{"openid", "profile", "email", "phone", "address", "eid", "service:SHOP_SHARE"},
 				"claims": map[string]any{"openid": []string{"sub"}, "profile": []string{"name", "given_name", "family_name", "gender", "locale", "birthdate"},
@@ -164,26 +50,10 @@ func TestItsme(t *testing.T) {
 					"userinfo_signed_response_alg": "RS256", "userinfo_encrypted_response_alg": "RSA-OAEP-256", "userinfo_encrypted_response_enc": "A128CBC-HS256",
 					"jwks": gojose.JSONWebKeySet{Keys: []gojose.JSONWebKey{{Key: &sig.PublicKey, KeyID: "sig1", Use: "sig", Algorithm: "RS256"}, {Key: &enc.PublicKey, KeyID: "enc1", Use: "enc", Algorithm: "RSA-OAEP-256"}}}}},
 			})
-			set, err := json.Marshal(citsme.Settings{Settings: openid.Settings{Issuer: p.issuer, ClientID: "partner", Auth: oidcrp.PrivateKeyJWT, AllowHTTP: true, Keys: []openid.Key{
+			r := ask(t, citsme.Settings{Settings: openid.Settings{Issuer: p.issuer, ClientID: "partner", Auth: oidcrp.PrivateKeyJWT, AllowHTTP: true, Keys: []openid.Key{
 				{ID: "sig1", Use: "sig", Alg: "RS256", PEM: pemOf(t, sig)}, {ID: "enc1", Use: "enc", Alg: "RSA-OAEP-256", PEM: pemOf(t, enc)}}}, Service: "SHOP_SHARE", Claims: []string{"age_gte_18"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := citsme.New(time.Now, oidcrp.NewDirectory(http.DefaultTransport, time.Now))
-			r := &connector.Request{Session: "s", Order: "o", Environment: eid.Test, Purpose: eid.Identify, Language: "nl", CallbackURL: back, Settings: connector.Settings{Key: name, Data: set}}
-			res, err := c.Begin(t.Context(), r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			q := browse(t, res.Step.(connector.Redirect).URL)
-			if res, err = c.Resume(t.Context(), r, res.State, connector.Returned{In: connector.Inbound{Method: http.MethodGet, Query: q}}); err != nil {
-				t.Fatal(err)
-			}
-			if _, again := res.Step.(connector.Again); again {
-				if res, err = c.Resume(t.Context(), r, res.State, connector.Tick{}); err != nil {
-					t.Fatal(err)
-				}
-			}
+			r.Language = "nl"
+			_, res := login(t, citsme.New(time.Now, newDirectory()), r, newBrowser(t))
 			if res.Step != x.want {
 				t.Fatalf("%#v, want %#v", res.Step, x.want)
 			}
@@ -201,6 +71,7 @@ func TestItsme(t *testing.T) {
 // TestDialects: what the other eIDs over OpenID Connect ask of a relying party.
 func TestDialects(t *testing.T) {
 	t.Parallel()
+	dir := install(t)
 	for name, x := range map[string]struct {
 		client map[string]any
 		config func(*oidcrp.Config)
@@ -214,15 +85,15 @@ func TestDialects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client := map[string]any{"client_id": "us", "client_secret": "a secret:of 32 characters or more", "redirect_uris": []string{back}, "response_types": []string{"code"}, "grant_types": []string{"authorization_code"}}
+			client, _ := register(t, false)
 			for k, v := range x.client {
 				client[k] = v
 			}
-			p := start(t, map[string]any{"scopes": []string{"openid", "profile"}, "claims": map[string]any{"openid": []string{"sub"}, "profile": []string{"name"}},
+			p := start(t, dir, map[string]any{"scopes": []string{"openid", "profile"}, "claims": map[string]any{"openid": []string{"sub"}, "profile": []string{"name"}},
 				"person": map[string]any{"name": "Ola Nordmann"}, "clients": []any{client}})
-			conf := oidcrp.Config{Issuer: p.issuer, ClientID: "us", Secret: "a secret:of 32 characters or more", AllowHTTP: true}
+			conf := oidcrp.Config{Issuer: p.issuer, ClientID: "us", Secret: secret, AllowHTTP: true}
 			x.config(&conf)
-			c, err := oidcrp.New(conf, oidcrp.NewDirectory(http.DefaultTransport, time.Now))
+			c, err := oidcrp.New(conf, newDirectory())
 			if err != nil {
 				t.Fatal(err)
 			}
