@@ -98,7 +98,7 @@ func (s *Simulator) object(c *openid.Client, text string) (url.Values, error) {
 	}
 	p := openid.Params(in)
 	until, err := strconv.ParseInt(p.Get("exp"), 10, 64)
-	if err != nil || s.Clock.Now().Unix() >= until || p.Get("iss") != c.ID || p.Get("aud") != s.issuer() {
+	if err != nil || s.Clock.Now().Unix() >= until || p.Get("iss") != c.ID || !openid.IsFor(in, s.issuer()) {
 		return nil, errors.New("iss, aud or exp")
 	}
 	return p, nil

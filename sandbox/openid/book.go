@@ -406,7 +406,7 @@ func (b *Book[T]) Redeem(c *Client, code, back, verifier string) (Login[T], sand
 	}
 	l.Spent = true
 	sum := sha256.Sum256([]byte(verifier))
-	proves := l.Challenge == "" || base64.RawURLEncoding.EncodeToString(sum[:]) == l.Challenge
+	proves := l.Challenge == "" && verifier == "" || l.Challenge != "" && base64.RawURLEncoding.EncodeToString(sum[:]) == l.Challenge
 	if l.Client != c || l.Redirect != back || !proves || b.clock.Now().After(l.Ended.Add(b.rules.Codes)) {
 		return Login[T]{}, sandbox.Person{}, false
 	}

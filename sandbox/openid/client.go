@@ -134,9 +134,9 @@ func (cs *Clients) asserted(c *Client, token string, audiences []string) error {
 	if err != nil {
 		return errors.New("client_assertion cannot be read")
 	}
-	var iss, sub, aud, jti string
+	var iss, sub, jti string
 	var exp int64
-	for name, at := range map[string]any{"iss": &iss, "sub": &sub, "aud": &aud, "jti": &jti, "exp": &exp} {
+	for name, at := range map[string]any{"iss": &iss, "sub": &sub, "jti": &jti, "exp": &exp} {
 		if json.Unmarshal(in[name], at) != nil {
 			return errors.New(name + " of client_assertion is missing, or of another type")
 		}
@@ -145,7 +145,7 @@ func (cs *Clients) asserted(c *Client, token string, audiences []string) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	switch {
-	case iss != c.ID || sub != c.ID || !slices.Contains(audiences, aud) || jti == "" || len(jti) > 255:
+	case iss != c.ID || sub != c.ID || !IsFor(in, audiences...) || jti == "" || len(jti) > 255:
 		return errors.New("client_assertion is for somebody else")
 	case !now.Before(until) || until.After(now.Add(maxAssertion)):
 		return errors.New("client_assertion has expired, or is good for more than ten minutes")
@@ -159,6 +159,20 @@ func (cs *Clients) asserted(c *Client, token string, audiences []string) error {
 	}
 	cs.used[c.ID+" "+jti] = until
 	return nil
+}
+
+// IsFor says whether one of the audiences of a token is one of these: aud is a
+// text or a list.
+func IsFor(claims map[string]json.RawMessage, audiences ...string) bool {
+	var list []string
+	if json.Unmarshal(claims["aud"], &list) != nil {
+		var one string
+		if json.Unmarshal(claims["aud"], &one) != nil {
+			return false
+		}
+		list = []string{one}
+	}
+	return slices.ContainsFunc(list, func(aud string) bool { return slices.Contains(audiences, aud) })
 }
 
 // Push keeps a request under a name, for a time, without the proof of who sent

@@ -937,3 +937,17 @@ func TestRandom(t *testing.T) {
 		t.Error("names come again")
 	}
 }
+
+// TestIsFor: an audience is a text or a list.
+func TestIsFor(t *testing.T) {
+	t.Parallel()
+	for aud, want := range map[string]bool{`"a"`: true, `"b"`: true, `["x","a"]`: true, `"x"`: false, `["x"]`: false, `[]`: false, `{}`: false, `7`: false, ``: false} {
+		claims := map[string]json.RawMessage{}
+		if aud != "" {
+			claims["aud"] = json.RawMessage(aud)
+		}
+		if got := openid.IsFor(claims, "a", "b"); got != want {
+			t.Errorf("%s: %v", aud, got)
+		}
+	}
+}

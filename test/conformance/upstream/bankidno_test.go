@@ -77,7 +77,8 @@ func TestBankIDNO(t *testing.T) {
 		level  string
 		mode   string
 		person eid.Number // who is asked for
-		hint   string     // that BankID gets
+		params map[string]string
+		hint   string // that BankID gets
 		by     string
 		fail   connector.Fail
 		check  func(t *testing.T, p *provider, res connector.Result) // beside what everybody is told
@@ -126,14 +127,15 @@ func TestBankIDNO(t *testing.T) {
 				t.Errorf("UserInfo: %v", info)
 			}
 		}},
-		"a number, pushed by who has a secret":   {scopes: everything, mode: cbankidno.ModeWeb, person: olaNordmann, hint: "BID:" + olaNordmann, by: isPushed},
-		"a number, pushed by who has a key":      {keys: true, scopes: everything, person: olaNordmann, hint: ":" + olaNordmann, by: isPushed},
-		"a number, encrypted":                    {keys: true, scopes: everything, mode: cbankidno.ModeMobile, person: olaNordmann, hint: "BIS:" + olaNordmann, by: isSealed, change: func(said map[string]any) { said["par"] = "never" }},
-		"a number, encrypted, from a secret too": {keys: false, scopes: everything, person: olaNordmann, by: isSealed, change: func(said map[string]any) { said["par"] = "never" }, fail: connector.Fail{Reason: eid.Refused, Code: "config"}},
+		"a number, pushed by who has a secret": {scopes: everything, mode: cbankidno.ModeWeb, person: olaNordmann, hint: "BID:" + olaNordmann, by: isPushed},
+		"a number, pushed by who has a key":    {keys: true, scopes: everything, person: olaNordmann, hint: ":" + olaNordmann, by: isPushed},
+		"a number, encrypted":                  {keys: true, scopes: everything, mode: cbankidno.ModeMobile, person: olaNordmann, hint: "BIS:" + olaNordmann, by: isSealed, change: func(said map[string]any) { said["par"] = "never" }},
+		"a number, and no way to hide it":      {scopes: everything, person: olaNordmann, by: isSealed, change: func(said map[string]any) { said["par"] = "never" }, fail: connector.Fail{Reason: eid.Refused, Code: "config"}},
 
-		"somebody else":             {scopes: everything, person: kariNordmann, hint: ":" + kariNordmann, by: isPushed, fail: connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}},
-		"UserInfo of another place": {scopes: everything, by: inAddress, change: func(said map[string]any) { said["tinfo"] = map[string]string{"issuer": "/other", "at": "/tinfo"} }, fail: connector.Fail{Reason: eid.BadProof, Code: "issuer"}},
-		"UserInfo of half a path":   {scopes: everything, by: inAddress, change: func(said map[string]any) { said["tinfo"] = map[string]string{"issuer": "/tin", "at": "/tinfo"} }, fail: connector.Fail{Reason: eid.BadProof, Code: "issuer"}},
+		"somebody else":                   {scopes: everything, person: kariNordmann, hint: ":" + kariNordmann, by: isPushed, fail: connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}},
+		"somebody else than a hint names": {scopes: everything, params: map[string]string{cbankidno.ParamHint: "BID:" + kariNordmann}, hint: "BID:" + kariNordmann, by: isPushed, fail: connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}},
+		"UserInfo of another place":       {scopes: everything, by: inAddress, change: func(said map[string]any) { said["tinfo"] = map[string]string{"issuer": "/other", "at": "/tinfo"} }, fail: connector.Fail{Reason: eid.BadProof, Code: "issuer"}},
+		"UserInfo of half a path":         {scopes: everything, by: inAddress, change: func(said map[string]any) { said["tinfo"] = map[string]string{"issuer": "/tin", "at": "/tinfo"} }, fail: connector.Fail{Reason: eid.BadProof, Code: "issuer"}},
 		"UserInfo that nobody signs": {scopes: everything, by: inAddress, change: func(said map[string]any) {
 			delete(said["clients"].([]any)[0].(map[string]any), "userinfo_signed_response_alg")
 		}, fail: connector.Fail{Reason: eid.BadAnswer, Code: "userinfo"}},
@@ -161,7 +163,7 @@ func TestBankIDNO(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := ask(t, set)
-			r.Mode, r.Pinned, r.Language = x.mode, x.person, "nb"
+			r.Mode, r.Pinned, r.Params, r.Language = x.mode, x.person, x.params, "nb"
 			c := cbankidno.New(time.Now, newDirectory())
 			if x.fail.Code == "config" { // it does not even begin
 				if res, err := c.Begin(t.Context(), r); err != nil || res.Step != x.fail {
