@@ -43,6 +43,7 @@ var mayImport = map[string]string{
 	"sandbox/bankidno":             "sandbox sandbox/openid",
 	"sandbox/itsme":                "sandbox sandbox/openid",
 	"sandbox/mitid":                "sandbox sandbox/openid",
+	"sandbox/openid/openidtest":    "sandbox/openid",
 	"connector/idinage":            "eid connector connector/idin protocol/agechecked internal/*", // the age check over iDIN is iDIN, asked less
 	"docs":                         "",
 	"examples/demo-rp/cmd/demo-rp": "examples/demo-rp",

@@ -5,7 +5,6 @@ package bankidno
 
 import (
 	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -61,7 +60,8 @@ type Simulator struct {
 	Config
 	clients *openid.Clients
 	keys    func() []*rsa.PrivateKey // to sign, and to decrypt
-	pepper  []byte                   // of subjects
+	pepper  openid.Pepper            // of subjects
+	desk    *openid.Desk[asked]
 
 	mu  sync.Mutex
 	set Settings
@@ -84,6 +84,7 @@ func New(c Config) *Simulator {
 			return nil
 		},
 		Refuse: refusal, Details: func(l *openid.Login[asked]) any { return map[string]string{"method": l.Own.method} }})
+	s.desk = &openid.Desk[asked]{Book: s.Book, Notice: s.notice, Ask: s.ask, Leave: s.leave}
 	return s
 }
 
@@ -121,30 +122,9 @@ func (s *Simulator) Change(f func(*Settings) error) (Settings, error) {
 	return next, nil
 }
 
-// A Registration is what a relying party's settings need.
-type Registration struct {
-	Issuer, ClientID, Secret string
-	Key, KeyID               string // PEM; "" for one with a secret
-}
-
 // Party registers a relying party with a way back; one with a secret has no key.
-func (s *Simulator) Party(name, redirect string, secret bool) (Registration, error) {
-	c := &openid.Client{ID: fmt.Sprintf("%s-bankid-current-%x", "rp", openid.Octets(4)), Name: name, Redirects: []string{redirect}}
-	out := Registration{Issuer: s.issuer(), ClientID: c.ID}
-	if secret {
-		c.Secret = openid.Random()
-		out.Secret = c.Secret
-	} else {
-		k := openid.NewKey()
-		text, err := openid.PEM(k)
-		if err != nil {
-			return out, err
-		}
-		c.Key, c.KeyID = &k.PublicKey, "sig1"
-		out.Key, out.KeyID = text, c.KeyID
-	}
-	s.clients.Add(c)
-	return out, nil
+func (s *Simulator) Party(name, redirect string, secret bool) (openid.Registration, error) {
+	return s.clients.Register(s.issuer(), fmt.Sprintf("rp-bankid-current-%x", openid.Octets(4)), name, redirect, secret)
 }
 
 func (s *Simulator) issuer() string { return s.Base() + realm }
@@ -161,22 +141,18 @@ func Faults() map[string][]string {
 
 // Fidelity says how near the simulator is.
 func Fidelity() []sandbox.Fidelity {
-	out := []sandbox.Fidelity{
-		{What: "authorization, token, UserInfo on another host, keys", State: sandbox.Exact},
-		{What: "discovery", State: sandbox.Differs, Because: "values of its arrays are not published, and ours"},
-		{What: "a number in an address", State: sandbox.Differs, Because: "is refused with invalid_request; BankID forbids it and does not say how"},
-		{What: "a scope that a client does not have", State: sandbox.Differs, Because: "invalid_scope for one that nobody has; every client has all of the others"},
-		{What: "sessions at BankID", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},
-		{What: "BankID on mobile", State: sandbox.Differs, Because: "switched off: a hint with BIM is read, and answered by the password"},
-		{What: "the app, and its time-out", State: sandbox.Differs, Because: "a page; 5 minutes, then C302"},
-		{What: "response modes but query", State: sandbox.NotSimulated, Because: "no connector uses them"},
-		{What: "encrypted login hints, introspection, refresh, logout", State: sandbox.NotSimulated, Because: "no connector uses them"},
-		{What: "signing, CIBA, fraud data", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
-	}
-	for i := range out {
-		out[i].Upstream = "bankidno"
-	}
-	return out
+	return openid.Of("bankidno",
+		sandbox.Fidelity{What: "authorization, token, UserInfo on another host, keys", State: sandbox.Exact},
+		sandbox.Fidelity{What: "discovery", State: sandbox.Differs, Because: "values of its arrays are not published, and ours"},
+		sandbox.Fidelity{What: "a number in an address", State: sandbox.Differs, Because: "is refused with invalid_request; BankID forbids it and does not say how"},
+		sandbox.Fidelity{What: "a scope that a client does not have", State: sandbox.Differs, Because: "invalid_scope for one that nobody has; every client has all of the others"},
+		sandbox.Fidelity{What: "sessions at BankID", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},
+		sandbox.Fidelity{What: "BankID on mobile", State: sandbox.Differs, Because: "switched off: a hint with BIM is read, and answered by the password"},
+		sandbox.Fidelity{What: "the app, and its time-out", State: sandbox.Differs, Because: "a page; 5 minutes, then C302"},
+		sandbox.Fidelity{What: "response modes but query", State: sandbox.NotSimulated, Because: "no connector uses them"},
+		sandbox.Fidelity{What: "encrypted login hints, introspection, refresh, logout", State: sandbox.NotSimulated, Because: "no connector uses them"},
+		sandbox.Fidelity{What: "signing, CIBA, fraud data", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
+	)
 }
 
 // Handler is everything below /bankidno/.
@@ -193,26 +169,11 @@ func (s *Simulator) Handler() http.Handler {
 	mux.HandleFunc("POST "+realm+"/protocol/openid-connect/token", with(s.token, "bankidno", "bankidno.token"))
 	mux.HandleFunc("GET /bankidno/tinfo/userinfo", with(s.userInfo, "bankidno", "bankidno.userinfo"))
 	for _, address := range []string{"/token/introspect", "/logout"} {
-		mux.HandleFunc(realm+"/protocol/openid-connect"+address, func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "This is not simulated; see GET /sandbox/v1/fidelity.", http.StatusNotImplemented)
-		})
+		mux.HandleFunc(realm+"/protocol/openid-connect"+address, openid.NotSimulated)
 	}
-	mux.HandleFunc("GET /bankidno/login/{ref}", s.show)
+	mux.HandleFunc("GET /bankidno/login/{ref}", s.desk.Show)
 	mux.HandleFunc("POST /bankidno/login/{ref}", s.press)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Eidgate-Sandbox", "1")
-		mux.ServeHTTP(w, r)
-	})
-}
-
-// digest names something of a person for good, here, and for this realm alone.
-func (s *Simulator) digest(parts ...string) [32]byte {
-	h := sha256.New()
-	h.Write(s.pepper)
-	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
-	}
-	return [32]byte(h.Sum(nil))
+	return openid.Marked(mux)
 }
 
 // name is opaque: a GUID for BID, 43 characters for biometrics (§5).
@@ -220,5 +181,5 @@ func name(sum [32]byte, biometrics bool) string {
 	if biometrics {
 		return base64.RawURLEncoding.EncodeToString(sum[:])
 	}
-	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+	return openid.GUID(sum)
 }

@@ -1,11 +1,8 @@
 package bankidno_test
 
 import (
-	"bytes"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
@@ -23,13 +20,14 @@ import (
 	"eidgate/sandbox"
 	"eidgate/sandbox/bankidno"
 	"eidgate/sandbox/openid"
+	"eidgate/sandbox/openid/openidtest"
 )
 
 const (
-	back      = "https://party.example/back"
+	back      = openidtest.Back
 	ola       = "01819010354"
-	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // of RFC 7636, appendix B
-	verifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+	challenge = openidtest.Challenge
+	verifier  = openidtest.Verifier
 	tinfo     = "http://userinfo.example/bankidno/tinfo"
 
 	parPath   = "/protocol/openid-connect/ext/par/request"
@@ -53,19 +51,10 @@ func newBox(auto sandbox.Outcome) *box {
 // send makes a call, with the header Authorization if one is given.
 func (b *box) send(t testing.TB, method, address string, form url.Values, authorization ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form.Encode()))
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for _, a := range authorization {
-		r.Header.Set("Authorization", a)
-	}
-	w := httptest.NewRecorder()
-	b.http.ServeHTTP(w, r)
-	return w
+	return openidtest.Send(t, b.http, method, address, form, authorization...)
 }
 
-func (b *box) party(t testing.TB, name string, secret bool) bankidno.Registration {
+func (b *box) party(t testing.TB, name string, secret bool) openid.Registration {
 	t.Helper()
 	r, err := b.Party(name, back, secret)
 	if err != nil {
@@ -75,18 +64,18 @@ func (b *box) party(t testing.TB, name string, secret bool) bankidno.Registratio
 }
 
 // asks is a good request, with scopes beside openid.
-func asks(r bankidno.Registration, scopes ...string) url.Values {
+func asks(r openid.Registration, scopes ...string) url.Values {
 	return url.Values{"client_id": {r.ClientID}, "response_type": {"code"}, "redirect_uri": {back}, "scope": {strings.Join(append([]string{"openid"}, scopes...), " ")}, "state": {"s"}, "nonce": {"n"},
 		"code_challenge": {challenge}, "code_challenge_method": {"S256"}}
 }
 
-func (b *box) authorize(t testing.TB, r bankidno.Registration, q url.Values) *httptest.ResponseRecorder {
+func (b *box) authorize(t testing.TB, r openid.Registration, q url.Values) *httptest.ResponseRecorder {
 	t.Helper()
 	return b.send(t, http.MethodGet, r.Issuer+"/precheck/auth?"+q.Encode(), nil)
 }
 
 // begin is the page of a new login.
-func (b *box) begin(t testing.TB, r bankidno.Registration, q url.Values) (page, ref string) {
+func (b *box) begin(t testing.TB, r openid.Registration, q url.Values) (page, ref string) {
 	t.Helper()
 	w := b.authorize(t, r, q)
 	page = w.Header().Get("Location")
@@ -98,59 +87,24 @@ func (b *box) begin(t testing.TB, r bankidno.Registration, q url.Values) (page, 
 }
 
 // code logs somebody in; "" is the usual person.
-func (b *box) code(t testing.TB, r bankidno.Registration, q url.Values, person string) string {
+func (b *box) code(t testing.TB, r openid.Registration, q url.Values, person string) string {
 	t.Helper()
 	page, ref := b.begin(t, r, q)
 	if _, err := b.Do(ref, sandbox.Act{Event: "approve", Person: person}); err != nil {
 		t.Fatal(err)
 	}
-	to := location(t, b.send(t, http.MethodGet, page, nil))
+	to := openidtest.Location(t, b.send(t, http.MethodGet, page, nil))
 	if to.Query().Get("code") == "" {
 		t.Fatalf("comes back with %s", to)
 	}
 	return to.Query().Get("code")
 }
 
-func location(t testing.TB, w *httptest.ResponseRecorder) *url.URL {
-	t.Helper()
-	to, err := url.Parse(w.Header().Get("Location"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return to
-}
-
-// redeems is a good call of the token endpoint by a party with a secret.
-func redeems(r bankidno.Registration, code string) url.Values {
-	return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {back}, "client_id": {r.ClientID}, "client_secret": {r.Secret}, "code_verifier": {verifier}}
-}
-
-// said is an answer in JSON.
-type said struct {
-	Error       string `json:"error"`
-	Description string `json:"error_description"`
-	ID          string `json:"id_token"`
-	Access      string `json:"access_token"`
-	Expires     int    `json:"expires_in"`
-	Type        string `json:"token_type"`
-	Session     string `json:"session_state"`
-	Scope       string `json:"scope"`
-	URI         string `json:"request_uri"`
-}
-
-func read(t testing.TB, w *httptest.ResponseRecorder) (out said) {
-	t.Helper()
-	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
-		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
-	}
-	return out
-}
-
 // login goes all the way.
-func (b *box) login(t testing.TB, r bankidno.Registration, q url.Values, person string) said {
+func (b *box) login(t testing.TB, r openid.Registration, q url.Values, person string) openidtest.Said {
 	t.Helper()
-	w := b.send(t, http.MethodPost, r.Issuer+tokenPath, redeems(r, b.code(t, r, q, person)))
-	out := read(t, w)
+	w := b.send(t, http.MethodPost, r.Issuer+tokenPath, openidtest.Redeems(r, b.code(t, r, q, person)))
+	out := openidtest.Read(t, w)
 	if w.Code != http.StatusOK || out.ID == "" {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -159,129 +113,27 @@ func (b *box) login(t testing.TB, r bankidno.Registration, q url.Values, person 
 
 func (b *box) refused(t *testing.T, name string, w *httptest.ResponseRecorder, status int, code string) {
 	t.Helper()
-	if out := read(t, w); w.Code != status || out.Error != code || out.Description == "" || w.Header().Get("Cache-Control") != "no-store" || out.ID+out.Access+out.URI != "" {
+	if out := openidtest.Read(t, w); w.Code != status || out.Error != code || out.Description == "" || w.Header().Get("Cache-Control") != "no-store" || out.ID+out.Access+out.URI != "" {
 		t.Errorf("%s: %d %s %v, want %d %s", name, w.Code, w.Body, w.Header(), status, code)
 	}
 }
 
-// sign is what a party with a key says.
-func sign(t testing.TB, r bankidno.Registration, claims map[string]any) string {
-	t.Helper()
-	block, _ := pem.Decode([]byte(r.Key))
-	if block == nil {
-		t.Fatal("a party without a key")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: r.KeyID}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := signer.Sign(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := o.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
-}
-
 // keys are those that are published.
-func (b *box) keys(t testing.TB, r bankidno.Registration) jose.JSONWebKeySet {
+func (b *box) keys(t testing.TB, r openid.Registration) jose.JSONWebKeySet {
 	t.Helper()
-	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(b.send(t, http.MethodGet, r.Issuer+certsPath, nil).Body.Bytes(), &set); err != nil {
-		t.Fatal(err)
-	}
-	return set
+	return openidtest.Keys(t, b.send(t, http.MethodGet, r.Issuer+certsPath, nil))
 }
 
 // seal encrypts to the provider.
-func (b *box) seal(t testing.TB, r bankidno.Registration, text, kid string) string {
+func (b *box) seal(t testing.TB, r openid.Registration, text, kid string) string {
 	t.Helper()
-	set := b.keys(t, r)
-	i := slices.IndexFunc(set.Keys, func(k jose.JSONWebKey) bool { return k.Use == "enc" })
-	if i < 0 {
-		t.Fatal("no key to encrypt to")
-	}
-	if kid == "" {
-		kid = set.Keys[i].KeyID
-	}
-	e, err := jose.NewEncrypter(jose.A256GCM, jose.Recipient{Algorithm: jose.RSA_OAEP_256, Key: set.Keys[i].Key, KeyID: kid}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := e.Encrypt([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := o.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-// unsigned is a token with the algorithm none.
-func unsigned(claims map[string]any) string {
-	raw, _ := json.Marshal(claims) // texts and numbers
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString(raw) + "."
+	return openidtest.Seal(t, b.keys(t, r), text, kid)
 }
 
 // verified reads a signed token: its header, and its members in their order.
-func (b *box) verified(t testing.TB, r bankidno.Registration, token string) (head string, names []string, claims map[string]any) {
+func (b *box) verified(t testing.TB, r openid.Registration, token string) (head string, names []string, claims map[string]any) {
 	t.Helper()
-	j, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := b.keys(t, r)
-	found := set.Key(j.Signatures[0].Header.KeyID)
-	if len(found) != 1 || found[0].Use != "sig" || found[0].Algorithm != "RS256" {
-		t.Fatalf("kid %q names %d keys", j.Signatures[0].Header.KeyID, len(found))
-	}
-	raw, err := j.Verify(found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(token, ".")
-	h, err := base64.RawURLEncoding.DecodeString(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, &claims); err != nil {
-		t.Fatal(err)
-	}
-	return string(h), members(t, raw), claims
-}
-
-// members are the names of an object's members, in their order.
-func members(t testing.TB, raw []byte) (names []string) {
-	t.Helper()
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil {
-		t.Fatal(err)
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var skip json.RawMessage
-		if err := d.Decode(&skip); err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, name.(string))
-	}
-	return names
+	return openidtest.Verified(t, b.keys(t, r), token)
 }
 
 // TestRequests: what is refused, and where: by a page, or at the way back.
@@ -339,12 +191,12 @@ func TestRequests(t *testing.T) {
 		"a request of nobody":       {set("request_uri", "urn:ietf:params:oauth:request_uri:x"), "invalid_request_uri"},
 		"a broken object":           {set("request", "a.b.c"), "invalid_request_object"},
 		"a broken encrypted object": {set("request", "a.b.c.d.e"), "invalid_request_object"},
-		"an object without a key":   {set("request", unsigned(map[string]any{"iss": r.ClientID, "aud": r.Issuer})), "invalid_request_object"},
+		"an object without a key":   {set("request", openidtest.Unsigned(map[string]any{"iss": r.ClientID, "aud": r.Issuer})), "invalid_request_object"},
 	} {
 		q := asks(r)
 		x.change(q)
 		w := b.authorize(t, r, q)
-		to := location(t, w)
+		to := openidtest.Location(t, w)
 		page, stays := strings.CutPrefix(x.want, "page ")
 		code, text, _ := strings.Cut(x.want, " ")
 		switch {
@@ -363,9 +215,9 @@ func TestRequests(t *testing.T) {
 		t.Errorf("at Keycloak's usual address: %d", w.Code)
 	}
 	signs := b.party(t, "Signs", false)
-	object := b.seal(t, signs, sign(t, signs, map[string]any{"iss": signs.ClientID, "aud": signs.Issuer, "response_type": "code", "scope": "openid", "redirect_uri": back}), "")
+	object := b.seal(t, signs, openidtest.Sign(t, signs, map[string]any{"iss": signs.ClientID, "aud": signs.Issuer, "response_type": "code", "scope": "openid", "redirect_uri": back}), "")
 	q := url.Values{"client_id": {signs.ClientID}, "redirect_uri": {back}, "login_hint": {"BID:" + ola}, "request": {object}}
-	if to := location(t, b.authorize(t, signs, q)); to.Query().Get("error") != "invalid_request" {
+	if to := openidtest.Location(t, b.authorize(t, signs, q)); to.Query().Get("error") != "invalid_request" {
 		t.Errorf("a number beside an object: %s", to)
 	}
 }
@@ -393,7 +245,7 @@ func TestHints(t *testing.T) {
 		q.Set("login_hint", x.hint)
 		q.Set("acr_values", x.acr)
 		q.Set("client_secret", r.Secret)
-		page, ref := b.begin(t, r, url.Values{"client_id": {r.ClientID}, "request_uri": {read(t, b.send(t, http.MethodPost, r.Issuer+parPath, q)).URI}})
+		page, ref := b.begin(t, r, url.Values{"client_id": {r.ClientID}, "request_uri": {openidtest.Read(t, b.send(t, http.MethodPost, r.Issuer+parPath, q)).URI}})
 		o, err := b.Order(ref)
 		w := b.send(t, http.MethodGet, page, nil)
 		if err != nil || o.For != x.person || o.Details.(map[string]string)["method"] != x.method || !strings.Contains(w.Body.String(), x.page) {
@@ -407,7 +259,7 @@ func TestObjects(t *testing.T) {
 	t.Parallel()
 	b := newBox(sandbox.Ignore)
 	r, other, secret := b.party(t, "Shop", false), b.party(t, "Other", false), b.party(t, "Secret", true)
-	claims := func(r bankidno.Registration, change func(map[string]any)) map[string]any {
+	claims := func(r openid.Registration, change func(map[string]any)) map[string]any {
 		m := map[string]any{"iss": r.ClientID, "aud": r.Issuer, "client_id": r.ClientID, "response_type": "code", "redirect_uri": back, "scope": "openid profile", "state": "s", "nonce": "n", "login_hint": "BID:" + ola,
 			"max_age": 60}
 		if change != nil {
@@ -423,34 +275,34 @@ func TestObjects(t *testing.T) {
 		return func(m map[string]any) { m["exp"] = b.Clock.Now().Add(d).Unix() }
 	}
 	for name, x := range map[string]struct {
-		who    bankidno.Registration
+		who    openid.Registration
 		object string
 		good   bool
 	}{
-		"signed":                         {r, sign(t, r, claims(r, nil)), true},
-		"signed, to last":                {r, sign(t, r, claims(r, until(time.Minute))), true},
-		"signed and encrypted":           {r, b.seal(t, r, sign(t, r, claims(r, nil)), ""), true},
+		"signed":                         {r, openidtest.Sign(t, r, claims(r, nil)), true},
+		"signed, to last":                {r, openidtest.Sign(t, r, claims(r, until(time.Minute))), true},
+		"signed and encrypted":           {r, b.seal(t, r, openidtest.Sign(t, r, claims(r, nil)), ""), true},
 		"encrypted alone":                {r, b.seal(t, r, text(claims(r, nil)), ""), true},
 		"encrypted, of one with secret":  {secret, b.seal(t, r, text(claims(secret, nil)), ""), true},
-		"unsigned":                       {r, unsigned(claims(r, nil)), false},
-		"unsigned, of one with a secret": {secret, unsigned(claims(secret, nil)), false},
+		"unsigned":                       {r, openidtest.Unsigned(claims(r, nil)), false},
+		"unsigned, of one with a secret": {secret, openidtest.Unsigned(claims(secret, nil)), false},
 		"plain":                          {r, text(claims(r, nil)), false},
-		"signed by another":              {r, sign(t, other, claims(r, nil)), false},
-		"of another":                     {r, sign(t, other, claims(other, nil)), false},
-		"in another's name":              {r, sign(t, r, claims(other, nil)), false},
-		"in nobody's name":               {r, sign(t, r, claims(r, func(m map[string]any) { delete(m, "iss") })), false},
-		"for another server":             {r, sign(t, r, claims(r, func(m map[string]any) { m["aud"] = r.Issuer + tokenPath })), false},
-		"for nobody":                     {r, sign(t, r, claims(r, func(m map[string]any) { delete(m, "aud") })), false},
+		"signed by another":              {r, openidtest.Sign(t, other, claims(r, nil)), false},
+		"of another":                     {r, openidtest.Sign(t, other, claims(other, nil)), false},
+		"in another's name":              {r, openidtest.Sign(t, r, claims(other, nil)), false},
+		"in nobody's name":               {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { delete(m, "iss") })), false},
+		"for another server":             {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { m["aud"] = r.Issuer + tokenPath })), false},
+		"for nobody":                     {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { delete(m, "aud") })), false},
 		"encrypted, for another server":  {r, b.seal(t, r, text(claims(r, func(m map[string]any) { m["aud"] = "x" })), ""), false},
 		"encrypted, of another":          {r, b.seal(t, r, text(claims(other, nil)), ""), false},
-		"encrypted, signed by another":   {r, b.seal(t, r, sign(t, other, claims(r, nil)), ""), false},
+		"encrypted, signed by another":   {r, b.seal(t, r, openidtest.Sign(t, other, claims(r, nil)), ""), false},
 		"encrypted to another key":       {r, b.seal(t, r, text(claims(r, nil)), "old"), false},
 		"encrypted nonsense":             {r, b.seal(t, r, "{", ""), false},
-		"over":                           {r, sign(t, r, claims(r, until(-time.Minute))), false},
+		"over":                           {r, openidtest.Sign(t, r, claims(r, until(-time.Minute))), false},
 		"encrypted, and over":            {r, b.seal(t, r, text(claims(r, until(-time.Minute))), ""), false},
 	} {
 		w := b.authorize(t, x.who, url.Values{"client_id": {x.who.ClientID}, "redirect_uri": {back}, "request": {x.object}, "state": {"q"}})
-		to := location(t, w)
+		to := openidtest.Location(t, w)
 		if x.good != strings.HasPrefix(to.Path, "/bankidno/login/") || !x.good && (to.Host != "party.example" || to.Query().Get("error") != "invalid_request_object" || to.Query().Get("state") != "q") {
 			t.Errorf("%s, in an address: %d %s", name, w.Code, to)
 		}
@@ -459,7 +311,7 @@ func TestObjects(t *testing.T) {
 			f.Set("client_secret", x.who.Secret)
 		} else {
 			f.Set("client_assertion_type", assertionType)
-			f.Set("client_assertion", sign(t, x.who, b.assertion(x.who, name)))
+			f.Set("client_assertion", openidtest.Sign(t, x.who, b.assertion(x.who, name)))
 		}
 		w = b.send(t, http.MethodPost, r.Issuer+parPath, f)
 		if !x.good {
@@ -472,7 +324,7 @@ func TestObjects(t *testing.T) {
 	if w.Code != http.StatusBadRequest || w.Header().Get("Location") != "" {
 		t.Errorf("a broken object, and no way back beside it: %d %v", w.Code, w.Header())
 	}
-	_, ref := b.begin(t, r, url.Values{"client_id": {r.ClientID}, "request": {sign(t, r, claims(r, nil))}, "scope": {"openid phone"}})
+	_, ref := b.begin(t, r, url.Values{"client_id": {r.ClientID}, "request": {openidtest.Sign(t, r, claims(r, nil))}, "scope": {"openid phone"}})
 	if o, err := b.Order(ref); err != nil || o.For != "ola" || !strings.Contains(o.Asked, "openid profile") || strings.Contains(o.Asked, "phone") {
 		t.Errorf("%+v, %v", o, err)
 	}
@@ -481,7 +333,7 @@ func TestObjects(t *testing.T) {
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // assertion are the claims of a good one.
-func (b *box) assertion(r bankidno.Registration, jti string) map[string]any {
+func (b *box) assertion(r openid.Registration, jti string) map[string]any {
 	return map[string]any{"iss": r.ClientID, "sub": r.ClientID, "aud": r.Issuer, "jti": jti, "exp": b.Clock.Now().Add(time.Minute).Unix()}
 }
 
@@ -516,11 +368,11 @@ func TestPushed(t *testing.T) {
 		b.refused(t, name, push(x.change), x.status, x.want)
 	}
 	w := push(nothing)
-	out := read(t, w)
+	out := openidtest.Read(t, w)
 	if w.Code != http.StatusCreated || w.Header().Get("Cache-Control") != "no-store" || !strings.HasPrefix(out.URI, "urn:ietf:params:oauth:request_uri:") || out.Expires != 60 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	use := func(r bankidno.Registration, uri string) *httptest.ResponseRecorder {
+	use := func(r openid.Registration, uri string) *httptest.ResponseRecorder {
 		return b.authorize(t, r, url.Values{"client_id": {r.ClientID}, "request_uri": {uri}})
 	}
 	strands := func(name string, w *httptest.ResponseRecorder) {
@@ -535,11 +387,11 @@ func TestPushed(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	strands("twice", use(r, out.URI))
-	to := location(t, b.authorize(t, r, url.Values{"client_id": {r.ClientID}, "request_uri": {out.URI}, "redirect_uri": {back}, "state": {"q"}}))
+	to := openidtest.Location(t, b.authorize(t, r, url.Values{"client_id": {r.ClientID}, "request_uri": {out.URI}, "redirect_uri": {back}, "state": {"q"}}))
 	if to.Host != "party.example" || to.Query().Get("error") != "invalid_request_uri" || to.Query().Get("state") != "q" {
 		t.Errorf("twice, with a way back: %s", to)
 	}
-	late := read(t, push(nothing)).URI
+	late := openidtest.Read(t, push(nothing)).URI
 	b.Clock.Advance(61 * time.Second)
 	strands("after its time", use(r, late))
 	strands("never pushed", use(r, out.URI+"0"))
@@ -552,7 +404,7 @@ func TestPushed(t *testing.T) {
 	if w := b.send(t, http.MethodPost, r.Issuer+parPath, q, basic(q)); w.Code != http.StatusCreated {
 		t.Errorf("with the secret in the header: %d", w.Code)
 	}
-	_, ref = b.begin(t, r, url.Values{"client_id": {r.ClientID}, "request_uri": {read(t, push(nothing)).URI}})
+	_, ref = b.begin(t, r, url.Values{"client_id": {r.ClientID}, "request_uri": {openidtest.Read(t, push(nothing)).URI}})
 	if o, err := b.Order(ref); err != nil || o.Asked == "" || strings.Contains(o.Asked, r.Secret) {
 		t.Errorf("%+v, %v", o, err)
 	}
@@ -573,12 +425,12 @@ func TestCodes(t *testing.T) {
 		return b.send(t, http.MethodPost, r.Issuer+tokenPath, f)
 	}
 	first := b.code(t, r, asks(r), "")
-	w := post(redeems(r, first))
-	out := read(t, w)
+	w := post(openidtest.Redeems(r, first))
+	out := openidtest.Read(t, w)
 	if w.Code != 200 || w.Header().Get("Cache-Control") != "no-store" || out.Type != "Bearer" || out.Expires != 300 || out.Scope != "openid" || out.Session == "" || out.Access == "" || out.ID == "" {
 		t.Errorf("once: %d %s", w.Code, w.Body)
 	}
-	b.refused(t, "twice", post(redeems(r, first)), 400, "invalid_grant")
+	b.refused(t, "twice", post(openidtest.Redeems(r, first)), 400, "invalid_grant")
 	for name, change := range map[string]func(url.Values){
 		"of another": func(f url.Values) {
 			f.Set("client_id", other.ClientID)
@@ -594,17 +446,17 @@ func TestCodes(t *testing.T) {
 		"after its life":       func(url.Values) { b.Clock.Advance(61 * time.Second) },
 		"that is another code": func(f url.Values) { f.Set("code", first) },
 	} {
-		f := redeems(r, b.code(t, r, asks(r), ""))
+		f := openidtest.Redeems(r, b.code(t, r, asks(r), ""))
 		change(f)
 		b.refused(t, "a code "+name, post(f), 400, "invalid_grant")
 	}
-	f := redeems(r, b.code(t, r, asks(r), ""))
+	f := openidtest.Redeems(r, b.code(t, r, asks(r), ""))
 	b.Clock.Advance(59 * time.Second)
 	if w := post(f); w.Code != 200 {
 		t.Errorf("in time: %d %s", w.Code, w.Body)
 	}
 
-	f = redeems(r, b.code(t, r, asks(r), ""))
+	f = openidtest.Redeems(r, b.code(t, r, asks(r), ""))
 	change := func(name, value string) url.Values {
 		g := maps.Clone(f)
 		g.Set(name, value)
@@ -630,15 +482,15 @@ func TestAssertions(t *testing.T) {
 	t.Parallel()
 	b := newBox(sandbox.Ignore)
 	r, other, secret := b.party(t, "Shop", false), b.party(t, "Other", false), b.party(t, "Secret", true)
-	say := func(who bankidno.Registration, token string) *httptest.ResponseRecorder {
+	say := func(who openid.Registration, token string) *httptest.ResponseRecorder {
 		return b.send(t, http.MethodPost, r.Issuer+tokenPath, url.Values{"grant_type": {"authorization_code"}, "code": {"x"}, "redirect_uri": {back}, "client_id": {who.ClientID},
 			"client_assertion_type": {assertionType}, "client_assertion": {token}})
 	}
 	good := b.assertion(r, "1")
-	b.refused(t, "good", say(r, sign(t, r, good)), 400, "invalid_grant") // the client is known; the code is not
+	b.refused(t, "good", say(r, openidtest.Sign(t, r, good)), 400, "invalid_grant") // the client is known; the code is not
 	at := b.assertion(r, "2")
 	at["aud"] = r.Issuer + tokenPath
-	b.refused(t, "for the token endpoint", say(r, sign(t, r, at)), 400, "invalid_grant")
+	b.refused(t, "for the token endpoint", say(r, openidtest.Sign(t, r, at)), 400, "invalid_grant")
 	for name, change := range map[string]func(map[string]any){
 		"replayed":           func(m map[string]any) { m["jti"] = "1" },
 		"for another server": func(m map[string]any) { m["aud"] = "https://auth.bankid.no/auth/realms/prod" },
@@ -650,17 +502,17 @@ func TestAssertions(t *testing.T) {
 	} {
 		m := b.assertion(r, "bad "+name)
 		change(m)
-		b.refused(t, "an assertion "+name, say(r, sign(t, r, m)), 401, "invalid_client")
+		b.refused(t, "an assertion "+name, say(r, openidtest.Sign(t, r, m)), 401, "invalid_client")
 	}
-	b.refused(t, "another's", say(r, sign(t, other, b.assertion(r, "3"))), 401, "invalid_client")
-	b.refused(t, "unsigned", say(r, unsigned(b.assertion(r, "3"))), 401, "invalid_client")
-	b.refused(t, "of one with a secret", say(secret, sign(t, r, b.assertion(secret, "3"))), 401, "invalid_client")
-	b.refused(t, "no secret", b.send(t, http.MethodPost, r.Issuer+tokenPath, redeems(r, "x")), 401, "invalid_client")
+	b.refused(t, "another's", say(r, openidtest.Sign(t, other, b.assertion(r, "3"))), 401, "invalid_client")
+	b.refused(t, "unsigned", say(r, openidtest.Unsigned(b.assertion(r, "3"))), 401, "invalid_client")
+	b.refused(t, "of one with a secret", say(secret, openidtest.Sign(t, r, b.assertion(secret, "3"))), 401, "invalid_client")
+	b.refused(t, "no secret", b.send(t, http.MethodPost, r.Issuer+tokenPath, openidtest.Redeems(r, "x")), 401, "invalid_client")
 
-	f := redeems(r, b.code(t, r, asks(r), ""))
+	f := openidtest.Redeems(r, b.code(t, r, asks(r), ""))
 	f.Del("client_secret")
 	f.Set("client_assertion_type", assertionType)
-	f.Set("client_assertion", sign(t, r, b.assertion(r, "4")))
+	f.Set("client_assertion", openidtest.Sign(t, r, b.assertion(r, "4")))
 	if w := b.send(t, http.MethodPost, r.Issuer+tokenPath, f); w.Code != 200 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -687,7 +539,7 @@ func TestDiscovery(t *testing.T) {
 		}
 	}
 	want := []string{"issuer", "authorization_endpoint", "token_endpoint", "introspection_endpoint", "userinfo_endpoint", "end_session_endpoint", "jwks_uri", "response_types_supported", "response_modes_supported"}
-	if got := members(t, raw); len(got) < len(want) || !cmp.Equal(got[:len(want)], want) {
+	if got := openidtest.Members(t, raw); len(got) < len(want) || !cmp.Equal(got[:len(want)], want) {
 		t.Errorf("%v", got)
 	}
 	if _, err := b.Change(func(s *bankidno.Settings) error { s.PAR = false; return nil }); err != nil {
@@ -902,7 +754,7 @@ func TestPages(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := b.send(t, http.MethodPost, page, form)
-			to := location(t, w)
+			to := openidtest.Location(t, w)
 			param, wantsBack := strings.CutPrefix(x.want, "-")
 			param, value, _ := strings.Cut(param, "=")
 			text, wrong := strings.CutPrefix(x.want, "!")
@@ -939,8 +791,8 @@ func TestKeeps(t *testing.T) {
 		page, _ := b.begin(t, r, q)
 		b.send(t, http.MethodPost, page, url.Values{"person": {"ola"}})
 		b.send(t, http.MethodPost, page, url.Values{"act": {"approve"}})
-		code := location(t, b.send(t, http.MethodPost, page, url.Values{"act": {button}})).Query().Get("code")
-		out := read(t, b.send(t, http.MethodPost, r.Issuer+tokenPath, redeems(r, code)))
+		code := openidtest.Location(t, b.send(t, http.MethodPost, page, url.Values{"act": {button}})).Query().Get("code")
+		out := openidtest.Read(t, b.send(t, http.MethodPost, r.Issuer+tokenPath, openidtest.Redeems(r, code)))
 		_, names, _ := b.verified(t, r, b.send(t, http.MethodGet, tinfo+"/userinfo", nil, "Bearer "+out.Access).Body.String())
 		if slices.Contains(names, "phone_number") != shares {
 			t.Errorf("%s: %v", button, names)
@@ -971,7 +823,7 @@ func TestEnds(t *testing.T) {
 	}
 	page, _ := b.begin(t, r, asks(r))
 	b.Clock.Advance(5 * time.Minute)
-	if to := location(t, b.send(t, http.MethodGet, page, nil)); to.Query().Get("error_description") != "bankid_error_codes:C302" {
+	if to := openidtest.Location(t, b.send(t, http.MethodGet, page, nil)); to.Query().Get("error_description") != "bankid_error_codes:C302" {
 		t.Errorf("after five minutes: %s", to)
 	}
 	page, ref := b.begin(t, r, asks(r))

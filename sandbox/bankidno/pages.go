@@ -3,10 +3,7 @@ package bankidno
 import (
 	"embed"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/openid"
@@ -34,31 +31,14 @@ type pageView struct {
 
 func (s *Simulator) render(w http.ResponseWriter, status int, name string, v *pageView) {
 	v.Lang, v.Title, v.Banner, v.Code, v.Password = "en", "BankID", "Simulation. No identity is checked.", oneTimeCode, password
-	v.Faults = slices.DeleteFunc(s.Faults.List(), func(f sandbox.Fault) bool { return !strings.HasPrefix(f.Target, "bankidno") })
+	v.Faults = openid.FaultsOf("bankidno", s.Faults)
 	sandbox.PageHeaders(w.Header())
 	w.WriteHeader(status)
 	_ = pages.ExecuteTemplate(w, name, v) // the browser has gone
 }
 
-// show is the page of a login: what was decided happens, or the person is asked.
-func (s *Simulator) show(w http.ResponseWriter, r *http.Request) {
-	l, ok := s.Open(r.Context(), r.PathValue("ref"))
-	if !ok {
-		s.render(w, http.StatusNotFound, "notice", &pageView{Text: "This address leads to no login."})
-		return
-	}
-	turn, wait, l := s.Turn(l)
-	switch turn {
-	case openid.Leave:
-		s.leave(w, r, &l)
-	case openid.Later:
-		w.Header().Set("Refresh", strconv.Itoa(int(wait/time.Second)))
-		s.render(w, http.StatusOK, "notice", &pageView{Text: "Waiting for the app."})
-	case openid.Still:
-		s.render(w, http.StatusOK, "notice", &pageView{Text: "Nobody acts."})
-	default:
-		s.ask(w, &l, "")
-	}
+func (s *Simulator) notice(w http.ResponseWriter, status int, text, fault string) {
+	s.render(w, status, "notice", &pageView{Text: text, Error: fault})
 }
 
 // ask shows what the person has to do next (§4).
@@ -88,24 +68,14 @@ func (s *Simulator) ask(w http.ResponseWriter, l *openid.Login[asked], wrong str
 
 // press does what a button says.
 func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
-	l, ok := s.Open(r.Context(), r.PathValue("ref"))
+	l, ok := s.desk.Pressed(w, r)
 	if !ok {
-		s.render(w, http.StatusNotFound, "notice", &pageView{Text: "This address leads to no login."})
-		return
-	}
-	if !l.Ended.IsZero() {
-		s.leave(w, r, &l)
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
-	if err := r.ParseForm(); err != nil {
-		http.Error(w, "This form cannot be read.", http.StatusBadRequest)
 		return
 	}
 	act, person := r.PostForm.Get("act"), r.PostForm.Get("person")
 	switch act {
 	case "BID", "BIS":
-		s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.method = act })
+		s.desk.Change(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.method = act })
 	case "user":
 		key := s.byNumber(strings.TrimSpace(r.PostForm.Get("number")))
 		if key == "" {
@@ -130,12 +100,12 @@ func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 		}
 		s.proven(w, r, &l)
 	case "nobio":
-		s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.failed = true })
+		s.desk.Change(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.failed = true })
 	case "approve":
 		who, err := s.Who(l.Own.person)
 		switch {
 		case l.Own.passed:
-			s.act(w, r, l.Ref, "approve", l.Own.person, byPage)
+			s.desk.Act(w, r, l.Ref, "approve", l.Own.person, byPage)
 		case err != nil || !s.biometrics(&l, &who): // that button is the app's
 			s.ask(w, &l, "Not yet.")
 		default:
@@ -147,41 +117,29 @@ func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.Note(l.Ref, func(l *openid.Login[asked]) { l.Own.keeps = true })
-		s.act(w, r, l.Ref, "approve", l.Own.person, byPage)
+		s.desk.Act(w, r, l.Ref, "approve", l.Own.person, byPage)
 	case "cancel", "fail", "close":
-		s.act(w, r, l.Ref, map[string]string{"cancel": "cancel", "fail": "decline", "close": "fail:no_return"}[act], l.Own.person, byPage)
+		s.desk.Act(w, r, l.Ref, openid.Ends[act], l.Own.person, byPage)
 	default:
-		http.Error(w, "This form has no such button.", http.StatusBadRequest)
+		openid.NoButton(w)
 	}
 }
 
-// named goes on with who has given a name; somebody who always does the same
-// does it.
+// named goes on with who has given a name.
 func (s *Simulator) named(w http.ResponseWriter, r *http.Request, l *openid.Login[asked], person string) {
-	if habit := s.Habit(*l, person); habit != "" {
-		s.act(w, r, l.Ref, habit, person, "behaviour of the person")
-		return
-	}
-	s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.person, l.Own.passed, l.Own.failed = person, false, false })
-}
-
-// on changes a login, and shows what comes next.
-func (s *Simulator) on(w http.ResponseWriter, r *http.Request, ref string, change func(*openid.Login[asked])) {
-	if l := s.Note(ref, change); !l.Ended.IsZero() {
-		s.leave(w, r, &l)
-	} else {
-		s.ask(w, &l, "")
-	}
+	s.desk.Named(w, r, l, person, func() {
+		s.desk.Change(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.person, l.Own.passed, l.Own.failed = person, false, false })
+	})
 }
 
 // proven is who has shown who they are: whether they share what UserInfo tells
 // is left to ask.
 func (s *Simulator) proven(w http.ResponseWriter, r *http.Request, l *openid.Login[asked]) {
 	if len(sharing(l)) == 0 {
-		s.act(w, r, l.Ref, "approve", l.Own.person, byPage)
+		s.desk.Act(w, r, l.Ref, "approve", l.Own.person, byPage)
 		return
 	}
-	s.on(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.passed = true })
+	s.desk.Change(w, r, l.Ref, func(l *openid.Login[asked]) { l.Own.passed = true })
 }
 
 // sharing are the scopes to which the person must agree.
@@ -195,16 +153,6 @@ func sharing(l *openid.Login[asked]) (out []string) {
 }
 
 const byPage = "page of BankID"
-
-// act ends a login, unless somebody was faster, and leaves.
-func (s *Simulator) act(w http.ResponseWriter, r *http.Request, ref, event, person, by string) {
-	l, err := s.Settle(ref, event, person, by)
-	if err != nil {
-		s.render(w, http.StatusBadRequest, "notice", &pageView{Error: err.Error()})
-		return
-	}
-	s.leave(w, r, &l)
-}
 
 // leave sends the browser back (§4). Real failures end on a page of BankID.
 func (s *Simulator) leave(w http.ResponseWriter, r *http.Request, l *openid.Login[asked]) {

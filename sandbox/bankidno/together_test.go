@@ -11,22 +11,8 @@ import (
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/bankidno"
+	"eidgate/sandbox/openid/openidtest"
 )
-
-// together makes calls at the same time, and counts those that say yes.
-func together(n int, call func() bool) int64 {
-	var yes atomic.Int64
-	var all sync.WaitGroup
-	for range n {
-		all.Go(func() {
-			if call() {
-				yes.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	return yes.Load()
-}
 
 // TestTogether: browsers, the control API and parties at the same time. A login
 // ends once, the same for everybody, and its code works once.
@@ -51,7 +37,7 @@ func TestTogether(t *testing.T) {
 		wg.Wait()
 		<-told
 		to := b.send(t, http.MethodGet, page, nil).Header().Get("Location")
-		if n := together(4, func() bool { return b.send(t, http.MethodGet, page, nil).Header().Get("Location") == to }); n != 4 || !strings.HasPrefix(to, back) {
+		if n := openidtest.Together(4, func() bool { return b.send(t, http.MethodGet, page, nil).Header().Get("Location") == to }); n != 4 || !strings.HasPrefix(to, back) {
 			t.Errorf("%d of 4 browsers go to %s", n, to)
 		}
 		u, err := url.Parse(to)
@@ -67,13 +53,13 @@ func TestTogether(t *testing.T) {
 		if code == "" {
 			return
 		}
-		n := together(4, func() bool {
-			w := b.send(t, http.MethodPost, r.Issuer+tokenPath, redeems(r, code))
+		n := openidtest.Together(4, func() bool {
+			w := b.send(t, http.MethodPost, r.Issuer+tokenPath, openidtest.Redeems(r, code))
 			if w.Code != 200 {
 				return false
 			}
-			if read(t, w).ID == "" || together(2, func() bool {
-				return b.send(t, http.MethodGet, tinfo+"/userinfo", nil, "Bearer "+read(t, w).Access).Code == 200
+			if openidtest.Read(t, w).ID == "" || openidtest.Together(2, func() bool {
+				return b.send(t, http.MethodGet, tinfo+"/userinfo", nil, "Bearer "+openidtest.Read(t, w).Access).Code == 200
 			}) != 2 {
 				t.Error("a login without its tokens")
 			}
@@ -127,27 +113,27 @@ func TestOnce(t *testing.T) {
 	for range 20 {
 		q := asks(secret)
 		q.Set("client_secret", secret.Secret)
-		uri := read(t, b.send(t, http.MethodPost, secret.Issuer+parPath, q)).URI
-		if n := together(8, func() bool {
+		uri := openidtest.Read(t, b.send(t, http.MethodPost, secret.Issuer+parPath, q)).URI
+		if n := openidtest.Together(8, func() bool {
 			return b.authorize(t, secret, url.Values{"client_id": {secret.ClientID}, "request_uri": {uri}}).Code == http.StatusSeeOther
 		}); n != 1 {
 			t.Errorf("a pushed request comes %d times", n)
 		}
 	}
 	for i := range 20 {
-		f := redeems(signs, "x")
+		f := openidtest.Redeems(signs, "x")
 		f.Del("client_secret")
 		f.Set("client_assertion_type", assertionType)
-		f.Set("client_assertion", sign(t, signs, b.assertion(signs, strings.Repeat("j", i+1))))
-		if n := together(8, func() bool {
-			return read(t, b.send(t, http.MethodPost, signs.Issuer+tokenPath, f)).Error == "invalid_grant" // the client is known
+		f.Set("client_assertion", openidtest.Sign(t, signs, b.assertion(signs, strings.Repeat("j", i+1))))
+		if n := openidtest.Together(8, func() bool {
+			return openidtest.Read(t, b.send(t, http.MethodPost, signs.Issuer+tokenPath, f)).Error == "invalid_grant" // the client is known
 		}); n != 1 {
 			t.Errorf("an assertion works %d times", n)
 		}
 	}
 	b.Faults.Add(sandbox.Fault{Target: "bankidno.token", Kind: sandbox.Status, Value: "503", Times: 5})
-	if n := together(20, func() bool {
-		return b.send(t, http.MethodPost, secret.Issuer+tokenPath, redeems(secret, "x")).Code == http.StatusServiceUnavailable
+	if n := openidtest.Together(20, func() bool {
+		return b.send(t, http.MethodPost, secret.Issuer+tokenPath, openidtest.Redeems(secret, "x")).Code == http.StatusServiceUnavailable
 	}); n != 5 {
 		t.Errorf("a fault of five times strikes %d times", n)
 	}
@@ -176,7 +162,7 @@ func TestWire(t *testing.T) {
 		return res.Header.Get("Location"), res.StatusCode == http.StatusSeeOther
 	}
 	var through atomic.Int64
-	n := together(100, func() bool {
+	n := openidtest.Together(100, func() bool {
 		page, ok := get(r.Issuer + "/precheck/auth?" + asks(r).Encode())
 		if !ok {
 			return false

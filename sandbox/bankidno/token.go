@@ -61,7 +61,7 @@ func (s *Simulator) biometrics(l *openid.Login[asked], p *sandbox.Person) bool {
 
 // session names BankID's own session.
 func (s *Simulator) session(l *openid.Login[asked]) string {
-	return name(s.digest("session", l.Ref), l.Own.bis)
+	return name(s.pepper.Digest("session", l.Ref), l.Own.bis)
 }
 
 // idToken is in the order of a recorded one (§5).
@@ -72,7 +72,7 @@ func (s *Simulator) idToken(l *openid.Login[asked], p *sandbox.Person, fault str
 		nbf = 0
 	}
 	issued := now.AddDate(-1, 0, 0).UTC().Truncate(24 * time.Hour)
-	sub := name(s.digest("person", n.PID), bis)
+	sub := name(s.pepper.Digest("person", n.PID), bis)
 	out := openid.Members{{Name: "jti", Value: openid.Random()}, {Name: "exp", Value: now.Unix() + lifetime}, {Name: "nbf", Value: nbf}, {Name: "iat", Value: now.Unix()},
 		{Name: "iss", Value: s.issuer()}, {Name: "aud", Value: l.Client.ID}, {Name: "sub", Value: sub}, {Name: "typ", Value: "ID"}, {Name: "azp", Value: l.Client.ID}}
 	if l.Nonce != "" {
@@ -154,7 +154,7 @@ func (s *Simulator) userInfo(w http.ResponseWriter, r *http.Request) {
 func (s *Simulator) info(l *openid.Login[asked], p *sandbox.Person, fault string) openid.Members {
 	n, now := p.BankIDNO, s.Clock.Now()
 	out := openid.Members{{Name: "iss", Value: s.tinfo()}, {Name: "aud", Value: l.Client.ID}, {Name: "iat", Value: now.Unix()}, {Name: "exp", Value: now.Unix() + lifetime},
-		{Name: "sub", Value: name(s.digest("person", n.PID), l.Own.bis)}}
+		{Name: "sub", Value: name(s.pepper.Digest("person", n.PID), l.Own.bis)}}
 	add := func(scope, claim string, value any) {
 		if text, ok := value.(string); l.Has(scope) && !n.Declines && !l.Own.keeps && (!ok || text != "") {
 			out = append(out, openid.Member{Name: claim, Value: value})

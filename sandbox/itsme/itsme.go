@@ -66,7 +66,6 @@ type asked struct {
 	service string
 	wants   map[string][]string // id_token and userinfo: what is asked for by the claims parameter
 	level   string              // acr that was asked for
-	silent  bool                // it is somebody's app who never acts
 }
 
 // A login is one authorization request.
@@ -76,6 +75,7 @@ type login = openid.Login[asked]
 type Simulator struct {
 	*openid.Book[asked]
 	Config
+	desk   *openid.Desk[asked]
 	keys   func() []*rsa.PrivateKey // to sign, and to decrypt
 	pepper []byte                   // of subjects
 
@@ -97,6 +97,7 @@ func New(c Config) *Simulator {
 			return nil
 		},
 		Refuse: refusal})
+	s.desk = &openid.Desk[asked]{Book: s.Book, Notice: s.notice, Ask: s.ask, Leave: s.leave}
 	return s
 }
 
@@ -180,22 +181,18 @@ const unencrypted = "unencrypted"
 
 // Fidelity says how near the simulator is.
 func Fidelity() []sandbox.Fidelity {
-	out := []sandbox.Fidelity{
-		{What: "token, userinfo and jwkSet of the second generation", State: sandbox.Exact},
-		{What: "authorization of the second generation", State: sandbox.Differs, Because: "a partner with keys must send a request object, which itsme leaves open but for confirmations"},
-		{What: "discovery of the second generation", State: sandbox.Differs, Because: "values that are not published are ours"},
-		{What: "the first generation, with encrypted assertions and tag: names", State: sandbox.Differs,
+	return openid.Of("itsme",
+		sandbox.Fidelity{What: "token, userinfo and jwkSet of the second generation", State: sandbox.Exact},
+		sandbox.Fidelity{What: "authorization of the second generation", State: sandbox.Differs, Because: "a partner with keys must send a request object, which itsme leaves open but for confirmations"},
+		sandbox.Fidelity{What: "discovery of the second generation", State: sandbox.Differs, Because: "values that are not published are ours"},
+		sandbox.Fidelity{What: "the first generation, with encrypted assertions and tag: names", State: sandbox.Differs,
 			Because: "ways back are compared, the app's page asks for no telephone number, and certificate_validity, which is not published, is not told"},
-		{What: "the app", State: sandbox.Differs, Because: "a page, without a code to scan"},
-		{What: "time-out of the app", State: sandbox.Differs, Because: "3 minutes, then access_denied; neither is published"},
-		{What: "confirmation services, CIBA, QR discovery, qualified signatures", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
-		{What: "pictures", State: sandbox.Differs, Because: "everybody has the same drawing, also as what the document has"},
-		{What: "fetching the partner's JWKS", State: sandbox.NotSimulated, Because: "the sandbox has made the keys itself"},
-	}
-	for i := range out {
-		out[i].Upstream = "itsme"
-	}
-	return out
+		sandbox.Fidelity{What: "the app", State: sandbox.Differs, Because: "a page, without a code to scan"},
+		sandbox.Fidelity{What: "time-out of the app", State: sandbox.Differs, Because: "3 minutes, then access_denied; neither is published"},
+		sandbox.Fidelity{What: "confirmation services, CIBA, QR discovery, qualified signatures", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
+		sandbox.Fidelity{What: "pictures", State: sandbox.Differs, Because: "everybody has the same drawing, also as what the document has"},
+		sandbox.Fidelity{What: "fetching the partner's JWKS", State: sandbox.NotSimulated, Because: "the sandbox has made the keys itself"},
+	)
 }
 
 // Handler is everything below /itsme/.
@@ -215,12 +212,9 @@ func (s *Simulator) Handler() http.Handler {
 			mux.HandleFunc("GET "+g.path+"/picture", with(s.picture, "itsme"))
 		}
 	}
-	mux.HandleFunc("GET /itsme/app/{ref}", s.show)
+	mux.HandleFunc("GET /itsme/app/{ref}", s.desk.Show)
 	mux.HandleFunc("POST /itsme/app/{ref}", s.press)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Eidgate-Sandbox", "1")
-		mux.ServeHTTP(w, r)
-	})
+	return openid.Marked(mux)
 }
 
 // subject is the name of a person for one partner: 36 small letters and digits (§4).

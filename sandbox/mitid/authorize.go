@@ -156,11 +156,11 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 func (s *Simulator) simulate(w http.ResponseWriter, r *http.Request, ref, who string) {
 	for _, p := range s.Holders() {
 		if who == "uuid:"+p.MitID.UUID || who == "username:"+p.MitID.User || p.MitID.CPR != "" && who == "cpr:"+p.MitID.CPR {
-			s.act(w, r, ref, "approve", p.Key, "simulation")
+			s.desk.Act(w, r, ref, "approve", p.Key, "simulation")
 			return
 		}
 	}
-	s.act(w, r, ref, "fail:mitid_simulation_unknown_user", "", "simulation")
+	s.desk.Act(w, r, ref, "fail:mitid_simulation_unknown_user", "", "simulation")
 }
 
 var (

@@ -8,12 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // kid and x5t are SHA-1 thumbprints; nothing is proven by them
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/hex"
-	"fmt"
 	"math/big"
 	"net/http"
 	"slices"
@@ -66,7 +64,8 @@ type Simulator struct {
 	Config
 	clients *openid.Clients
 	keys    func() []key
-	pepper  []byte // of subjects
+	pepper  openid.Pepper // of subjects
+	desk    *openid.Desk[asked]
 
 	mu    sync.Mutex
 	fails map[string]string // error page by errorId
@@ -94,6 +93,7 @@ func New(c Config) *Simulator {
 		Details: func(l *openid.Login[asked]) any {
 			return map[string]string{"level": l.Own.level, "reference_text": l.Own.reference}
 		}})
+	s.desk = &openid.Desk[asked]{Book: s.Book, Notice: s.notice, Ask: s.ask, Leave: s.leave}
 	return s
 }
 
@@ -179,47 +179,12 @@ func asksCPR(l *openid.Login[asked]) bool {
 	})
 }
 
-// A Registration is what a relying party's settings need.
-type Registration struct {
-	Issuer, ClientID, Secret string
-	Key, KeyID               string // PEM; "" for one with a secret
-}
-
 // Party registers a relying party with a way back; one with a secret has no key.
-func (s *Simulator) Party(name, redirect string, secret bool) (Registration, error) {
-	c := &openid.Client{ID: guid(sha256.Sum256(openid.Octets(16))), Name: name, Redirects: []string{redirect}}
-	out := Registration{Issuer: s.issuer(), ClientID: c.ID}
-	if secret {
-		c.Secret = openid.Random()
-		out.Secret = c.Secret
-	} else {
-		k := openid.NewKey()
-		text, err := openid.PEM(k)
-		if err != nil {
-			return out, err
-		}
-		c.Key, c.KeyID = &k.PublicKey, "sig1"
-		out.Key, out.KeyID = text, c.KeyID
-	}
-	s.clients.Add(c)
-	return out, nil
+func (s *Simulator) Party(name, redirect string, secret bool) (openid.Registration, error) {
+	return s.clients.Register(s.issuer(), openid.GUID(s.pepper.Digest(openid.Random())), name, redirect, secret)
 }
 
 func (s *Simulator) issuer() string { return s.Base() + op }
-
-// digest names something for good, here.
-func (s *Simulator) digest(parts ...string) [32]byte {
-	h := sha256.New()
-	h.Write(s.pepper)
-	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
-	}
-	return [32]byte(h.Sum(nil))
-}
-
-func guid(sum [32]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
-}
 
 // Faults are the kinds of faults that each target knows.
 func Faults() map[string][]string {
@@ -231,20 +196,16 @@ func Faults() map[string][]string {
 
 // Fidelity says how near the simulator is.
 func Fidelity() []sandbox.Fidelity {
-	out := []sandbox.Fidelity{
-		{What: "discovery, keys, pushed requests, authorization, token, UserInfo", State: sandbox.Exact},
-		{What: "CPR match", State: sandbox.Differs, Because: "what is said after 15 minutes is not published"},
-		{What: "the pages of MitID", State: sandbox.Differs, Because: "one page each, without the real box; 5 minutes, then mitid_timeout"},
-		{What: "a person without a CPR number who is asked for one", State: sandbox.Differs, Because: "mitid_cpr_match_failed; the broker's answer is not known"},
-		{What: "sessions at the broker", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},
-		{What: "proofs and request objects with HS256, plain PKCE, response modes but query", State: sandbox.NotSimulated, Because: "no connector uses them"},
-		{What: "the hybrid and implicit flows, DPoP", State: sandbox.NotSimulated, Because: "no connector uses them"},
-		{What: "transaction tokens and signing, CIBA, PID and register APIs, logout, MitID Erhverv, frames", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
-	}
-	for i := range out {
-		out[i].Upstream = "mitid"
-	}
-	return out
+	return openid.Of("mitid",
+		sandbox.Fidelity{What: "discovery, keys, pushed requests, authorization, token, UserInfo", State: sandbox.Exact},
+		sandbox.Fidelity{What: "CPR match", State: sandbox.Differs, Because: "what is said after 15 minutes is not published"},
+		sandbox.Fidelity{What: "the pages of MitID", State: sandbox.Differs, Because: "one page each, without the real box; 5 minutes, then mitid_timeout"},
+		sandbox.Fidelity{What: "a person without a CPR number who is asked for one", State: sandbox.Differs, Because: "mitid_cpr_match_failed; the broker's answer is not known"},
+		sandbox.Fidelity{What: "sessions at the broker", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},
+		sandbox.Fidelity{What: "proofs and request objects with HS256, plain PKCE, response modes but query", State: sandbox.NotSimulated, Because: "no connector uses them"},
+		sandbox.Fidelity{What: "the hybrid and implicit flows, DPoP", State: sandbox.NotSimulated, Because: "no connector uses them"},
+		sandbox.Fidelity{What: "transaction tokens and signing, CIBA, PID and register APIs, logout, MitID Erhverv, frames", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
+	)
 }
 
 // Handler is everything below /mitid/.
@@ -261,17 +222,12 @@ func (s *Simulator) Handler() http.Handler {
 	mux.HandleFunc("GET "+op+"/connect/userinfo", with(s.userInfo, "mitid", "mitid.userinfo"))
 	mux.HandleFunc("POST "+op+"/api/v1/mitid/matchCpr", with(s.match, "mitid", "mitid.match"))
 	for _, address := range []string{"/connect/endsession", "/connect/ciba", "/api/v1/mitid/nemidPidLookup", "/api/v1/ssn-details", "/api/v1/session/logout"} {
-		mux.HandleFunc(op+address, func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "This is not simulated; see GET /sandbox/v1/fidelity.", http.StatusNotImplemented)
-		})
+		mux.HandleFunc(op+address, openid.NotSimulated)
 	}
 	mux.HandleFunc("GET "+op+"/Error", s.showError)
-	mux.HandleFunc("GET "+op+"/Account/Login/{ref}", s.show)
+	mux.HandleFunc("GET "+op+"/Account/Login/{ref}", s.desk.Show)
 	mux.HandleFunc("POST "+op+"/Account/Login/{ref}", s.press)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Eidgate-Sandbox", "1")
-		mux.ServeHTTP(w, r)
-	})
+	return openid.Marked(mux)
 }
 
 // fail sends a browser to the broker's own error page, from which nobody comes
@@ -291,5 +247,5 @@ func (s *Simulator) showError(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	text := s.fails[r.URL.Query().Get("errorId")]
 	s.mu.Unlock()
-	s.render(w, http.StatusBadRequest, "notice", &pageView{Error: cmp.Or(text, "There is no such error.")})
+	s.notice(w, http.StatusBadRequest, "", cmp.Or(text, "There is no such error."))
 }

@@ -1,14 +1,12 @@
 package mitid_test
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"crypto/sha1" // kid is a thumbprint
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
@@ -27,15 +25,16 @@ import (
 	"eidgate/sandbox"
 	"eidgate/sandbox/mitid"
 	"eidgate/sandbox/openid"
+	"eidgate/sandbox/openid/openidtest"
 )
 
 const (
-	back      = "https://party.example/back"
+	back      = openidtest.Back
 	op        = "http://mitid.example/mitid/op"
 	hanne     = "8903859996"
 	hanneUUID = "0b8e6f52-2222-4b22-9b22-0000000000b2"
-	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // of RFC 7636, appendix B
-	verifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+	challenge = openidtest.Challenge
+	verifier  = openidtest.Verifier
 	nsis      = "https://data.gov.dk/concept/core/nsis/"
 	uncached  = "no-store, no-cache, max-age=0"
 )
@@ -56,25 +55,15 @@ func newBox(auto sandbox.Outcome) *box {
 // send makes a call, with the header Authorization if one is given.
 func (b *box) send(t testing.TB, method, address string, form url.Values, authorization ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	kind := "application/x-www-form-urlencoded"
-	return b.call(t, method, address, kind, form.Encode(), authorization...)
+	return openidtest.Send(t, b.http, method, address, form, authorization...)
 }
 
 func (b *box) call(t testing.TB, method, address, kind, body string, authorization ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", kind)
-	}
-	for _, a := range authorization {
-		r.Header.Set("Authorization", a)
-	}
-	w := httptest.NewRecorder()
-	b.http.ServeHTTP(w, r)
-	return w
+	return openidtest.Call(t, b.http, method, address, kind, body, authorization...)
 }
 
-func (b *box) party(t testing.TB, name string, secret bool) mitid.Registration {
+func (b *box) party(t testing.TB, name string, secret bool) openid.Registration {
 	t.Helper()
 	r, err := b.Party(name, back, secret)
 	if err != nil {
@@ -84,7 +73,7 @@ func (b *box) party(t testing.TB, name string, secret bool) mitid.Registration {
 }
 
 // asks is a good request, with scopes beside openid and mitid.
-func asks(r mitid.Registration, scopes ...string) url.Values {
+func asks(r openid.Registration, scopes ...string) url.Values {
 	return url.Values{"client_id": {r.ClientID}, "response_type": {"code"}, "redirect_uri": {back}, "scope": {strings.Join(append([]string{"openid", "mitid"}, scopes...), " ")}, "state": {"s"}, "nonce": {"n"},
 		"prompt": {"login"}, "idp_values": {"mitid"}, "code_challenge": {challenge}, "code_challenge_method": {"S256"}}
 }
@@ -133,51 +122,18 @@ func (b *box) code(t testing.TB, q url.Values, person string) string {
 	if _, err := b.Do(ref, sandbox.Act{Event: "approve", Person: person}); err != nil {
 		t.Fatal(err)
 	}
-	to := location(t, b.send(t, http.MethodGet, page, nil))
+	to := openidtest.Location(t, b.send(t, http.MethodGet, page, nil))
 	if to.Query().Get("code") == "" {
 		t.Fatalf("comes back with %s", to)
 	}
 	return to.Query().Get("code")
 }
 
-func location(t testing.TB, w *httptest.ResponseRecorder) *url.URL {
-	t.Helper()
-	to, err := url.Parse(w.Header().Get("Location"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return to
-}
-
-// redeems is a good call of the token endpoint by a party with a secret.
-func redeems(r mitid.Registration, code string) url.Values {
-	return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {back}, "client_id": {r.ClientID}, "client_secret": {r.Secret}, "code_verifier": {verifier}}
-}
-
-// said is an answer in JSON.
-type said struct {
-	Error   string `json:"error"`
-	ID      string `json:"id_token"`
-	Access  string `json:"access_token"`
-	Expires int    `json:"expires_in"`
-	Type    string `json:"token_type"`
-	Scope   string `json:"scope"`
-	URI     string `json:"request_uri"`
-}
-
-func read(t testing.TB, w *httptest.ResponseRecorder) (out said) {
-	t.Helper()
-	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
-		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
-	}
-	return out
-}
-
 // login goes all the way.
-func (b *box) login(t testing.TB, r mitid.Registration, q url.Values, person string) said {
+func (b *box) login(t testing.TB, r openid.Registration, q url.Values, person string) openidtest.Said {
 	t.Helper()
-	w := b.send(t, http.MethodPost, op+"/connect/token", redeems(r, b.code(t, q, person)))
-	out := read(t, w)
+	w := b.send(t, http.MethodPost, op+"/connect/token", openidtest.Redeems(r, b.code(t, q, person)))
+	out := openidtest.Read(t, w)
 	if w.Code != http.StatusOK || out.ID == "" {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -192,129 +148,22 @@ func bare(t *testing.T, name string, w *httptest.ResponseRecorder, code string) 
 	}
 }
 
-// sign is what a party with a key says.
-func sign(t testing.TB, r mitid.Registration, claims map[string]any) string {
-	t.Helper()
-	block, _ := pem.Decode([]byte(r.Key))
-	if block == nil {
-		t.Fatal("a party without a key")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed(t, jose.RS256, key, r.KeyID, claims)
-}
-
-func signed(t testing.TB, alg jose.SignatureAlgorithm, key any, kid string, claims map[string]any) string {
-	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := signer.Sign(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := o.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
-}
-
 // keys are those that are published.
 func (b *box) keys(t testing.TB) jose.JSONWebKeySet {
 	t.Helper()
-	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(b.send(t, http.MethodGet, op+"/.well-known/openid-configuration/jwks", nil).Body.Bytes(), &set); err != nil {
-		t.Fatal(err)
-	}
-	return set
+	return openidtest.Keys(t, b.send(t, http.MethodGet, op+"/.well-known/openid-configuration/jwks", nil))
 }
 
 // seal encrypts to the broker.
 func (b *box) seal(t testing.TB, text, kid string) string {
 	t.Helper()
-	set := b.keys(t)
-	i := slices.IndexFunc(set.Keys, func(k jose.JSONWebKey) bool { return k.Use == "enc" })
-	if i < 0 {
-		t.Fatal("no key to encrypt to")
-	}
-	if kid == "" {
-		kid = set.Keys[i].KeyID
-	}
-	e, err := jose.NewEncrypter(jose.A256GCM, jose.Recipient{Algorithm: jose.RSA_OAEP_256, Key: set.Keys[i].Key, KeyID: kid}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := e.Encrypt([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := o.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-// unsigned is a token with the algorithm none.
-func unsigned(claims map[string]any) string {
-	raw, _ := json.Marshal(claims) // texts and numbers
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString(raw) + "."
+	return openidtest.Seal(t, b.keys(t), text, kid)
 }
 
 // verified reads an ID token: its header, and its members in their order.
 func (b *box) verified(t testing.TB, token string) (head string, names []string, claims map[string]any) {
 	t.Helper()
-	j, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := b.keys(t)
-	found := set.Key(j.Signatures[0].Header.KeyID)
-	if len(found) != 1 || found[0].Use != "sig" {
-		t.Fatalf("kid %q names %d keys", j.Signatures[0].Header.KeyID, len(found))
-	}
-	raw, err := j.Verify(found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(token, ".")
-	h, err := base64.RawURLEncoding.DecodeString(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, &claims); err != nil {
-		t.Fatal(err)
-	}
-	return string(h), members(t, raw), claims
-}
-
-// members are the names of an object's members, in their order.
-func members(t testing.TB, raw []byte) (names []string) {
-	t.Helper()
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil {
-		t.Fatal(err)
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var skip json.RawMessage
-		if err := d.Decode(&skip); err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, name.(string))
-	}
-	return names
+	return openidtest.Verified(t, b.keys(t), token)
 }
 
 // TestRequests: what is wrong with a request is told on the broker's page, and
@@ -370,7 +219,7 @@ func TestRequests(t *testing.T) {
 		q := asks(r)
 		x.change(q)
 		w := b.authorize(t, q)
-		to := location(t, w)
+		to := openidtest.Location(t, w)
 		switch {
 		case x.want == "" && w.Code == http.StatusFound && strings.HasPrefix(to.String(), op+"/Account/Login/"):
 		case x.want == "login_required" && w.Code == http.StatusFound && to.String() == back+"?error=login_required&state=s":
@@ -382,7 +231,7 @@ func TestRequests(t *testing.T) {
 	q := asks(r)
 	q.Add("nonce", "m")
 	if w := b.authorize(t, q); b.fault(t, w) == "" {
-		t.Errorf("twice: %d %s", w.Code, location(t, w))
+		t.Errorf("twice: %d %s", w.Code, openidtest.Location(t, w))
 	}
 	if w := b.send(t, http.MethodGet, op+"/Error?errorId=x", nil); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "no such error") {
 		t.Errorf("an error of nothing: %d %s", w.Code, w.Body)
@@ -421,7 +270,7 @@ func TestOptions(t *testing.T) {
 		q.Set("scope", x.scope)
 		q.Set("idp_params", x.params)
 		q.Set("client_secret", r.Secret)
-		page, ref := b.begin(t, url.Values{"client_id": {r.ClientID}, "request_uri": {read(t, b.send(t, http.MethodPost, op+"/connect/par", q)).URI}})
+		page, ref := b.begin(t, url.Values{"client_id": {r.ClientID}, "request_uri": {openidtest.Read(t, b.send(t, http.MethodPost, op+"/connect/par", q)).URI}})
 		o, err := b.Order(ref)
 		w := b.send(t, http.MethodGet, page, nil)
 		if err != nil || o.For != x.person || o.Details.(map[string]string)["level"] != x.level || !strings.Contains(w.Body.String(), x.page) {
@@ -439,7 +288,7 @@ func TestObjects(t *testing.T) {
 	t.Parallel()
 	b := newBox(sandbox.Ignore)
 	r, other, secret := b.party(t, "Shop", false), b.party(t, "Other", false), b.party(t, "Secret", true)
-	claims := func(r mitid.Registration, change func(map[string]any)) map[string]any {
+	claims := func(r openid.Registration, change func(map[string]any)) map[string]any {
 		m := map[string]any{"iss": r.ClientID, "aud": r.Issuer, "exp": b.Clock.Now().Add(time.Minute).Unix(), "client_id": r.ClientID, "response_type": "code", "redirect_uri": back, "scope": "openid mitid", "state": "s",
 			"nonce": "n", "idp_params": map[string]any{"mitid": map[string]string{"loa_value": "high"}}}
 		if change != nil {
@@ -452,32 +301,32 @@ func TestObjects(t *testing.T) {
 		return string(raw)
 	}
 	for name, x := range map[string]struct {
-		who    mitid.Registration
+		who    openid.Registration
 		object string
 		good   bool
 	}{
-		"signed":                         {r, sign(t, r, claims(r, nil)), true},
-		"signed and encrypted":           {r, b.seal(t, sign(t, r, claims(r, nil)), ""), true},
-		"unsigned":                       {r, unsigned(claims(r, nil)), false},
-		"unsigned, of one with a secret": {secret, unsigned(claims(secret, nil)), false},
+		"signed":                         {r, openidtest.Sign(t, r, claims(r, nil)), true},
+		"signed and encrypted":           {r, b.seal(t, openidtest.Sign(t, r, claims(r, nil)), ""), true},
+		"unsigned":                       {r, openidtest.Unsigned(claims(r, nil)), false},
+		"unsigned, of one with a secret": {secret, openidtest.Unsigned(claims(secret, nil)), false},
 		"plain":                          {r, text(claims(r, nil)), false},
 		"encrypted alone":                {r, b.seal(t, text(claims(r, nil)), ""), false},
-		"unsigned, and encrypted":        {r, b.seal(t, unsigned(claims(r, nil)), ""), false},
-		"signed by another":              {r, sign(t, other, claims(r, nil)), false},
-		"of another":                     {r, sign(t, other, claims(other, nil)), false},
-		"in another's name":              {r, sign(t, r, claims(other, nil)), false},
-		"in nobody's name":               {r, sign(t, r, claims(r, func(m map[string]any) { delete(m, "iss") })), false},
-		"for another server":             {r, sign(t, r, claims(r, func(m map[string]any) { m["aud"] = "https://netseidbroker.dk/op" })), false},
-		"for nobody":                     {r, sign(t, r, claims(r, func(m map[string]any) { delete(m, "aud") })), false},
-		"over":                           {r, sign(t, r, claims(r, func(m map[string]any) { m["exp"] = b.Clock.Now().Unix() })), false},
-		"without an end":                 {r, sign(t, r, claims(r, func(m map[string]any) { delete(m, "exp") })), false},
-		"with an odd end":                {r, sign(t, r, claims(r, func(m map[string]any) { m["exp"] = "tomorrow" })), false},
-		"encrypted, and over":            {r, b.seal(t, sign(t, r, claims(r, func(m map[string]any) { m["exp"] = b.Clock.Now().Unix() })), ""), false},
-		"encrypted to another key":       {r, b.seal(t, sign(t, r, claims(r, nil)), "old"), false},
+		"unsigned, and encrypted":        {r, b.seal(t, openidtest.Unsigned(claims(r, nil)), ""), false},
+		"signed by another":              {r, openidtest.Sign(t, other, claims(r, nil)), false},
+		"of another":                     {r, openidtest.Sign(t, other, claims(other, nil)), false},
+		"in another's name":              {r, openidtest.Sign(t, r, claims(other, nil)), false},
+		"in nobody's name":               {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { delete(m, "iss") })), false},
+		"for another server":             {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { m["aud"] = "https://netseidbroker.dk/op" })), false},
+		"for nobody":                     {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { delete(m, "aud") })), false},
+		"over":                           {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { m["exp"] = b.Clock.Now().Unix() })), false},
+		"without an end":                 {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { delete(m, "exp") })), false},
+		"with an odd end":                {r, openidtest.Sign(t, r, claims(r, func(m map[string]any) { m["exp"] = "tomorrow" })), false},
+		"encrypted, and over":            {r, b.seal(t, openidtest.Sign(t, r, claims(r, func(m map[string]any) { m["exp"] = b.Clock.Now().Unix() })), ""), false},
+		"encrypted to another key":       {r, b.seal(t, openidtest.Sign(t, r, claims(r, nil)), "old"), false},
 		"encrypted nonsense":             {r, b.seal(t, "x", ""), false},
 	} {
 		w := b.authorize(t, url.Values{"client_id": {x.who.ClientID}, "request": {x.object}})
-		if to := location(t, w); x.good != strings.HasPrefix(to.Path, "/mitid/op/Account/Login/") || !x.good && b.fault(t, w) != "invalid_request_object" {
+		if to := openidtest.Location(t, w); x.good != strings.HasPrefix(to.Path, "/mitid/op/Account/Login/") || !x.good && b.fault(t, w) != "invalid_request_object" {
 			t.Errorf("%s, in an address: %d %s", name, w.Code, to)
 		}
 		f := url.Values{"request": {x.object}, "client_id": {x.who.ClientID}}
@@ -485,37 +334,37 @@ func TestObjects(t *testing.T) {
 			f.Set("client_secret", x.who.Secret)
 		} else {
 			f.Set("client_assertion_type", assertionType)
-			f.Set("client_assertion", sign(t, x.who, b.assertion(x.who, name)))
+			f.Set("client_assertion", openidtest.Sign(t, x.who, b.assertion(x.who, name)))
 		}
 		w = b.send(t, http.MethodPost, op+"/connect/par", f)
 		if x.good && w.Code != http.StatusCreated || !x.good && (w.Code != http.StatusBadRequest || strings.TrimSpace(w.Body.String()) != `{"error":"invalid_request_object","error_description":"Invalid JWT request"}`) {
 			t.Errorf("%s, pushed: %d %s", name, w.Code, w.Body)
 		}
 	}
-	_, ref := b.begin(t, url.Values{"client_id": {r.ClientID}, "request": {sign(t, r, claims(r, nil))}, "scope": {"openid ssn"}})
+	_, ref := b.begin(t, url.Values{"client_id": {r.ClientID}, "request": {openidtest.Sign(t, r, claims(r, nil))}, "scope": {"openid ssn"}})
 	if o, err := b.Order(ref); err != nil || o.Details.(map[string]string)["level"] != "high" || strings.Contains(o.Asked, "ssn") {
 		t.Errorf("%+v, %v", o, err)
 	}
 	hint := func(m map[string]any) {
 		m["idp_params"] = map[string]any{"mitid": map[string]string{"cpr_hint": hanne}}
 	}
-	if w := b.authorize(t, url.Values{"client_id": {r.ClientID}, "request": {sign(t, r, claims(r, hint))}}); b.fault(t, w) != "invalid_idp_params" {
-		t.Errorf("a number that everybody can read: %s", location(t, w))
+	if w := b.authorize(t, url.Values{"client_id": {r.ClientID}, "request": {openidtest.Sign(t, r, claims(r, hint))}}); b.fault(t, w) != "invalid_idp_params" {
+		t.Errorf("a number that everybody can read: %s", openidtest.Location(t, w))
 	}
-	_, ref = b.begin(t, url.Values{"client_id": {r.ClientID}, "request": {b.seal(t, sign(t, r, claims(r, hint)), "")}})
+	_, ref = b.begin(t, url.Values{"client_id": {r.ClientID}, "request": {b.seal(t, openidtest.Sign(t, r, claims(r, hint)), "")}})
 	if o, err := b.Order(ref); err != nil || o.For != "hanne" {
 		t.Errorf("%+v, %v", o, err)
 	}
 	q := claims(r, func(m map[string]any) { m["redirect_uri"] = "https://other.example" })
-	if w := b.authorize(t, url.Values{"client_id": {r.ClientID}, "redirect_uri": {back}, "request": {sign(t, r, q)}}); b.fault(t, w) != "invalid_request" {
-		t.Errorf("another way back: %s", location(t, w))
+	if w := b.authorize(t, url.Values{"client_id": {r.ClientID}, "redirect_uri": {back}, "request": {openidtest.Sign(t, r, q)}}); b.fault(t, w) != "invalid_request" {
+		t.Errorf("another way back: %s", openidtest.Location(t, w))
 	}
 }
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // assertion are the claims of a good one.
-func (b *box) assertion(r mitid.Registration, jti string) map[string]any {
+func (b *box) assertion(r openid.Registration, jti string) map[string]any {
 	return map[string]any{"iss": r.ClientID, "sub": r.ClientID, "aud": r.Issuer, "jti": jti, "exp": b.Clock.Now().Add(time.Minute).Unix()}
 }
 
@@ -548,17 +397,17 @@ func TestPushed(t *testing.T) {
 		bare(t, name, push(x.change), x.want)
 	}
 	w := push(nothing)
-	out := read(t, w)
+	out := openidtest.Read(t, w)
 	if w.Code != http.StatusCreated || !regexp.MustCompile(`^urn:ietf:params:oauth:request_uri:[0-9A-F]+$`).MatchString(out.URI) || out.Expires != 600 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	use := func(r mitid.Registration, uri string) *httptest.ResponseRecorder {
+	use := func(r openid.Registration, uri string) *httptest.ResponseRecorder {
 		return b.authorize(t, url.Values{"client_id": {r.ClientID}, "request_uri": {uri}, "redirect_uri": {back}})
 	}
 	strands := func(name string, w *httptest.ResponseRecorder) {
 		t.Helper()
 		if got := b.fault(t, w); got != "invalid_request_uri" {
-			t.Errorf("%s: %d %s %s", name, w.Code, location(t, w), got)
+			t.Errorf("%s: %d %s %s", name, w.Code, openidtest.Location(t, w), got)
 		}
 	}
 	strands("by another client", use(other, out.URI))
@@ -567,11 +416,11 @@ func TestPushed(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	strands("twice", use(r, out.URI))
-	late := read(t, push(nothing)).URI
+	late := openidtest.Read(t, push(nothing)).URI
 	b.Clock.Advance(601 * time.Second)
 	strands("after its time", use(r, late))
 	strands("never pushed", use(r, out.URI+"0"))
-	wrong := read(t, push(func(q url.Values) { q.Set("redirect_uri", "https://other.example") })).URI
+	wrong := openidtest.Read(t, push(func(q url.Values) { q.Set("redirect_uri", "https://other.example") })).URI
 	if got := b.fault(t, use(r, wrong)); got != "invalid_request" {
 		t.Errorf("another way back: %s", got)
 	}
@@ -597,15 +446,15 @@ func TestCodes(t *testing.T) {
 	if !regexp.MustCompile(`^[0-9A-F]{64}-1$`).MatchString(first) {
 		t.Errorf("a code %s", first)
 	}
-	w := post(redeems(r, first))
-	out := read(t, w)
+	w := post(openidtest.Redeems(r, first))
+	out := openidtest.Read(t, w)
 	if w.Code != 200 || w.Header().Get("Cache-Control") != uncached || out.Type != "Bearer" || out.Expires != 10800 || out.Scope != "openid mitid" {
 		t.Errorf("once: %d %s", w.Code, w.Body)
 	}
-	if diff := cmp.Diff([]string{"id_token", "access_token", "expires_in", "token_type", "scope"}, members(t, w.Body.Bytes())); diff != "" {
+	if diff := cmp.Diff([]string{"id_token", "access_token", "expires_in", "token_type", "scope"}, openidtest.Members(t, w.Body.Bytes())); diff != "" {
 		t.Error(diff)
 	}
-	bare(t, "twice", post(redeems(r, first)), "invalid_grant")
+	bare(t, "twice", post(openidtest.Redeems(r, first)), "invalid_grant")
 	for name, change := range map[string]func(url.Values){
 		"of another": func(f url.Values) {
 			f.Set("client_id", other.ClientID)
@@ -621,17 +470,17 @@ func TestCodes(t *testing.T) {
 		"after its life":       func(url.Values) { b.Clock.Advance(301 * time.Second) },
 		"that is another code": func(f url.Values) { f.Set("code", first) },
 	} {
-		f := redeems(r, b.code(t, asks(r), ""))
+		f := openidtest.Redeems(r, b.code(t, asks(r), ""))
 		change(f)
 		bare(t, "a code "+name, post(f), "invalid_grant")
 	}
-	f := redeems(r, b.code(t, asks(r), ""))
+	f := openidtest.Redeems(r, b.code(t, asks(r), ""))
 	b.Clock.Advance(299 * time.Second)
 	if w := post(f); w.Code != 200 {
 		t.Errorf("in time: %d %s", w.Code, w.Body)
 	}
 
-	f = redeems(r, b.code(t, asks(r), ""))
+	f = openidtest.Redeems(r, b.code(t, asks(r), ""))
 	change := func(name, value string) url.Values {
 		g := maps.Clone(f)
 		g.Set(name, value)
@@ -655,11 +504,11 @@ func TestAssertions(t *testing.T) {
 	t.Parallel()
 	b := newBox(sandbox.Ignore)
 	r, other, secret := b.party(t, "Shop", false), b.party(t, "Other", false), b.party(t, "Secret", true)
-	say := func(who mitid.Registration, token string) *httptest.ResponseRecorder {
+	say := func(who openid.Registration, token string) *httptest.ResponseRecorder {
 		return b.send(t, http.MethodPost, op+"/connect/token", url.Values{"grant_type": {"authorization_code"}, "code": {"x"}, "redirect_uri": {back}, "client_id": {who.ClientID},
 			"client_assertion_type": {assertionType}, "client_assertion": {token}})
 	}
-	bare(t, "good", say(r, sign(t, r, b.assertion(r, "1"))), "invalid_grant") // the client is known; the code is not
+	bare(t, "good", say(r, openidtest.Sign(t, r, b.assertion(r, "1"))), "invalid_grant") // the client is known; the code is not
 	for name, change := range map[string]func(map[string]any){
 		"replayed":           func(m map[string]any) { m["jti"] = "1" },
 		"for another server": func(m map[string]any) { m["aud"] = "https://netseidbroker.dk/op" },
@@ -671,17 +520,17 @@ func TestAssertions(t *testing.T) {
 	} {
 		m := b.assertion(r, "bad "+name)
 		change(m)
-		bare(t, "an assertion "+name, say(r, sign(t, r, m)), "invalid_client")
+		bare(t, "an assertion "+name, say(r, openidtest.Sign(t, r, m)), "invalid_client")
 	}
-	bare(t, "another's", say(r, sign(t, other, b.assertion(r, "2"))), "invalid_client")
-	bare(t, "unsigned", say(r, unsigned(b.assertion(r, "2"))), "invalid_client")
-	bare(t, "no secret", b.send(t, http.MethodPost, op+"/connect/token", redeems(r, "x")), "invalid_client")
-	bare(t, "by somebody else's secret", say(r, signed(t, jose.HS256, []byte(secret.Secret), "", b.assertion(r, "2"))), "invalid_client")
+	bare(t, "another's", say(r, openidtest.Sign(t, other, b.assertion(r, "2"))), "invalid_client")
+	bare(t, "unsigned", say(r, openidtest.Unsigned(b.assertion(r, "2"))), "invalid_client")
+	bare(t, "no secret", b.send(t, http.MethodPost, op+"/connect/token", openidtest.Redeems(r, "x")), "invalid_client")
+	bare(t, "by somebody else's secret", say(r, openidtest.SignWith(t, jose.HS256, []byte(secret.Secret), "", b.assertion(r, "2"))), "invalid_client")
 
-	f := redeems(r, b.code(t, asks(r), ""))
+	f := openidtest.Redeems(r, b.code(t, asks(r), ""))
 	f.Del("client_secret")
 	f.Set("client_assertion_type", assertionType)
-	f.Set("client_assertion", sign(t, r, b.assertion(r, "3")))
+	f.Set("client_assertion", openidtest.Sign(t, r, b.assertion(r, "3")))
 	if w := b.send(t, http.MethodPost, op+"/connect/token", f); w.Code != 200 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -698,7 +547,7 @@ func TestDiscovery(t *testing.T) {
 		id_token_signing_alg_values_supported userinfo_signing_alg_values_supported subject_types_supported code_challenge_methods_supported request_parameter_supported
 		request_object_signing_alg_values_supported request_uri_parameter_supported prompt_values_supported authorization_response_iss_parameter_supported
 		backchannel_token_delivery_modes_supported backchannel_user_code_parameter_supported request_object_encryption_alg_values_supported`)
-	if diff := cmp.Diff(want, members(t, w.Body.Bytes())); diff != "" || w.Code != 200 {
+	if diff := cmp.Diff(want, openidtest.Members(t, w.Body.Bytes())); diff != "" || w.Code != 200 {
 		t.Errorf("%d %s", w.Code, diff)
 	}
 	var out map[string]any
@@ -737,7 +586,7 @@ func TestKeys(t *testing.T) {
 	}
 	var uses []string
 	for i, raw := range out.Keys {
-		if diff := cmp.Diff([]string{"kty", "use", "kid", "x5t", "n", "e", "x5c"}, members(t, raw)); diff != "" {
+		if diff := cmp.Diff([]string{"kty", "use", "kid", "x5t", "n", "e", "x5c"}, openidtest.Members(t, raw)); diff != "" {
 			t.Errorf("key %d: %s", i, diff)
 		}
 		var k struct {
@@ -832,7 +681,7 @@ func TestSubjects(t *testing.T) {
 	t.Parallel()
 	b := newBox(sandbox.Ignore)
 	r, other := b.party(t, "Shop", true), b.party(t, "Other", true)
-	sub := func(r mitid.Registration, scope, person string) any {
+	sub := func(r openid.Registration, scope, person string) any {
 		q := asks(r)
 		q.Set("scope", scope)
 		_, _, c := b.verified(t, b.login(t, r, q, person).ID)
@@ -870,7 +719,7 @@ func (b *box) info(t testing.TB, access string) (names []string, claims map[stri
 	if err := json.Unmarshal(w.Body.Bytes(), &claims); err != nil { // all are texts
 		t.Fatalf("%v: %s", err, w.Body)
 	}
-	return members(t, w.Body.Bytes()), claims
+	return openidtest.Members(t, w.Body.Bytes()), claims
 }
 
 // TestUserInfo: all values are texts, sub is the last, and scopes decide.
@@ -956,9 +805,9 @@ func TestUserInfo(t *testing.T) {
 	if w := get("Bearer " + out.Access); w.Code != 401 {
 		t.Errorf("after its life: %d", w.Code)
 	}
-	f := redeems(r, b.code(t, asks(r), ""))
+	f := openidtest.Redeems(r, b.code(t, asks(r), ""))
 	b.Clock.Advance(2 * time.Second)
-	out = read(t, b.send(t, http.MethodPost, op+"/connect/token", f))
+	out = openidtest.Read(t, b.send(t, http.MethodPost, op+"/connect/token", f))
 	_, c := b.info(t, out.Access)
 	if _, _, id := b.verified(t, out.ID); id["session_expiry"] != c["session_expiry"] {
 		t.Errorf("session_expiry %s, in the ID token %s", c["session_expiry"], id["session_expiry"])
@@ -1050,8 +899,8 @@ func TestSimulation(t *testing.T) {
 		if w.Code != http.StatusFound || !strings.HasPrefix(to, back+x.want) || !strings.Contains(to, "&state=s&session_state=") {
 			t.Errorf("%s: %d %s", name, w.Code, to)
 		}
-		if code := location(t, w).Query().Get("code"); code != "" {
-			out := read(t, b.send(t, http.MethodPost, op+"/connect/token", redeems(r, code)))
+		if code := openidtest.Location(t, w).Query().Get("code"); code != "" {
+			out := openidtest.Read(t, b.send(t, http.MethodPost, op+"/connect/token", openidtest.Redeems(r, code)))
 			if _, c := b.info(t, out.Access); c["mitid.uuid"] != hanneUUID {
 				t.Errorf("%s: %v", name, c)
 			}
@@ -1092,7 +941,7 @@ func TestPages(t *testing.T) {
 		"close":           {"", "", []step{{"act=close", "user_navigation_error"}}},
 		"always cancels":  {"", "", []step{{"act=user&user=anders82", denied + "mitid_user_aborted"}}},
 		"always wrong":    {"ssn", "", []step{{"person=forkert", denied + "mitid_cpr_match_failed"}}},
-		"of few words":    {"", "", []step{{"person=stille", `data-testid="with-app"`}}},
+		"of few words":    {"", "", []step{{"person=stille", "Nobody acts in the app."}, {"act=cancel", denied + "mitid_user_aborted"}}},
 		"cancel, at last": {"ssn", "", []step{{"person=hanne", `data-testid="with-app"`}, {"with=app", `data-testid="cpr"`}, {"act=cancel", denied + "mitid_user_aborted"}}},
 		"somebody else":   {"ssn", "", []step{{"person=hanne", `data-testid="with-app"`}, {"with=app", `data-testid="cpr"`}, {"act=cpr&cpr=1", failed}, {"person=sofie", `data-testid="with-app"`}, {"act=cpr&cpr=6103089998", "!no such button"}, {"with=app", "Tries left: 3"}}},
 	} {
@@ -1110,7 +959,7 @@ func TestPages(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := b.send(t, http.MethodPost, page, form)
-			to := location(t, w)
+			to := openidtest.Location(t, w)
 			param, wantsBack := strings.CutPrefix(st.want, "-")
 			param, value, _ := strings.Cut(param, "=")
 			text, wrong := strings.CutPrefix(st.want, "!")
@@ -1154,8 +1003,8 @@ func TestWays(t *testing.T) {
 			if !offered {
 				continue
 			}
-			code := location(t, b.send(t, http.MethodPost, page, url.Values{"with": {way}})).Query().Get("code")
-			_, _, c := b.verified(t, read(t, b.send(t, http.MethodPost, op+"/connect/token", redeems(r, code))).ID)
+			code := openidtest.Location(t, b.send(t, http.MethodPost, page, url.Values{"with": {way}})).Query().Get("code")
+			_, _, c := b.verified(t, openidtest.Read(t, b.send(t, http.MethodPost, op+"/connect/token", openidtest.Redeems(r, code))).ID)
 			var amr []string
 			for _, a := range c["amr"].([]any) {
 				amr = append(amr, a.(string))
@@ -1188,7 +1037,7 @@ func TestEnds(t *testing.T) {
 			t.Errorf("%s, and a button: %s", event, again)
 		}
 	}
-	if to := location(t, b.authorize(t, func() url.Values { q := asks(r); q.Set("simulation", "no-ui username:hanne85"); return q }())); !regexp.MustCompile(`^code=[0-9A-F]{64}-1&state=s&session_state=[0-9a-f-]{36}&iss=http`).MatchString(to.RawQuery) {
+	if to := openidtest.Location(t, b.authorize(t, func() url.Values { q := asks(r); q.Set("simulation", "no-ui username:hanne85"); return q }())); !regexp.MustCompile(`^code=[0-9A-F]{64}-1&state=s&session_state=[0-9a-f-]{36}&iss=http`).MatchString(to.RawQuery) {
 		t.Errorf("the order of parameters: %s", to.RawQuery)
 	}
 	for person, want := range map[string]string{"udencpr": "mitid_cpr_match_failed"} { // who cannot be confirmed as asked
@@ -1196,13 +1045,13 @@ func TestEnds(t *testing.T) {
 		if _, err := b.Do(ref, sandbox.Act{Event: "approve", Person: person}); err != nil {
 			t.Fatal(err)
 		}
-		if to := location(t, b.send(t, http.MethodGet, page, nil)); to.Query().Get("error_description") != want {
+		if to := openidtest.Location(t, b.send(t, http.MethodGet, page, nil)); to.Query().Get("error_description") != want {
 			t.Errorf("%s: %s", person, to)
 		}
 	}
 	page, _ := b.begin(t, asks(r))
 	b.Clock.Advance(5 * time.Minute)
-	if to := location(t, b.send(t, http.MethodGet, page, nil)); to.Query().Get("error_description") != "mitid_timeout" {
+	if to := openidtest.Location(t, b.send(t, http.MethodGet, page, nil)); to.Query().Get("error_description") != "mitid_timeout" {
 		t.Errorf("after five minutes: %s", to)
 	}
 	page, ref := b.begin(t, asks(r))

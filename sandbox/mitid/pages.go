@@ -5,9 +5,7 @@ import (
 	"embed"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/openid"
@@ -36,31 +34,14 @@ var verbs = map[string]string{"LOG_ON": "Log on", "APPROVE": "Approve", "CONFIRM
 
 func (s *Simulator) render(w http.ResponseWriter, status int, name string, v *pageView) {
 	v.Lang, v.Title, v.Banner = "en", "MitID", "Simulation. No identity is checked."
-	v.Faults = slices.DeleteFunc(s.Faults.List(), func(f sandbox.Fault) bool { return !strings.HasPrefix(f.Target, "mitid") })
+	v.Faults = openid.FaultsOf("mitid", s.Faults)
 	sandbox.PageHeaders(w.Header())
 	w.WriteHeader(status)
 	_ = pages.ExecuteTemplate(w, name, v) // the browser has gone
 }
 
-// show is the page of a login: what was decided happens, or the person is asked.
-func (s *Simulator) show(w http.ResponseWriter, r *http.Request) {
-	l, ok := s.Open(r.Context(), r.PathValue("ref"))
-	if !ok {
-		s.render(w, http.StatusNotFound, "notice", &pageView{Text: "This address leads to no login."})
-		return
-	}
-	turn, wait, l := s.Turn(l)
-	switch turn {
-	case openid.Leave:
-		s.leave(w, r, &l)
-	case openid.Later:
-		w.Header().Set("Refresh", strconv.Itoa(int(wait/time.Second)))
-		s.render(w, http.StatusOK, "notice", &pageView{Text: "Waiting for the app."})
-	case openid.Still:
-		s.render(w, http.StatusOK, "notice", &pageView{Text: "Nobody acts."})
-	default:
-		s.ask(w, &l, "")
-	}
+func (s *Simulator) notice(w http.ResponseWriter, status int, text, fault string) {
+	s.render(w, status, "notice", &pageView{Text: text, Error: fault})
 }
 
 // ask shows what the person has to do next (§6).
@@ -92,18 +73,8 @@ const byPage = "page of MitID"
 
 // press does what a button says.
 func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
-	l, ok := s.Open(r.Context(), r.PathValue("ref"))
+	l, ok := s.desk.Pressed(w, r)
 	if !ok {
-		s.render(w, http.StatusNotFound, "notice", &pageView{Text: "This address leads to no login."})
-		return
-	}
-	if !l.Ended.IsZero() {
-		s.leave(w, r, &l)
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
-	if err := r.ParseForm(); err != nil {
-		http.Error(w, "This form cannot be read.", http.StatusBadRequest)
 		return
 	}
 	act, person, with := r.PostForm.Get("act"), r.PostForm.Get("person"), r.PostForm.Get("with")
@@ -128,22 +99,19 @@ func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 		s.authenticated(w, r, &l, with)
 	case act == "cpr" && l.Own.cpr:
 		s.typed(w, r, &l, strings.ReplaceAll(strings.TrimSpace(r.PostForm.Get("cpr")), "-", ""))
-	case act == "cancel" || act == "fail" || act == "close":
-		s.act(w, r, l.Ref, map[string]string{"cancel": "cancel", "fail": "decline", "close": "fail:no_return"}[act], l.Own.person, byPage)
+	case openid.Ends[act] != "":
+		s.desk.Act(w, r, l.Ref, openid.Ends[act], l.Own.person, byPage)
 	default:
-		http.Error(w, "This form has no such button.", http.StatusBadRequest)
+		openid.NoButton(w)
 	}
 }
 
-// named goes on with who has given a user ID; somebody who always does the same
-// does it.
+// named goes on with who has given a user ID.
 func (s *Simulator) named(w http.ResponseWriter, r *http.Request, l *openid.Login[asked], person string) {
-	if habit := s.Habit(*l, person); habit != "" {
-		s.act(w, r, l.Ref, habit, person, "behaviour of the person")
-		return
-	}
-	s.on(w, r, l.Ref, func(l *openid.Login[asked]) { // whoever was there before
-		l.Own.person, l.Own.reached, l.Own.amr, l.Own.cpr, l.Own.wrong = person, "", nil, false, 0
+	s.desk.Named(w, r, l, person, func() {
+		s.desk.Change(w, r, l.Ref, func(l *openid.Login[asked]) { // whoever was there before
+			l.Own.person, l.Own.reached, l.Own.amr, l.Own.cpr, l.Own.wrong = person, "", nil, false, 0
+		})
 	})
 }
 
@@ -166,7 +134,7 @@ func (s *Simulator) authenticated(w http.ResponseWriter, r *http.Request, l *ope
 	case asks && seen.Own.cpr:
 		s.ask(w, &seen, "")
 	default:
-		s.act(w, r, l.Ref, "approve", p.Key, byPage)
+		s.desk.Act(w, r, l.Ref, "approve", p.Key, byPage)
 	}
 }
 
@@ -174,34 +142,15 @@ func (s *Simulator) authenticated(w http.ResponseWriter, r *http.Request, l *ope
 func (s *Simulator) typed(w http.ResponseWriter, r *http.Request, l *openid.Login[asked], cpr string) {
 	p, err := s.Who(l.Own.person)
 	if err == nil && p.MitID.CPR != "" && cpr == p.MitID.CPR {
-		s.act(w, r, l.Ref, "approve", p.Key, byPage)
+		s.desk.Act(w, r, l.Ref, "approve", p.Key, byPage)
 		return
 	}
 	seen := s.Note(l.Ref, func(l *openid.Login[asked]) { l.Own.wrong++ })
 	if seen.Own.wrong >= tries {
-		s.act(w, r, l.Ref, "fail:mitid_cpr_match_failed", l.Own.person, byPage)
+		s.desk.Act(w, r, l.Ref, "fail:mitid_cpr_match_failed", l.Own.person, byPage)
 		return
 	}
 	s.ask(w, &seen, "This is not the CPR number of "+p.Name+".")
-}
-
-// on changes a login, and shows what comes next.
-func (s *Simulator) on(w http.ResponseWriter, r *http.Request, ref string, change func(*openid.Login[asked])) {
-	if l := s.Note(ref, change); !l.Ended.IsZero() {
-		s.leave(w, r, &l)
-	} else {
-		s.ask(w, &l, "")
-	}
-}
-
-// act ends a login, unless somebody was faster, and leaves.
-func (s *Simulator) act(w http.ResponseWriter, r *http.Request, ref, event, person, by string) {
-	l, err := s.Settle(ref, event, person, by)
-	if err != nil {
-		s.render(w, http.StatusBadRequest, "notice", &pageView{Error: err.Error()})
-		return
-	}
-	s.leave(w, r, &l)
 }
 
 // leave sends the browser back, with iss only where there is a code (§3).

@@ -11,22 +11,8 @@ import (
 	"testing"
 
 	"eidgate/sandbox"
+	"eidgate/sandbox/openid/openidtest"
 )
-
-// together makes calls at the same time, and counts those that say yes.
-func together(n int, call func() bool) int64 {
-	var yes atomic.Int64
-	var all sync.WaitGroup
-	for range n {
-		all.Go(func() {
-			if call() {
-				yes.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	return yes.Load()
-}
 
 // TestTogether: browsers, the control API and parties at the same time. A login
 // ends once, the same for everybody, its code works once, and its number is
@@ -52,7 +38,7 @@ func TestTogether(t *testing.T) {
 		wg.Wait()
 		<-told
 		to := b.send(t, http.MethodGet, page, nil).Header().Get("Location")
-		if n := together(4, func() bool { return b.send(t, http.MethodGet, page, nil).Header().Get("Location") == to }); n != 4 || !strings.HasPrefix(to, back) {
+		if n := openidtest.Together(4, func() bool { return b.send(t, http.MethodGet, page, nil).Header().Get("Location") == to }); n != 4 || !strings.HasPrefix(to, back) {
 			t.Errorf("%d of 4 browsers go to %s", n, to)
 		}
 		u, err := url.Parse(to)
@@ -69,10 +55,10 @@ func TestTogether(t *testing.T) {
 			return
 		}
 		var access atomic.Value
-		if n := together(4, func() bool {
-			w := b.send(t, http.MethodPost, op+"/connect/token", redeems(r, code))
+		if n := openidtest.Together(4, func() bool {
+			w := b.send(t, http.MethodPost, op+"/connect/token", openidtest.Redeems(r, code))
 			if w.Code == 200 {
-				access.Store(read(t, w).Access)
+				access.Store(openidtest.Read(t, w).Access)
 			}
 			return w.Code == 200
 		}); n != 1 {
@@ -81,7 +67,7 @@ func TestTogether(t *testing.T) {
 		}
 		token := fmt.Sprint("Bearer ", access.Load())
 		var tries atomic.Int64
-		if n := together(8, func() bool {
+		if n := openidtest.Together(8, func() bool {
 			if b.call(t, http.MethodPost, op+"/api/v1/mitid/matchCpr", "application/json", `{"cpr":"`+hanne+`"}`, token).Code == 200 {
 				tries.Add(1)
 			}
@@ -131,9 +117,9 @@ func TestTries(t *testing.T) {
 		page, ref := b.begin(t, asks(r, "ssn"))
 		b.send(t, http.MethodPost, page, url.Values{"person": {"hanne"}})
 		b.send(t, http.MethodPost, page, url.Values{"with": {"app"}})
-		left := together(8, func() bool {
+		left := openidtest.Together(8, func() bool {
 			w := b.send(t, http.MethodPost, page, url.Values{"act": {"cpr"}, "cpr": {"1"}})
-			return location(t, w).Query().Get("error_description") == "mitid_cpr_match_failed"
+			return openidtest.Location(t, w).Query().Get("error_description") == "mitid_cpr_match_failed"
 		})
 		if o, err := b.Order(ref); err != nil || o.Hint != "mitid_cpr_match_failed" || left != 6 {
 			t.Errorf("%d of 8 are sent back, %+v, %v", left, o, err)
@@ -149,27 +135,27 @@ func TestOnce(t *testing.T) {
 	for range 20 {
 		q := asks(secret)
 		q.Set("client_secret", secret.Secret)
-		uri := read(t, b.send(t, http.MethodPost, op+"/connect/par", q)).URI
-		if n := together(8, func() bool {
+		uri := openidtest.Read(t, b.send(t, http.MethodPost, op+"/connect/par", q)).URI
+		if n := openidtest.Together(8, func() bool {
 			return strings.HasPrefix(b.authorize(t, url.Values{"client_id": {secret.ClientID}, "request_uri": {uri}}).Header().Get("Location"), op+"/Account/")
 		}); n != 1 {
 			t.Errorf("a pushed request comes %d times", n)
 		}
 	}
 	for i := range 20 {
-		f := redeems(signs, "x")
+		f := openidtest.Redeems(signs, "x")
 		f.Del("client_secret")
 		f.Set("client_assertion_type", assertionType)
-		f.Set("client_assertion", sign(t, signs, b.assertion(signs, strings.Repeat("j", i+1))))
-		if n := together(8, func() bool {
-			return read(t, b.send(t, http.MethodPost, op+"/connect/token", f)).Error == "invalid_grant" // the client is known
+		f.Set("client_assertion", openidtest.Sign(t, signs, b.assertion(signs, strings.Repeat("j", i+1))))
+		if n := openidtest.Together(8, func() bool {
+			return openidtest.Read(t, b.send(t, http.MethodPost, op+"/connect/token", f)).Error == "invalid_grant" // the client is known
 		}); n != 1 {
 			t.Errorf("an assertion works %d times", n)
 		}
 	}
 	b.Faults.Add(sandbox.Fault{Target: "mitid.token", Kind: sandbox.Status, Value: "503", Times: 5})
-	if n := together(20, func() bool {
-		return b.send(t, http.MethodPost, op+"/connect/token", redeems(secret, "x")).Code == http.StatusServiceUnavailable
+	if n := openidtest.Together(20, func() bool {
+		return b.send(t, http.MethodPost, op+"/connect/token", openidtest.Redeems(secret, "x")).Code == http.StatusServiceUnavailable
 	}); n != 5 {
 		t.Errorf("a fault of five times strikes %d times", n)
 	}
@@ -195,7 +181,7 @@ func TestPeopleGo(t *testing.T) {
 			b.People.Reset()
 		}
 	})
-	together(8, func() bool {
+	openidtest.Together(8, func() bool {
 		page, _ := b.begin(t, asks(r))
 		for range 100 {
 			b.send(t, http.MethodGet, page, nil)
@@ -231,7 +217,7 @@ func TestWire(t *testing.T) {
 		return res.Header.Get("Location"), res.StatusCode == http.StatusFound
 	}
 	var through atomic.Int64
-	n := together(100, func() bool {
+	n := openidtest.Together(100, func() bool {
 		page, ok := get(op + "/connect/authorize?" + asks(r).Encode())
 		if !ok {
 			return false

@@ -63,9 +63,9 @@ func minimal(l *openid.Login[asked]) bool { return l.Has("minimal") && !l.Has("m
 // little as possible a new one each time (§4).
 func (s *Simulator) subject(l *openid.Login[asked], p *sandbox.Person) string {
 	if minimal(l) {
-		return guid(s.digest("once", l.Ref))
+		return openid.GUID(s.pepper.Digest("once", l.Ref))
 	}
-	return guid(s.digest("person", l.Client.Name, p.MitID.UUID))
+	return openid.GUID(s.pepper.Digest("person", l.Client.Name, p.MitID.UUID))
 }
 
 // expiry is when the broker's session ends.
@@ -73,7 +73,9 @@ func (*Simulator) expiry(l *openid.Login[asked]) string {
 	return strconv.FormatInt(l.Ended.Add(4*time.Hour).Unix(), 10)
 }
 
-func (s *Simulator) session(l *openid.Login[asked]) string { return guid(s.digest("session", l.Ref)) }
+func (s *Simulator) session(l *openid.Login[asked]) string {
+	return openid.GUID(s.pepper.Digest("session", l.Ref))
+}
 
 // idToken is in the recorded order (§4).
 func (s *Simulator) idToken(l *openid.Login[asked], p *sandbox.Person, fault string) openid.Members {
@@ -90,7 +92,7 @@ func (s *Simulator) idToken(l *openid.Login[asked], p *sandbox.Person, fault str
 	}
 	out = append(out, openid.Members{{Name: "at_hash", Value: openid.HalfHash(l.Access)}, {Name: "sid", Value: sid}, {Name: "sub", Value: s.subject(l, p)}, {Name: "auth_time", Value: l.Ended.Unix()},
 		{Name: "idp", Value: idp}, {Name: "acr", Value: level}, {Name: "neb_sid", Value: sid}, {Name: "loa", Value: level}, {Name: "aal", Value: level}, {Name: "ial", Value: level},
-		{Name: "identity_type", Value: "private"}, {Name: "transaction_id", Value: guid(s.digest("transaction", l.Ref))}, {Name: "idp_transaction_id", Value: s.transaction(l)},
+		{Name: "identity_type", Value: "private"}, {Name: "transaction_id", Value: openid.GUID(s.pepper.Digest("transaction", l.Ref))}, {Name: "idp_transaction_id", Value: s.transaction(l)},
 		{Name: "session_expiry", Value: s.expiry(l)}, {Name: "idtoken_type", Value: kind}, {Name: "subject_type", Value: "org_mapped"}}...)
 	if l.Own.age > 0 {
 		out = append(out, openid.Member{Name: "idbrokerdk_age_verified", Value: strconv.Itoa(l.Own.age) + ":" + s.older(l, p)})
@@ -116,7 +118,7 @@ func (s *Simulator) older(l *openid.Login[asked], p *sandbox.Person) string {
 }
 
 func (s *Simulator) transaction(l *openid.Login[asked]) string {
-	return guid(s.digest("idp transaction", l.Ref))
+	return openid.GUID(s.pepper.Digest("idp transaction", l.Ref))
 }
 
 // userInfo is plain JSON whose values are all texts, sub last (§4).
@@ -184,7 +186,7 @@ func (s *Simulator) info(l *openid.Login[asked], p *sandbox.Person, fault string
 	add("mitid.psd2", "false")
 	sub := s.subject(l, p)
 	if fault == openid.OtherSubject {
-		sub = guid(s.digest("somebody"))
+		sub = openid.GUID(s.pepper.Digest("somebody"))
 	}
 	add("sub", sub)
 	return out

@@ -49,6 +49,7 @@ type Login[T any] struct {
 	Access   string
 	No       Refusal
 	NoReturn bool // the browser stays at the eID
+	Silent   bool // the person has said who they are, and never acts
 }
 
 // Has says whether a scope was asked for.
@@ -228,6 +229,9 @@ const (
 func (b *Book[T]) Turn(l Login[T]) (Turn, time.Duration, Login[T]) {
 	if !l.Ended.IsZero() {
 		return Leave, 0, l
+	}
+	if l.Silent {
+		return Still, 0, l
 	}
 	dec := b.decide(&l, l.For)
 	word := dec.Outcome.Word()
