@@ -36,9 +36,9 @@ var mayImport = map[string]string{
 	"examples/*":      "", // what a relying party writes, without our packages
 	"server":          "*", "cmd/*": "*", "test/*": "*",
 
-	"connector/bankidno":           "eid natid connector connector/openid internal/oidcrp", // what eIDs over OpenID Connect have in common
-	"connector/itsme":              "eid natid connector connector/openid internal/oidcrp",
-	"connector/mitid":              "eid natid connector connector/openid internal/oidcrp",
+	"connector/bankidno":           "eid connector connector/openid internal/oidcrp", // what eIDs over OpenID Connect have in common
+	"connector/itsme":              "eid connector connector/openid internal/oidcrp",
+	"connector/mitid":              "eid connector connector/openid internal/oidcrp",
 	"connector/openid/openidtest":  "eid connector connector/* sandbox internal/oidcrp", // runs dialects against simulators
 	"sandbox/bankidno":             "sandbox sandbox/openid",
 	"sandbox/itsme":                "sandbox sandbox/openid",

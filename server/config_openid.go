@@ -68,9 +68,9 @@ func (k *checker) keys(at string, keys []EIDKeyConfig, opens bool) {
 }
 
 // settings reports what only the connector finds.
-func (k *checker) settings(at string, set interface{ Check() error }, err error) {
+func (k *checker) settings(at string, d openid.Dialect, set any, err error) {
 	if err == nil {
-		err = set.Check()
+		err = d.Check(set)
 	}
 	if err != nil {
 		k.doc.Report(at, "%v", err)
@@ -120,7 +120,7 @@ func (c *BankIDNOConfig) contract() openIDContract {
 func (k *checker) bankIDNO(at string, c *BankIDNOConfig, env eid.Environment) {
 	if k.openID(at, c.contract(), env, "BankID", "https://auth.bankid.no/auth/realms/prod", "https://auth.current.bankid.no/auth/realms/current", "one to sign") {
 		set, err := c.settings(env)
-		k.settings(at, set, err)
+		k.settings(at, cbankidno.Dialect(), set, err)
 	}
 }
 
@@ -145,7 +145,7 @@ func (c *MitIDConfig) contract() openIDContract {
 func (k *checker) mitID(at string, c *MitIDConfig, env eid.Environment) {
 	if k.openID(at, c.contract(), env, "the broker", "https://netseidbroker.dk/op", "https://pp.netseidbroker.dk/op", "one to sign") {
 		set, err := c.settings(env)
-		k.settings(at, set, err)
+		k.settings(at, cmitid.Dialect(), set, err)
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"eidgate/connector/openid"
 	"eidgate/eid"
 	"eidgate/internal/oidcrp"
-	"eidgate/natid"
 )
 
 // Settings are what a contract comes to (§1).
@@ -43,18 +42,6 @@ const (
 // stranded is after how long nobody comes back from an error page of BankID.
 const stranded = 10 * time.Minute
 
-// Check finds what is wrong with settings before anybody uses them.
-func (s Settings) Check() error {
-	conf, err := (&agreement{s, time.Now}).Config()
-	if err == nil {
-		_, err = oidcrp.New(conf, nil)
-	}
-	if err != nil {
-		return fmt.Errorf("bankidno: %w", err)
-	}
-	return nil
-}
-
 // Dialect is that of BankID.
 func Dialect() openid.Dialect {
 	return openid.Dialect{EID: eid.BankIDNO, Modes: []string{"", ModeWeb, ModeMobile}, Stranded: stranded, Read: func(raw json.RawMessage, now func() time.Time) (openid.Agreement, error) {
@@ -78,18 +65,15 @@ type agreement struct {
 
 // Scopes of BankID (§1). The two of the number are for different agreements.
 const (
-	numberInToken = "nnin_altsub" //nolint:gosec // the name of a scope
-	numberAsked   = "nnin"
+	numberByRight   = "nnin_altsub"
+	numberByConsent = "nnin"
 )
 
 var (
-	known = []string{"profile", numberInToken, numberAsked, "phone", "email", "address"}
+	known = []string{"profile", numberByRight, numberByConsent, "phone", "email", "address"}
 	// fromUserInfo are the scopes that the person must agree to.
-	fromUserInfo = []string{numberAsked, "phone", "email", "address"}
+	fromUserInfo = []string{numberByConsent, "phone", "email", "address"}
 )
-
-// base are the settings that all dialects have.
-func (s *Settings) base() openid.Settings { return s.Settings }
 
 // Config implements openid.Agreement.
 func (a *agreement) Config() (oidcrp.Config, error) {
@@ -106,7 +90,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 	case a.Level == "high" && a.Method == "BIS":
 		return oidcrp.Config{}, errors.New("method BIS never comes to level high")
 	}
-	c, err := a.base().Config(a.now)
+	c, err := a.Settings.Settings.Config(a.now)
 	c.ContentAlg = "A256GCM"
 	c.UserInfo.Issuer = oidcrp.OfEndpoint
 	return c, err
@@ -127,10 +111,10 @@ func (a *agreement) scopes(r *connector.Request, h hint) []string {
 	if r.Wanted == nil {
 		return all
 	}
-	bring := map[string][]string{"profile": {eid.WantName, eid.WantBirth, eid.WantAdult}, numberInToken: {eid.WantNumber}, numberAsked: {eid.WantNumber},
+	bring := map[string][]string{"profile": {eid.WantName, eid.WantBirth, eid.WantAdult}, numberByRight: {eid.WantNumber}, numberByConsent: {eid.WantNumber},
 		"phone": {eid.WantPhone}, "email": {eid.WantEmail}, "address": {eid.WantAddress}}
 	return slices.DeleteFunc(slices.Clone(all), func(scope string) bool {
-		if held(r, h) && (scope == numberInToken || scope == numberAsked) || h.birth != "" && scope == "profile" {
+		if held(r, h) && (scope == numberByRight || scope == numberByConsent) || h.birth != "" && scope == "profile" {
 			return false
 		}
 		return !slices.ContainsFunc(bring[scope], func(w string) bool { return slices.Contains(r.Wanted, w) })
@@ -142,7 +126,7 @@ func held(r *connector.Request, h hint) bool { return h.number != "" || r.Pinned
 
 // tells says whether the contract lets us know a person's number.
 func (a *agreement) tells() bool {
-	return slices.Contains(a.Scopes, numberInToken) || slices.Contains(a.Scopes, numberAsked)
+	return slices.Contains(a.Scopes, numberByRight) || slices.Contains(a.Scopes, numberByConsent)
 }
 
 // A hint is a login_hint (§3). It proposes somebody; who comes is looked at
@@ -318,16 +302,9 @@ func identity(c openid.Claims, now time.Time) *eid.Identity {
 		id.Gender = g
 	}
 	if number := first(c, "nnin_altsub", "nnin", "sub_nnin"); number != "" {
-		id.Number = eid.Number(number)
-		if info, err := natid.Parse("NO", number, now); err == nil {
-			id.Number = eid.Number(info.Normalized)
-		}
+		id.Number = openid.Number("NO", number, now)
 	}
-	if birth, err := natid.ParseDate(id.Birth); err == nil {
-		if years, ok := natid.AgeAt("NO", birth, now); ok {
-			id.Age = &years
-		}
-	}
+	id.Age = openid.Years("NO", id.Birth, now)
 	if a := c.Object("address"); a != nil {
 		where := &eid.Address{PostalCode: a.Text("postal_code"), City: a.Text("locality"), Country: strings.ToUpper(a.Text("country"))}
 		if street := a.Text("street_address"); street != "" {

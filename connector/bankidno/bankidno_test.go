@@ -49,7 +49,7 @@ func newService(t *testing.T, change ...func(*cbankidno.Settings)) *service {
 	if reg.Secret == "" {
 		s.set.Auth, s.set.Keys = oidcrp.PrivateKeyJWT, []openid.Key{{ID: reg.KeyID, Use: "sig", Alg: "RS256", PEM: reg.Key}}
 	}
-	if err := s.set.Check(); err != nil {
+	if err := cbankidno.Dialect().Check(s.set); err != nil {
 		t.Fatal(err)
 	}
 	s.Use(s.set)
@@ -243,8 +243,8 @@ func TestPages(t *testing.T) {
 		{url.Values{"act": {"user"}, "number": {"01819010354"}}, 200}, {url.Values{"act": {"nobio"}}, 200},
 		{url.Values{"act": {"code"}, "otp": {"otp"}, "password": {"wrong"}}, 400}, {url.Values{"act": {"code"}, "otp": {"otp"}, "password": {"qwer1234"}}, 200},
 	} {
-		if res := s.Post(page, x.form); res.StatusCode != x.want {
-			t.Fatalf("%v: %d", x.form, res.StatusCode)
+		if res := s.Post(page, x.form); res.Status != x.want {
+			t.Fatalf("%v: %d", x.form, res.Status)
 		}
 	}
 	res, err := s.Finish(c, begun, s.Return(s.Post(page, url.Values{"act": {"keep"}})))
@@ -297,8 +297,8 @@ func TestStranded(t *testing.T) {
 		t.Fatalf("due %v, %v", res.Due, err)
 	}
 	page := s.Page(res.Step)
-	if got := s.Post(page, url.Values{"act": {"close"}}); got.StatusCode != http.StatusOK {
-		t.Errorf("the error page answers %d", got.StatusCode)
+	if got := s.Post(page, url.Values{"act": {"close"}}); got.Status != http.StatusOK {
+		t.Errorf("the error page answers %d", got.Status)
 	}
 	s.Config.Clock.Advance(10 * time.Minute)
 	res, err = c.Resume(t.Context(), &r, res.State, connector.Tick{})
@@ -310,7 +310,7 @@ func TestStranded(t *testing.T) {
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	good := cbankidno.Settings{Settings: openid.Settings{Issuer: "https://auth.bankid.no/auth/realms/prod", ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s"}}
-	if err := good.Check(); err != nil {
+	if err := cbankidno.Dialect().Check(good); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*cbankidno.Settings){
@@ -323,7 +323,7 @@ func TestSettings(t *testing.T) {
 	} {
 		bad := good
 		change(&bad)
-		if err := bad.Check(); err == nil {
+		if err := cbankidno.Dialect().Check(bad); err == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 
 	"eidgate/connector/openid"
 	"eidgate/eid"
-	"eidgate/natid"
 )
 
 // ns begins the names of the second generation that are not OpenID's (§5).
@@ -98,16 +97,12 @@ func identity(c openid.Claims, now time.Time) *eid.Identity {
 		id.BirthText = c.Text(full)
 	}
 	number, country := nationalNumber(c)
-	if id.Number, id.Country = eid.Number(number), country; number == "" {
+	if id.Country = country; number == "" {
 		id.Country = issuer(c)
-	} else if info, err := natid.Parse(country, number, now); err == nil {
-		id.Number = eid.Number(info.Normalized)
+	} else {
+		id.Number = openid.Number(country, number, now)
 	}
-	if birth, err := natid.ParseDate(id.Birth); err == nil {
-		if years, ok := natid.AgeAt("BE", birth, now); ok {
-			id.Age = &years
-		}
-	}
+	id.Age = openid.Years("BE", id.Birth, now)
 	id.Address = address(c.Object("address"))
 	id.Signals = signals(c)
 	return id

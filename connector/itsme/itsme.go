@@ -34,19 +34,6 @@ type Settings struct {
 	OldDevice   bool     `json:"old_device,omitempty"`  // first generation: claim_device as of 2016-06
 }
 
-// Check finds what is wrong with settings before anybody uses them.
-func (s Settings) Check() error {
-	a := &agreement{s, time.Now}
-	conf, err := a.Config()
-	if err != nil {
-		return fmt.Errorf("itsme: %w", err)
-	}
-	if _, err = oidcrp.New(conf, nil); err != nil {
-		return fmt.Errorf("itsme: %w", err)
-	}
-	return nil
-}
-
 // Dialect is that of itsme.
 func Dialect() openid.Dialect {
 	return openid.Dialect{EID: eid.Itsme, Read: func(raw json.RawMessage, now func() time.Time) (openid.Agreement, error) {
@@ -72,9 +59,6 @@ var usual = []string{"profile", "email", "phone", "address", "eid"}
 
 func (a *agreement) old() bool { return a.Generation == 1 }
 
-// base are the settings that all dialects have.
-func (s *Settings) base() openid.Settings { return s.Settings }
-
 // Config implements openid.Agreement.
 func (a *agreement) Config() (oidcrp.Config, error) {
 	switch {
@@ -94,7 +78,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 			return oidcrp.Config{}, fmt.Errorf("claims: %.40q is unknown", name)
 		}
 	}
-	c, err := a.base().Config(a.now)
+	c, err := a.Settings.Settings.Config(a.now)
 	if err != nil {
 		return c, err
 	}

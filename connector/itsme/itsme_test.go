@@ -1,76 +1,52 @@
 package itsme_test
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"eidgate/connector"
 	"eidgate/connector/connectortest"
 	citsme "eidgate/connector/itsme"
 	"eidgate/connector/openid"
+	"eidgate/connector/openid/openidtest"
 	"eidgate/eid"
 	"eidgate/internal/oidcrp"
 	"eidgate/sandbox"
 	sitsme "eidgate/sandbox/itsme"
 )
 
-const back = "https://broker.example/callback/test/itsme"
-
-// A service is the simulator with a partner, behind a wire that can be broken.
+// A service is the simulator with a partner, which has keys unless a change gives
+// it a secret.
 type service struct {
-	*sitsme.Simulator
-	t       testing.TB
-	clock   *sandbox.Clock
-	people  *sandbox.People
-	faults  *sandbox.Faults
-	request connector.Request
-	calls   atomic.Int64
-	broken  atomic.Pointer[http.HandlerFunc]
-	watch   func(kid string) // of each token that itsme encrypts, if anybody wants to know
-	browser *http.Client
+	*openidtest.Service
+	sim   *sitsme.Simulator
+	watch func(kid string) // of each token that itsme encrypts, if anybody wants to know
 }
 
 func newService(t testing.TB, change ...func(*citsme.Settings)) *service {
 	t.Helper()
-	people := sandbox.NewPeople()
-	s := &service{t: t, clock: sandbox.NewClock(true), people: people, faults: sandbox.NewFaults(1), browser: &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	var base string
-	s.Simulator = sitsme.New(sitsme.Config{Clock: s.clock, People: people, Decisions: sandbox.NewDecisions(people, sandbox.Ignore), Faults: s.faults, Base: func() string { return base }})
-	h := s.Handler()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		server := strings.HasSuffix(r.URL.Path, "/token") || strings.HasSuffix(r.URL.Path, "/userinfo") || strings.HasSuffix(r.URL.Path, "/jwkSet") || strings.HasSuffix(r.URL.Path, "configuration")
-		if server {
-			s.calls.Add(1)
-			if broken := s.broken.Load(); broken != nil {
-				(*broken)(w, r)
-				return
+	s := &service{}
+	s.Service = openidtest.New(t, func(c openidtest.Config) openidtest.Simulator {
+		s.sim = sitsme.New(sitsme.Config(c))
+		h := s.sim.Handler()
+		return openidtest.Simulator{Do: s.sim.Do, Pages: "/itsme/app/", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			heard := &listener{ResponseWriter: w}
+			h.ServeHTTP(heard, r)
+			if s.watch != nil {
+				for _, kid := range kids(heard.body.Bytes()) {
+					s.watch(kid)
+				}
 			}
-		}
-		heard := &listener{ResponseWriter: w}
-		h.ServeHTTP(heard, r)
-		if s.watch != nil {
-			for _, kid := range kids(heard.body.Bytes()) {
-				s.watch(kid)
-			}
-		}
-	}))
-	t.Cleanup(srv.Close)
-	base = srv.URL
+		})}
+	})
+	s.New = citsme.New
 	set := citsme.Settings{Generation: 2}
 	for _, f := range change {
 		f(&set)
 	}
-	reg, err := s.Partner("Shop", back, set.Generation, set.Auth == oidcrp.SecretPost)
+	reg, err := s.sim.Partner("Shop", openidtest.Back, set.Generation, set.Auth == oidcrp.SecretPost)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,129 +59,21 @@ func newService(t testing.TB, change ...func(*citsme.Settings)) *service {
 		set.Auth = oidcrp.PrivateKeyJWT
 		set.Keys = []openid.Key{{ID: "sig1", Use: "sig", Alg: "RS256", PEM: reg.SigningKey}, {ID: reg.EncKID, Use: "enc", Alg: alg, PEM: reg.EncKey}, {ID: reg.EncKID2, Use: "enc", Alg: alg, PEM: reg.EncKey2}}
 	}
-	if err := set.Check(); err != nil {
+	if err := citsme.Dialect().Check(set); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := json.Marshal(set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.request = connector.Request{Session: "s", Order: "o", Environment: eid.Test, Purpose: eid.Identify, Party: "Shop", Language: "nl", CallbackURL: back,
-		ReturnURL: "https://broker.example/page", Settings: connector.Settings{Key: t.Name(), Data: raw}}
+	s.Use(set)
+	s.Request.Language = "nl"
 	return s
-}
-
-func (s *service) connector() *openid.Connector {
-	return citsme.New(s.clock.Now, oidcrp.NewDirectory(http.DefaultTransport, s.clock.Now))
-}
-
-func (s *service) get(address string) *http.Response {
-	s.t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	res, err := s.browser.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, res.Body) // only where it leads counts
-	_ = res.Body.Close()
-	return res
-}
-
-// visit goes where a step leads, acts there, and brings back what itsme says.
-func (s *service) visit(step connector.Step, event, person string) connector.Returned {
-	s.t.Helper()
-	res := s.get(step.(connector.Redirect).URL)
-	page := res.Header.Get("Location")
-	if res.StatusCode != http.StatusFound || !strings.Contains(page, "/itsme/app/") {
-		s.t.Fatalf("itsme answers %d %s", res.StatusCode, page)
-	}
-	return s.act(page, event, person)
-}
-
-func (s *service) act(page, event, person string) connector.Returned {
-	s.t.Helper()
-	if event == "expire" {
-		s.clock.Advance(4 * time.Minute)
-	} else if _, err := s.Do(page[strings.LastIndexByte(page, '/')+1:], sandbox.Act{Event: event, Person: person}); err != nil && !errors.Is(err, sandbox.ErrEnded) {
-		s.t.Fatal(err)
-	}
-	u, err := url.Parse(s.get(page).Header.Get("Location"))
-	if err != nil || u.Host != "broker.example" {
-		s.t.Fatalf("itsme sends back to %v: %v", u, err)
-	}
-	return connector.Returned{In: connector.Inbound{Method: http.MethodGet, Query: u.Query()}}
-}
-
-// login goes the whole way.
-func (s *service) login(c *openid.Connector, event, person string) (connector.Result, error) {
-	s.t.Helper()
-	r := s.request
-	res, err := c.Begin(s.t.Context(), &r)
-	if err != nil {
-		return res, err
-	}
-	e := s.visit(res.Step, event, person)
-	if got, err := c.Locate(e.In); err != nil || got != res.Refs[0] {
-		s.t.Fatalf("the return is for %q (%v), not for %q", got, err, res.Refs[0])
-	}
-	if res, err = c.Resume(s.t.Context(), &r, res.State, e); err != nil {
-		return res, err
-	}
-	if _, again := res.Step.(connector.Again); !again {
-		return res, nil
-	}
-	return c.Resume(s.t.Context(), &r, res.State, connector.Tick{})
 }
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	connectortest.Run(t, newBench)
-}
-
-func newBench(t *testing.T) *connectortest.Bench {
-	s := newService(t)
-	wire := func(h http.HandlerFunc) func() func() {
-		return func() func() { s.broken.Store(&h); return func() { s.broken.Store(nil) } }
-	}
-	result := func(kind string) func() func() {
-		return func() func() {
-			s.faults.Add(sandbox.Fault{Target: "itsme.result", Kind: kind})
-			return s.faults.Clear
-		}
-	}
-	var page string
-	return &connectortest.Bench{
-		New:     func() connector.Connector { return s.connector() },
-		Request: func() *connector.Request { r := s.request; page = ""; return &r },
-		Act: func(end string, shown connector.Result) connector.Event {
-			if end == "" {
-				end = "approve"
-			}
-			step, away := shown.Step.(connector.Redirect)
-			if !away {
-				return connector.Tick{}
-			}
-			if page == "" {
-				page = s.get(step.URL).Header.Get("Location")
-			}
-			return s.act(page, end, "florent")
-		},
-		Calls:  func() int { return int(s.calls.Load()) },
-		Person: "80010299946",
-		Ends:   map[string]eid.Reason{"cancel": eid.Cancelled, "fail:server_error": eid.Unavailable, "fail:invalid_scope": eid.Refused},
-		Faults: map[string]func() func(){
-			"hangs up": wire(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
-			"garbage":  wire(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }),
-			"empty":    wire(func(http.ResponseWriter, *http.Request) {}),
-			"500":      wire(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }),
-			"forged":   result("bad_signature"), "unsigned": result("unsigned"), "bare": result("unencrypted"), "another kid": result("wrong_kid"),
-			"for somebody else": result("wrong_audience"), "another issuer": result("wrong_issuer"), "over": result("expired"),
-		},
-		Private: []string{"Verschueren", "80010299946", "1980-01-02", "Havenlaan", "425009714"},
-	}
+	connectortest.Run(t, func(t *testing.T) *connectortest.Bench {
+		return newService(t).Bench("itsme.result", "florent", "80010299946", []string{"Verschueren", "80010299946", "1980-01-02", "Havenlaan", "425009714"},
+			[]string{"bad_signature", "unsigned", "unencrypted", "wrong_kid", "wrong_audience", "wrong_issuer", "expired"},
+			map[string]eid.Reason{"cancel": eid.Cancelled, "fail:server_error": eid.Unavailable, "fail:invalid_scope": eid.Refused})
+	})
 }
 
 // TestPeople: what is told of each test person, in both generations.
@@ -229,10 +97,10 @@ func TestPeople(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newService(t, change)
-			c := s.connector()
+			c := s.Connector()
 			who := func(key string) *eid.Identity {
 				t.Helper()
-				res, err := s.login(c, "approve", key)
+				res, err := s.Login(c, "approve", key)
 				if _, done := res.Step.(connector.Done); err != nil || !done {
 					t.Fatalf("%s: %#v, %v", key, res.Step, err)
 				}
@@ -243,7 +111,7 @@ func TestPeople(t *testing.T) {
 			}
 			id := who("florent")
 			if len(id.Subject) != 36 || id.Name != "Florent Verschueren" || id.Given != "Florent" || id.Family != "Verschueren" || id.Birth != "1980-01-02" || id.Gender != "male" ||
-				id.Number != "80010299946" || id.Country != "BE" || id.Phone != "+32 425009714" || id.Email != "florent@example.test" || *id.Age != s.clock.Now().Year()-1980 {
+				id.Number != "80010299946" || id.Country != "BE" || id.Phone != "+32 425009714" || id.Email != "florent@example.test" || *id.Age != s.Config.Clock.Now().Year()-1980 {
 				t.Errorf("florent is %#v", *id)
 			}
 			if a := id.Address; a == nil || a.City != "Brussel" || a.PostalCode != "1000" || len(a.Lines) != 1 || a.Lines[0] != "Havenlaan 2" || a.Country != "BE" {
@@ -288,8 +156,8 @@ func TestRefusals(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newService(t)
-			s.faults.Add(sandbox.Fault{Target: "itsme.result", Kind: kind})
-			res, err := s.login(s.connector(), "approve", "florent")
+			s.Config.Faults.Add(sandbox.Fault{Target: "itsme.result", Kind: kind})
+			res, err := s.Login(s.Connector(), "approve", "florent")
 			if err != nil || res.Confirmed != nil || res.Step != want {
 				t.Errorf("%#v, %v; want %#v", res.Step, err, want)
 			}
@@ -301,12 +169,12 @@ func TestRefusals(t *testing.T) {
 func TestAnotherPerson(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
-	s.request.Pinned = "75061500003"
-	res, err := s.login(s.connector(), "approve", "florent")
+	s.Request.Pinned = "75061500003"
+	res, err := s.Login(s.Connector(), "approve", "florent")
 	if err != nil || res.Confirmed != nil || res.Step != (connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}) {
 		t.Errorf("%#v, %v", res.Step, err)
 	}
-	if res, err := s.login(s.connector(), "approve", "onenaam"); err != nil || res.Confirmed == nil {
+	if res, err := s.Login(s.Connector(), "approve", "onenaam"); err != nil || res.Confirmed == nil {
 		t.Errorf("the right one: %#v, %v", res.Step, err)
 	}
 }
@@ -316,13 +184,13 @@ func TestAnotherPerson(t *testing.T) {
 func TestReturns(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
-	c := s.connector()
-	r := s.request
+	c := s.Connector()
+	r := s.Request
 	begun, err := c.Begin(t.Context(), &r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := s.visit(begun.Step, "approve", "florent")
+	good := s.Act(s.Page(begun.Step), "approve", "florent")
 	for name, x := range map[string]struct {
 		change func(url.Values)
 		want   string
@@ -351,11 +219,11 @@ func TestWanted(t *testing.T) {
 	s := newService(t, func(c *citsme.Settings) {
 		c.Claims = []string{"age_gte_18", "document_number", "document_type", "issuing_country", "valid_from", "valid_to", "verified_at", "issuance_locality", "device", "citizenship"}
 	})
-	c := s.connector()
+	c := s.Connector()
 	who := func(wanted ...string) *eid.Identity {
 		t.Helper()
-		s.request.Wanted = wanted
-		res, err := s.login(c, "approve", "florent")
+		s.Request.Wanted = wanted
+		res, err := s.Login(c, "approve", "florent")
 		if err != nil || res.Confirmed == nil {
 			t.Fatalf("%v: %#v, %v", wanted, res.Step, err)
 		}
@@ -376,8 +244,8 @@ func TestWanted(t *testing.T) {
 		t.Errorf("who comes again, over a service that must share: %#v", *id)
 	}
 	login := newService(t, func(c *citsme.Settings) { c.Login = "SHOP_LOGIN" })
-	login.request.Wanted = []string{eid.WantID}
-	if res, err := login.login(login.connector(), "approve", "florent"); err != nil || res.Confirmed == nil || res.Confirmed.Name != "" || len(res.Confirmed.Subject) != 36 {
+	login.Request.Wanted = []string{eid.WantID}
+	if res, err := login.Login(login.Connector(), "approve", "florent"); err != nil || res.Confirmed == nil || res.Confirmed.Name != "" || len(res.Confirmed.Subject) != 36 {
 		t.Errorf("over a service that logs in: %#v, %v", res, err)
 	}
 	if id := who(eid.WantAdult); id.Name != "" || id.Number != "" || id.Birth != "" || id.Signals["age_gte_18"] != "true" || len(id.Subject) != 36 {
@@ -390,8 +258,8 @@ func TestWanted(t *testing.T) {
 func TestAnotherBrowser(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
-	c := s.connector()
-	r := s.request
+	c := s.Connector()
+	r := s.Request
 	resume := func(state []byte, e connector.Event) connector.Result {
 		t.Helper()
 		res, err := c.Resume(t.Context(), &r, state, e)
@@ -404,7 +272,7 @@ func TestAnotherBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := s.visit(begun.Step, "approve", "florent")
+	e := s.Act(s.Page(begun.Step), "approve", "florent")
 	e.Foreign = true
 	asks := resume(resume(begun.State, e).State, connector.Tick{})
 	if w, ok := asks.Step.(connector.Wait); !ok || !w.Asks || asks.Confirmed == nil {
@@ -439,7 +307,7 @@ func TestSettings(t *testing.T) {
 	ok := func() citsme.Settings {
 		return citsme.Settings{Settings: openid.Settings{Issuer: "https://idp.example/v2", ClientID: "c", Auth: oidcrp.SecretPost, Secret: "hidden"}, Service: "S"}
 	}
-	if err := ok().Check(); err != nil {
+	if err := citsme.Dialect().Check(ok()); err != nil {
 		t.Fatal(err)
 	}
 	for word, change := range map[string]func(*citsme.Settings){
@@ -455,7 +323,7 @@ func TestSettings(t *testing.T) {
 	} {
 		s := ok()
 		change(&s)
-		if err := s.Check(); err == nil || !strings.Contains(err.Error(), word) || strings.Contains(err.Error(), "hidden") {
+		if err := citsme.Dialect().Check(s); err == nil || !strings.Contains(err.Error(), word) || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: %v", word, err)
 		}
 	}

@@ -22,10 +22,10 @@ const ns = "http://itsme.services/v2/claim/"
 
 // done logs somebody in, who must be confirmed.
 func (s *service) done(c *openid.Connector, person string) connector.Result {
-	s.t.Helper()
-	res, err := s.login(c, "approve", person)
+	s.T.Helper()
+	res, err := s.Login(c, "approve", person)
 	if err != nil || res.Confirmed == nil {
-		s.t.Fatalf("%s: %#v, %v", person, res.Step, err)
+		s.T.Fatalf("%s: %#v, %v", person, res.Step, err)
 	}
 	return res
 }
@@ -96,10 +96,10 @@ func TestOtherCountries(t *testing.T) {
 			set.Claims = append(set.Claims, "national_number_"+strings.ToLower(two))
 		}
 	})
-	c := s.connector()
+	c := s.Connector()
 	for three, two := range countries {
 		key := strings.ToLower(three)
-		if err := s.people.Put(sandbox.Person{Key: key, Country: two, Given: "A", Family: "B", Itsme: &sandbox.Itsme{Birth: "1990-01-01", Document: "D" + three, DocumentType: "I", Issuer: three, NationalNumber: "N" + two}}); err != nil {
+		if err := s.Config.People.Put(sandbox.Person{Key: key, Country: two, Given: "A", Family: "B", Itsme: &sandbox.Itsme{Birth: "1990-01-01", Document: "D" + three, DocumentType: "I", Issuer: three, NationalNumber: "N" + two}}); err != nil {
 			t.Fatal(err)
 		}
 		if id := s.done(c, key).Confirmed; string(id.Number) != "N"+two || id.Country != two || id.Signals["document_country"] != three {
@@ -115,21 +115,21 @@ func TestOtherCountries(t *testing.T) {
 	if id := s.done(c, "camille").Confirmed; id.Number != "" || id.Country != "FR" {
 		t.Errorf("camille is %#v", *id)
 	}
-	s.request.Pinned = "2910823000008"
+	s.Request.Pinned = "2910823000008"
 	s.done(c, "ionela")
-	if res, err := s.login(c, "approve", "florent"); err != nil || res.Step != (connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}) {
+	if res, err := s.Login(c, "approve", "florent"); err != nil || res.Step != (connector.Fail{Reason: eid.WrongPerson, Code: "another_person"}) {
 		t.Errorf("somebody else than ionela: %#v, %v", res.Step, err)
 	}
 
 	sole := newService(t, func(set *citsme.Settings) { set.Claims = []string{"national_number_bg"} })
-	if id := sole.done(sole.connector(), "ionela").Confirmed; id.Number != "" {
+	if id := sole.done(sole.Connector(), "ionela").Confirmed; id.Number != "" {
 		t.Errorf("a contract without Romania is told %s", string(id.Number))
 	}
 	slovene := newService(t, func(set *citsme.Settings) { set.Claims = []string{"national_number_sv"} })
-	if err := slovene.people.Put(sandbox.Person{Key: "ana", Country: "SI", Given: "Ana", Itsme: &sandbox.Itsme{Document: "D", DocumentType: "I", Issuer: "SVN", NationalNumber: "1"}}); err != nil {
+	if err := slovene.Config.People.Put(sandbox.Person{Key: "ana", Country: "SI", Given: "Ana", Itsme: &sandbox.Itsme{Document: "D", DocumentType: "I", Issuer: "SVN", NationalNumber: "1"}}); err != nil {
 		t.Fatal(err)
 	}
-	if id := slovene.done(slovene.connector(), "ana").Confirmed; id.Number != "1" || id.Country != "SI" {
+	if id := slovene.done(slovene.Connector(), "ana").Confirmed; id.Number != "1" || id.Country != "SI" {
 		t.Errorf("under the other spelling: %#v", *id)
 	}
 }
@@ -177,7 +177,7 @@ func TestFirstGeneration(t *testing.T) {
 				set.Generation, set.OldDevice = 1, old
 				set.Claims = []string{"national_number", "citizenship", "place_of_birth", "country_of_birth", "document_number", "device", "transaction_info", "photo", "birthdate_as_string"}
 			})
-			c := s.connector()
+			c := s.Connector()
 			res := s.done(c, "florent")
 			id := res.Confirmed
 			for key, want := range map[string]string{"citizenship": "belge", "city_of_birth": "Brussel", "country_of_birth": "BE", "locale": "fr", "device_os": "ANDROID", "device_rooted": "false",
@@ -208,7 +208,7 @@ func TestSecondGeneration(t *testing.T) {
 	s := newService(t, func(set *citsme.Settings) {
 		set.Claims = []string{"official_gender", "app", "account", "identification_mode", "transaction_ip", "ongoing_call", "photo", "device", "place_of_birth", "citizenship_iso"}
 	})
-	res := s.done(s.connector(), "florent")
+	res := s.done(s.Connector(), "florent")
 	for key, want := range map[string]string{"official_gender": "M", "app_appName": "be.bmid.itsme.e2e", "account_activationMechanism": "CONTACT_LESS", "identification_mode": "QR",
 		"transaction_ip": "192.0.2.1", "ongoing_call": "false", "device_msisdn": "0032425009714", "city_of_birth": "Brussel", "country_of_birth": "BE", "citizenship_iso": "BEL", "locale": "fr"} {
 		if got := res.Confirmed.Signals[key]; got != want {
@@ -227,7 +227,7 @@ func TestBothKeys(t *testing.T) {
 	t.Parallel()
 	for generation := 1; generation <= 2; generation++ {
 		s := newService(t, func(set *citsme.Settings) { set.Generation = generation })
-		c := s.connector()
+		c := s.Connector()
 		seen := map[string]bool{}
 		s.watch = func(kid string) { seen[kid] = true }
 		for range 40 {
@@ -248,7 +248,7 @@ func TestRetiredKeys(t *testing.T) {
 	closed := connector.Fail{Reason: eid.BadProof, Code: "encryption"}
 	s := newService(t)
 	var set citsme.Settings
-	if err := json.Unmarshal(s.request.Settings.Data, &set); err != nil {
+	if err := json.Unmarshal(s.Request.Settings.Data, &set); err != nil {
 		t.Fatal(err)
 	}
 	retire := func(at time.Time, ids ...string) {
@@ -263,11 +263,11 @@ func TestRetiredKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.request.Settings = connector.Settings{Key: t.Name() + at.String() + strings.Join(ids, ""), Data: raw}
+		s.Request.Settings = connector.Settings{Key: t.Name() + at.String() + strings.Join(ids, ""), Data: raw}
 	}
 	published := func() (out []string) {
 		t.Helper()
-		raw, err := set.JWKS(s.clock.Now)
+		raw, err := set.JWKS(s.Config.Clock.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,8 +280,8 @@ func TestRetiredKeys(t *testing.T) {
 		}
 		return out
 	}
-	c := s.connector()
-	at := s.clock.Now().Add(time.Hour)
+	c := s.Connector()
+	at := s.Config.Clock.Now().Add(time.Hour)
 	retire(at, "enc1", "enc2")
 	for _, x := range []struct {
 		name string
@@ -295,8 +295,8 @@ func TestRetiredKeys(t *testing.T) {
 		{"retired for a day", at.Add(24 * time.Hour), closed, "sig1"},
 		{"gone", at.Add(25 * time.Hour), closed, "sig1"},
 	} {
-		s.clock.Advance(x.at.Sub(s.clock.Now()))
-		res, err := s.login(c, "approve", "florent")
+		s.Config.Clock.Advance(x.at.Sub(s.Config.Clock.Now()))
+		res, err := s.Login(c, "approve", "florent")
 		if err != nil || res.Step != x.want || (res.Confirmed != nil) != (x.want == connector.Done{}) {
 			t.Errorf("%s: %#v, %v; want %#v", x.name, res.Step, err, x.want)
 		}
@@ -307,13 +307,13 @@ func TestRetiredKeys(t *testing.T) {
 
 	// One key is gone, and the other one is in use: it depends on which of them
 	// itsme takes.
-	retire(s.clock.Now().Add(-25*time.Hour), "enc1")
+	retire(s.Config.Clock.Now().Add(-25*time.Hour), "enc1")
 	seen := map[string]bool{}
 	var kids []string
 	s.watch = func(kid string) { seen[kid], kids = true, append(kids, kid) }
 	for range 60 {
 		kids = nil
-		res, err := s.login(c, "approve", "florent")
+		res, err := s.Login(c, "approve", "florent")
 		opens := !slices.Contains(kids, "enc1")
 		if err != nil || opens != (res.Confirmed != nil) || !opens && res.Step != closed {
 			t.Fatalf("encrypted to %v: %#v, %v", kids, res.Step, err)
@@ -358,7 +358,7 @@ func (l *listener) Write(b []byte) (int, error) {
 func TestNobodyActs(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
-	res, err := s.login(s.connector(), "expire", "tace")
+	res, err := s.Login(s.Connector(), "expire", "tace")
 	if err != nil || res.Confirmed != nil || res.Step != (connector.Fail{Reason: eid.Cancelled, Code: "access_denied"}) {
 		t.Errorf("%#v, %v", res.Step, err)
 	}

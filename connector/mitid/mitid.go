@@ -20,7 +20,6 @@ import (
 	"eidgate/connector/openid"
 	"eidgate/eid"
 	"eidgate/internal/oidcrp"
-	"eidgate/natid"
 )
 
 // Settings are what a contract with the broker comes to (§3).
@@ -46,18 +45,6 @@ const (
 	// maxReference is in characters.
 	maxReference = 130
 )
-
-// Check finds what is wrong with settings before anybody uses them.
-func (s Settings) Check() error {
-	conf, err := (&agreement{s, time.Now}).Config()
-	if err == nil {
-		_, err = oidcrp.New(conf, nil)
-	}
-	if err != nil {
-		return fmt.Errorf("mitid: %w", err)
-	}
-	return nil
-}
 
 // Dialect is that of the broker.
 func Dialect() openid.Dialect {
@@ -86,9 +73,6 @@ var (
 	actions = []string{"LOG_ON", "APPROVE", "CONFIRM", "ACCEPT", "SIGN"}
 )
 
-// base are the settings that all dialects have.
-func (s *Settings) base() openid.Settings { return s.Settings }
-
 // Config implements openid.Agreement.
 func (a *agreement) Config() (oidcrp.Config, error) {
 	for _, scope := range a.Scopes {
@@ -104,7 +88,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 	case utf8.RuneCountInString(a.Reference) > maxReference:
 		return oidcrp.Config{}, fmt.Errorf("reference has at most %d characters", maxReference)
 	}
-	c, err := a.base().Config(a.now)
+	c, err := a.Settings.Settings.Config(a.now)
 	c.RequireIss = true     // the broker says it beside every code
 	c.UserInfo.Plain = true // the broker signs no UserInfo; it is fetched over TLS, for one sub
 	return c, err
@@ -327,16 +311,9 @@ func (a *agreement) identity(token, c openid.Claims, now time.Time) *eid.Identit
 		}
 	}
 	if cpr := c.Text("dk.cpr"); cpr != "" {
-		id.Number, id.Signals["cpr_source"] = eid.Number(cpr), "user"
-		if info, err := natid.Parse("DK", cpr, now); err == nil {
-			id.Number = eid.Number(info.Normalized)
-		}
+		id.Number, id.Signals["cpr_source"] = openid.Number("DK", cpr, now), "user"
 	}
-	if birth, err := natid.ParseDate(id.Birth); err == nil {
-		if years, ok := natid.AgeAt("DK", birth, now); ok {
-			id.Age = &years
-		}
-	}
+	id.Age = openid.Years("DK", id.Birth, now)
 	id.Address = address(c)
 	return id
 }

@@ -46,7 +46,7 @@ func newService(t *testing.T, change ...func(*cmitid.Settings)) *service {
 	if reg.Key != "" {
 		s.set.Keys = []openid.Key{{ID: reg.KeyID, Use: "sig", Alg: "RS256", PEM: reg.Key}}
 	}
-	if err := s.set.Check(); err != nil {
+	if err := cmitid.Dialect().Check(s.set); err != nil {
 		t.Fatal(err)
 	}
 	s.Use(s.set)
@@ -245,8 +245,8 @@ func TestPages(t *testing.T) {
 			{url.Values{"act": {"user"}, "user": {"nobody"}}, 400}, {url.Values{"act": {"user"}, "user": {"Hanne85"}}, 200}, {url.Values{"with": {"nothing"}}, 400},
 			{url.Values{"with": {"code_display"}}, 200}, {wrong, 400}, {wrong, 400},
 		} {
-			if res := s.Post(page, y.form); res.StatusCode != y.want {
-				t.Fatalf("%v: %d", y.form, res.StatusCode)
+			if res := s.Post(page, y.form); res.Status != y.want {
+				t.Fatalf("%v: %d", y.form, res.Status)
 			}
 		}
 		res, err := s.Finish(c, begun, s.Return(s.Post(page, x.last)))
@@ -256,8 +256,8 @@ func TestPages(t *testing.T) {
 		}
 	}
 	begun, page := begin()
-	if got := s.Post(page, url.Values{"act": {"close"}}); got.StatusCode != http.StatusOK || got.Header.Get("Location") != "" {
-		t.Errorf("the error page is %d %s", got.StatusCode, got.Header.Get("Location"))
+	if got := s.Post(page, url.Values{"act": {"close"}}); got.Status != http.StatusOK || got.Location != "" {
+		t.Errorf("the error page is %d %s", got.Status, got.Location)
 	}
 	s.Config.Clock.Advance(10 * time.Minute)
 	res, err := c.Resume(t.Context(), &r, begun.State, connector.Tick{})
@@ -277,8 +277,8 @@ func TestRenewed(t *testing.T) {
 		t.Fatalf("%#v, %v", begun.Step, err)
 	}
 	s.Page(begun.Step)
-	if res := s.Get(begun.Step.(connector.Redirect).URL); !strings.Contains(res.Header.Get("Location"), "/Error?errorId=") {
-		t.Errorf("used twice: %s", res.Header.Get("Location"))
+	if res := s.Get(begun.Step.(connector.Redirect).URL); !strings.Contains(res.Location, "/Error?errorId=") {
+		t.Errorf("used twice: %s", res.Location)
 	}
 	res, err := c.Resume(t.Context(), &r, begun.State, connector.Submitted{Values: url.Values{"go": {"1"}}})
 	if err != nil || res.Step.(connector.Redirect).URL == begun.Step.(connector.Redirect).URL {
@@ -303,7 +303,7 @@ func TestOtherSubject(t *testing.T) {
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	good := cmitid.Settings{Settings: openid.Settings{Issuer: "https://netseidbroker.dk/op", ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s"}}
-	if err := good.Check(); err != nil {
+	if err := cmitid.Dialect().Check(good); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*cmitid.Settings){
@@ -315,7 +315,7 @@ func TestSettings(t *testing.T) {
 	} {
 		bad := good
 		change(&bad)
-		if err := bad.Check(); err == nil {
+		if err := cmitid.Dialect().Check(bad); err == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}

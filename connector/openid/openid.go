@@ -35,6 +35,24 @@ type Dialect struct {
 	Read func(raw json.RawMessage, now func() time.Time) (Agreement, error)
 }
 
+// Check finds what is wrong with settings before anybody uses them.
+func (d Dialect) Check(settings any) error {
+	raw, err := json.Marshal(settings)
+	if err != nil {
+		return err
+	}
+	a, err := d.Read(raw, time.Now)
+	if err != nil {
+		return err
+	}
+	conf, err := a.Config()
+	if err != nil {
+		return err
+	}
+	_, err = oidcrp.New(conf, nil)
+	return err
+}
+
 // An Agreement is what one party has agreed on with the provider.
 type Agreement interface {
 	// Config is the relying party.

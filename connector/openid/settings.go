@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"time"
 
+	"eidgate/eid"
 	"eidgate/internal/jose"
 	"eidgate/internal/oidcrp"
+	"eidgate/natid"
 )
 
 // Settings are those that every dialect has.
@@ -159,6 +161,27 @@ func (c Claims) Object(name string) Claims {
 		return nil
 	}
 	return out
+}
+
+// Number is a number of a country in its one form; as it came where it has none.
+func Number(country, text string, now time.Time) eid.Number {
+	if info, err := natid.Parse(country, text, now); err == nil {
+		return eid.Number(info.Normalized)
+	}
+	return eid.Number(text)
+}
+
+// Years is the age of somebody born on a day, YYYY-MM-DD; nil where that is not
+// known.
+func Years(country, birth string, now time.Time) *int {
+	day, err := natid.ParseDate(birth)
+	if err != nil {
+		return nil
+	}
+	if years, ok := natid.AgeAt(country, day, now); ok {
+		return &years
+	}
+	return nil
 }
 
 // Birth is a date YYYY-MM-DD that exists; "" for anything else.

@@ -2,6 +2,7 @@ package oidcrp_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -93,12 +94,12 @@ func TestPost(t *testing.T) {
 	}
 	p.instead["/api/match"] = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }
 	_, _, err = c.Post(t.Context(), tokens, "/api/match", nil)
-	if e, ok := err.(*oidcrp.Error); !ok || e.Kind != oidcrp.Redirected { //nolint:errorlint // it is not wrapped
+	if e, ok := errors.AsType[*oidcrp.Error](err); !ok || e.Kind != oidcrp.Redirected {
 		t.Errorf("sent elsewhere: %v", err)
 	}
 	p.instead["/api/match"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }
 	_, _, err = c.Post(t.Context(), tokens, "/api/match", nil)
-	if e, ok := err.(*oidcrp.Error); !ok || e.Kind != oidcrp.BadStatus || e.Status != http.StatusBadGateway || !e.Sent { //nolint:errorlint // it is not wrapped
+	if e, ok := errors.AsType[*oidcrp.Error](err); !ok || e.Kind != oidcrp.BadStatus || e.Status != http.StatusBadGateway || !e.Sent {
 		t.Errorf("out of order: %v", err)
 	}
 }

@@ -96,19 +96,25 @@ func (s *Service) Connector() *openid.Connector {
 	return s.New(s.Config.Clock.Now, oidcrp.NewDirectory(http.DefaultTransport, s.Config.Clock.Now))
 }
 
+// A Reply is where an answer leads a browser.
+type Reply struct {
+	Status   int
+	Location string
+}
+
 // Get is what a browser does with an address.
-func (s *Service) Get(address string) *http.Response {
+func (s *Service) Get(address string) Reply {
 	s.T.Helper()
 	return s.ask(http.MethodGet, address, nil)
 }
 
 // Post is what a browser does with a form of a page.
-func (s *Service) Post(address string, form url.Values) *http.Response {
+func (s *Service) Post(address string, form url.Values) Reply {
 	s.T.Helper()
 	return s.ask(http.MethodPost, address, form)
 }
 
-func (s *Service) ask(method, address string, form url.Values) *http.Response {
+func (s *Service) ask(method, address string, form url.Values) Reply {
 	s.T.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, address, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -124,7 +130,7 @@ func (s *Service) ask(method, address string, form url.Values) *http.Response {
 	}
 	_, _ = io.Copy(io.Discard, res.Body) // only where it leads counts
 	_ = res.Body.Close()
-	return res
+	return Reply{res.StatusCode, res.Header.Get("Location")}
 }
 
 // Page is where a step's address leads the browser.
@@ -134,12 +140,11 @@ func (s *Service) Page(step connector.Step) string {
 	if !ok {
 		s.T.Fatalf("the step is %#v", step)
 	}
-	res := s.Get(away.URL) //nolint:bodyclose // Get has
-	page := res.Header.Get("Location")
-	if !slices.Contains([]int{http.StatusFound, http.StatusSeeOther}, res.StatusCode) || !strings.Contains(page, s.sim.Pages) {
-		s.T.Fatalf("the eID answers %d %s", res.StatusCode, page)
+	to := s.Get(away.URL)
+	if !slices.Contains([]int{http.StatusFound, http.StatusSeeOther}, to.Status) || !strings.Contains(to.Location, s.sim.Pages) {
+		s.T.Fatalf("the eID answers %d %s", to.Status, to.Location)
 	}
-	return page
+	return to.Location
 }
 
 // Act lets somebody act on a page, and brings back what the eID says.
@@ -150,13 +155,13 @@ func (s *Service) Act(page, event, person string) connector.Returned {
 	} else if _, err := s.sim.Do(page[strings.LastIndexByte(page, '/')+1:], sandbox.Act{Event: event, Person: person}); err != nil && !errors.Is(err, sandbox.ErrEnded) {
 		s.T.Fatal(err)
 	}
-	return s.Return(s.Get(page)) //nolint:bodyclose // Get has
+	return s.Return(s.Get(page))
 }
 
 // Return is the event of a browser that is sent back.
-func (s *Service) Return(res *http.Response) connector.Returned {
+func (s *Service) Return(to Reply) connector.Returned {
 	s.T.Helper()
-	u, err := url.Parse(res.Header.Get("Location"))
+	u, err := url.Parse(to.Location)
 	if err != nil || u.Host != "broker.example" {
 		s.T.Fatalf("the eID sends back to %v: %v", u, err)
 	}

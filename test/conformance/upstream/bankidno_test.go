@@ -159,7 +159,7 @@ func TestBankIDNO(t *testing.T) {
 			p := start(t, dir, said)
 			base.Issuer = p.issuer
 			set := cbankidno.Settings{Settings: base, Scopes: x.scopes, Level: x.level}
-			if err := set.Check(); err != nil {
+			if err := cbankidno.Dialect().Check(set); err != nil {
 				t.Fatal(err)
 			}
 			r := ask(t, set)

@@ -126,7 +126,7 @@ func TestMitID(t *testing.T) {
 			p := start(t, dir, said)
 			base.Issuer = p.issuer
 			set := cmitid.Settings{Settings: base, Level: x.level, Action: x.action, Reference: reference}
-			if err := set.Check(); err != nil {
+			if err := cmitid.Dialect().Check(set); err != nil {
 				t.Fatal(err)
 			}
 			r := ask(t, set)
