@@ -90,7 +90,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 	case a.Level == "high" && a.Method == "BIS":
 		return oidcrp.Config{}, errors.New("method BIS never comes to level high")
 	}
-	c, err := a.Settings.Settings.Config(a.now)
+	c, err := a.Settings.Config(a.now)
 	c.ContentAlg = "A256GCM"
 	c.UserInfo.Issuer = oidcrp.OfEndpoint
 	return c, err

@@ -78,7 +78,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 			return oidcrp.Config{}, fmt.Errorf("claims: %.40q is unknown", name)
 		}
 	}
-	c, err := a.Settings.Settings.Config(a.now)
+	c, err := a.Settings.Config(a.now)
 	if err != nil {
 		return c, err
 	}

@@ -88,7 +88,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 	case utf8.RuneCountInString(a.Reference) > maxReference:
 		return oidcrp.Config{}, fmt.Errorf("reference has at most %d characters", maxReference)
 	}
-	c, err := a.Settings.Settings.Config(a.now)
+	c, err := a.Settings.Config(a.now)
 	c.RequireIss = true     // the broker says it beside every code
 	c.UserInfo.Plain = true // the broker signs no UserInfo; it is fetched over TLS, for one sub
 	return c, err
