@@ -568,6 +568,7 @@ func TestPagesSayWhatToDo(t *testing.T) {
 func TestSwitches(t *testing.T) {
 	t.Parallel()
 	ended := func(w *world, form url.Values, cancel bool) *answered {
+		form = maps.Clone(form) // others have it too
 		form.Set("target", "https://shop.example/")
 		a := w.setup("sbid-another", form)
 		if cancel {
