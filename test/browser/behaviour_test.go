@@ -148,7 +148,7 @@ func TestCodeIsReadable(t *testing.T) {
 		t.Errorf("from right to left the page stands out by %d px", over)
 	}
 	read("rtl")
-	do(ctx, t, chromedp.EmulateViewport(640, 320), chromedp.Click(chromedp.CSS("[data-enlarge]")))
+	do(ctx, t, chromedp.EmulateViewport(640, 320), click("[data-enlarge]"))
 	until(ctx, t, `document.querySelector("dialog.big").open`)
 	box := eval[[]float64](ctx, t, `(r => [r.left, r.top, innerWidth - r.right, innerHeight - r.bottom])(document.querySelector("dialog.big img").getBoundingClientRect())`)
 	for _, side := range box {

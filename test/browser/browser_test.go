@@ -6,6 +6,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -90,6 +92,20 @@ func do(ctx context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Voi
 	if err := chromedp.Do(part, steps...); err != nil {
 		t.Fatalf("%v\nthe page is %s", err, shown(ctx))
 	}
+}
+
+// click presses what a selector names. The page may be replaced by the next one
+// between finding the place and pressing, which Chromium answers with an error
+// before anything is pressed: then it is looked for again.
+func click(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
+		for {
+			_, err := chromedp.Click(chromedp.CSS(selector))(ctx, tg)
+			if gone := (*cdproto.Error)(nil); !errors.As(err, &gone) || gone.Message != "Could not find node with given id" || ctx.Err() != nil {
+				return err
+			}
+		}
+	})
 }
 
 func eval[T any](ctx context.Context, t *testing.T, js string) T {
@@ -198,9 +214,9 @@ func TestWithScripts(t *testing.T) {
 	before := eval[string](ctx, t, `document.querySelector("[data-qr]").src`)
 	until(ctx, t, `document.querySelector("[data-qr]").src !== `+fmt.Sprintf("%q", before))
 	until(ctx, t, `document.querySelector("[data-qr]").complete && document.querySelector("[data-qr]").naturalWidth > 100`)
-	do(ctx, t, chromedp.Click(chromedp.CSS("[data-enlarge]")))
+	do(ctx, t, click("[data-enlarge]"))
 	until(ctx, t, `document.querySelector("dialog.big").open`)
-	do(ctx, t, chromedp.Click(chromedp.CSS("dialog.big button")))
+	do(ctx, t, click("dialog.big button"))
 	phone(t, w, id, "approve")
 	until(ctx, t, `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
 }
@@ -216,7 +232,7 @@ func TestWithoutScripts(t *testing.T) {
 	if len(w.Orders()) > 0 {
 		t.Error("an order was started because a page was fetched")
 	}
-	do(ctx, t, chromedp.Click(chromedp.CSS("form[action^=start] button")))
+	do(ctx, t, click("form[action^=start] button"))
 	until(ctx, t, `document.querySelector("noscript iframe, .qr iframe") !== null`)
 	until(ctx, t, `document.querySelector(".qr iframe").contentDocument.querySelector("img").naturalWidth > 100`)
 	phone(t, w, id, "approve")
@@ -273,6 +289,6 @@ func TestCancelAndSecondBrowser(t *testing.T) {
 	until(ctx, t, `document.querySelector("[data-qr]") !== null`)
 	do(other, t, chromedp.Navigate(page))
 	until(other, t, `document.querySelector("h1").textContent === "Öppnad i en annan webbläsare" && document.querySelector("[data-qr]") === null`)
-	do(ctx, t, chromedp.Click(chromedp.CSS("form[action^=cancel] button")))
+	do(ctx, t, click("form[action^=cancel] button"))
 	until(ctx, t, `location.pathname === "/done" && location.search.includes("failed=1")`)
 }

@@ -20,7 +20,7 @@ import (
 func press(ctx context.Context, t *testing.T, selector, then string) {
 	t.Helper()
 	until(ctx, t, `document.querySelector(`+quote(selector)+`) !== null`)
-	do(ctx, t, chromedp.Click(chromedp.CSS(selector)))
+	do(ctx, t, click(selector))
 	until(ctx, t, then)
 }
 
@@ -211,11 +211,11 @@ func fromAFrame(t *testing.T, selector, start string, buttons ...string) {
 			frame := another(ctx, t, "the frame", func(i *target.Info) bool { return i.Type == "iframe" && strings.Contains(i.URL, id) })
 			press(frame, t, start, `document.querySelector("a.button[target=_blank]") !== null`)
 			shot(ctx, t, selector+"-frame")
-			do(frame, t, chromedp.Click(chromedp.CSS("a.button")))
+			do(frame, t, click("a.button"))
 			opened := another(ctx, t, "a tab of the eID", func(i *target.Info) bool { return i.Type == "page" && strings.HasPrefix(i.URL, w.URLs["issuers"]) })
 			for _, button := range buttons {
 				until(opened, t, `document.querySelector("`+button+`") !== null`)
-				do(opened, t, chromedp.Click(chromedp.CSS(button)))
+				do(opened, t, click(button))
 			}
 			if host != "localhost" {
 				until(opened, t, `document.querySelector("button[name=mine]") !== null`)

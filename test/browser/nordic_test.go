@@ -179,7 +179,7 @@ func TestNordicPages(t *testing.T) {
 		until(ctx, t, title("Fortsett med BankID"))
 		inspect(ctx, t, "nbid-away", axe)
 		press(ctx, t, "a.button", there("bis")) // another login at BankID
-		do(ctx, t, chromedp.Click(chromedp.CSS("summary")))
+		do(ctx, t, click("summary"))
 		press(ctx, t, "[data-testid=close]", there("error"))
 		inspectSandbox(ctx, t, "nbid-stranded", axe)
 	})

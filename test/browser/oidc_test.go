@@ -19,7 +19,7 @@ func shopOIDC(ctx context.Context, t *testing.T, w *rig.Dev, pairs ...string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		eval[bool](ctx, t, `(document.getElementById("`+pairs[i]+`").value = "`+pairs[i+1]+`") === "`+pairs[i+1]+`"`)
 	}
-	do(ctx, t, chromedp.Click(chromedp.CSS("form[action='/oidc/login'] button")))
+	do(ctx, t, click("form[action='/oidc/login'] button"))
 }
 
 // sessionAt is the id of the session whose page is open.
@@ -88,14 +88,14 @@ func TestOpenIDAtTheBank(t *testing.T) {
 			until(ctx, t, banks+` && document.querySelector("h1").textContent === "Kies je bank"`)
 			press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
 			press(ctx, t, "[data-testid=person-vries]", loggedIn)
-			do(ctx, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
+			do(ctx, t, click("[data-testid=approve]"))
 			if !scripts {
 				until(ctx, t, `document.querySelector("form[data-auto] input[name=code]") !== null`)
 				if to := eval[string](ctx, t, `document.querySelector("form[data-auto]").action + " " + location.search`); to != w.URLs["demo"]+"/oidc/callback " {
 					t.Errorf("the form leads to %s", to)
 				}
 				shot(ctx, t, "post")
-				do(ctx, t, chromedp.Click(chromedp.CSS("form[data-auto] button")))
+				do(ctx, t, click("form[data-auto] button"))
 			}
 			until(ctx, t, greeted+" && "+allGood+` && document.querySelector("#result").textContent.includes("browser back at POST /oidc/callback")`)
 			if got := eval[string](ctx, t, `document.querySelector("#result").textContent`); !strings.Contains(got, "de Vries") || !strings.Contains(got, "idin") {
@@ -181,8 +181,8 @@ func TestOpenIDEnds(t *testing.T) {
 	t.Run("scopes that exclude each other", func(t *testing.T) {
 		t.Parallel()
 		ctx := tab(t)
-		do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"), chromedp.Click(chromedp.CSS("[value=date-of-birth]")), chromedp.Click(chromedp.CSS("[value=eighteen-or-older]")),
-			chromedp.Click(chromedp.CSS("form[action='/oidc/login'] button")))
+		do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"), click("[value=date-of-birth]"), click("[value=eighteen-or-older]"),
+			click("form[action='/oidc/login'] button"))
 		until(ctx, t, is("invalid_scope"))
 	})
 	for hint, want := range map[string]string{"sandbox:approve;person=ada": welcome, "sandbox:cancel": is("access_denied"), "sandbox:decline": is("access_denied")} {

@@ -240,7 +240,7 @@ func TestPages(t *testing.T) {
 			_, page := session(w, "sbid-another", "", en...)
 			do(ctx, t, chromedp.Navigate(page))
 			until(ctx, t, begun)
-			do(ctx, t, chromedp.Click(chromedp.CSS("form[action^=cancel] button")))
+			do(ctx, t, click("form[action^=cancel] button"))
 			until(ctx, t, title("You stopped"))
 		},
 		"expired": func(t *testing.T, ctx context.Context, w *rig.Dev, en []string) {

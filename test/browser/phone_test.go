@@ -44,11 +44,11 @@ func TestPhone(t *testing.T) {
 	}
 	begin(`{"endUserIp":"127.0.0.1"}`)
 	until(ctx, t, `document.querySelector("#codes [data-testid=scan]") !== null`)
-	do(ctx, t, chromedp.Click(chromedp.CSS("#codes [data-testid=scan]")))
+	do(ctx, t, click("#codes [data-testid=scan]"))
 	until(ctx, t, `document.querySelector("[data-testid=approve]") !== null`)
 	eval[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true), true`)
 	inspect(ctx, t, "phone-order", axe)
-	do(ctx, t, chromedp.Click(chromedp.CSS("[data-testid=approve]")))
+	do(ctx, t, click("[data-testid=approve]"))
 	until(ctx, t, `document.body.innerText.includes("Approved. You can go back")`)
 }
 

@@ -18,7 +18,6 @@ const (
 // succeeds by itself was decided by the button of the start page.
 func TestShop(t *testing.T) {
 	t.Parallel()
-	click := func(sel string) chromedp.Action[chromedp.Void] { return chromedp.Click(chromedp.CSS(sel)) }
 	for name, way := range map[string]func(t *testing.T, ctx context.Context){
 		"this tab": func(t *testing.T, ctx context.Context) { do(ctx, t, click("[name=act][value=login]")) },
 		"frame": func(t *testing.T, ctx context.Context) {
@@ -71,15 +70,15 @@ func TestSitePages(t *testing.T) {
 	queue(t, w, "queue", `{"outcome":"approve","person":"ada"}`)
 	do(ctx, t, chromedp.Navigate(w.URLs["demo"]))
 	inspect(ctx, t, "shop", axe)
-	do(ctx, t, chromedp.Navigate(w.URLs["demo"]), chromedp.Click(chromedp.CSS("[name=act][value=login]")))
+	do(ctx, t, chromedp.Navigate(w.URLs["demo"]), click("[name=act][value=login]"))
 	until(ctx, t, welcome)
 	until(ctx, t, checked)
 	eval[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true); true`)
 	inspect(ctx, t, "shop-result", axe)
 	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/done?relaystate=foreign"))
 	inspect(ctx, t, "shop-stranger", axe)
-	do(ctx, t, chromedp.Navigate(w.URLs["demo"]), chromedp.Click(chromedp.CSS("[name=open][value=frame]")),
-		chromedp.Click(chromedp.CSS("[name=act][value=login]")))
+	do(ctx, t, chromedp.Navigate(w.URLs["demo"]), click("[name=open][value=frame]"),
+		click("[name=act][value=login]"))
 	until(ctx, t, `document.querySelector("iframe") !== null`)
 	inspect(ctx, t, "shop-frame", axe)
 	until2(t, "the frame's login has looked at the queue", func() bool {
