@@ -68,11 +68,12 @@ func (p *Party) Route(nodes ...*Node) {
 
 func (p *Party) webhook(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	var got struct{ ID string }
-	if err == nil {
-		err = json.Unmarshal(body, &got)
+	if err != nil { // the node was killed while it sent: it is to send it again
+		w.WriteHeader(http.StatusBadRequest)
+		return
 	}
-	if err == nil {
+	var got struct{ ID string }
+	if err = json.Unmarshal(body, &got); err == nil {
 		err = notify.Verify(secret, r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp"), r.Header.Get("Webhook-Signature"), body, time.Now())
 	}
 	p.mu.Lock()
