@@ -56,11 +56,14 @@ type Config struct {
 
 // Bounds of what is under way at once, and of what waits for its turn in
 // memory. A receiver that is stuck holds maxHost of the former and maxQueue of
-// the latter; its other deliveries stay in storage and keep nobody waiting.
+// the latter; its other deliveries stay in storage and keep nobody waiting. One
+// that has answered quickly lately has maxQuick.
 const (
 	maxTotal   = 64
 	maxAccount = 16
 	maxHost    = 4
+	maxQuick   = 12
+	quick      = time.Second
 	maxWaiting = 256
 	maxQueue   = 32
 	exchange   = 30 * time.Second    // longer than any
@@ -107,12 +110,45 @@ func (w *Worker) Wake() {
 // has been claimed and waits. Only Run's goroutine touches it.
 type desk struct {
 	total   int
-	busy    map[string]int           // by account and by host
-	pace    map[string]time.Duration // of a host's exchanges lately
+	busy    map[string]int // by account and by host
+	hosts   map[string]host
 	waiting []queued
 }
 
-const maxPace = 4096 // hosts that are remembered
+// A host is what is remembered of a receiver.
+type host struct {
+	pace time.Duration // of its exchanges lately; 0 if there was none
+	tail time.Time     // when the last one that was given back comes again
+}
+
+const maxHosts = 4096 // that are remembered
+
+// atOnce is how many exchanges it may have under way.
+func (h host) atOnce() int {
+	if h.pace > 0 && h.pace < quick {
+		return maxQuick
+	}
+	return maxHost
+}
+
+// again says when one more that is given back shall come again: when what is
+// before it in memory will be done, and after those that were given back
+// before. So each is given back about once, however many wait.
+func (h *host) again(now time.Time) time.Time {
+	wait, each := time.Second, 5*time.Millisecond // of one that is not known
+	if h.pace > 0 {
+		each = h.pace / time.Duration(h.atOnce())
+		wait = max(each*maxQueue, 100*time.Millisecond)
+	}
+	if first := now.Add(wait); h.tail.Before(first) {
+		h.tail = first
+	}
+	h.tail = h.tail.Add(each)
+	if most := now.Add(10 * time.Second); h.tail.After(most) {
+		h.tail = most
+	}
+	return h.tail
+}
 
 type queued struct {
 	broker.Claimed
@@ -124,7 +160,7 @@ type queued struct {
 // Run delivers until ctx ends, and then waits for what is under way. What has
 // only been claimed is claimed again by somebody when its lease is over.
 func (w *Worker) Run(ctx context.Context) error {
-	d := &desk{busy: map[string]int{}, pace: map[string]time.Duration{}}
+	d := &desk{busy: map[string]int{}, hosts: map[string]host{}}
 	done := make(chan broker.Attempt, maxTotal+maxWaiting)
 	left := make(chan queued, maxTotal)
 	recorded := make(chan struct{})
@@ -211,12 +247,11 @@ func (w *Worker) mayMail(c broker.Claimed) time.Duration {
 // giveBack puts a delivery off until about the time when its receiver will
 // have taken what is before it.
 func (w *Worker) giveBack(d *desk, q queued, done chan<- broker.Attempt) {
-	wait := time.Second
-	if p, ok := d.pace[q.host]; ok {
-		wait = min(max(p*maxQueue/maxHost, 100*time.Millisecond), 10*time.Second)
-	}
-	wait = time.Duration(float64(wait) * (0.8 + 0.4*w.c.Random()))
-	done <- broker.Attempt{ID: q.ID, Attempt: q.Attempt, State: "pending", Busy: true, At: w.c.Now(), Due: w.c.Now().Add(wait)}
+	now, h := w.c.Now(), d.hosts[q.host]
+	due := h.again(now)
+	d.remember(q.host, h)
+	due = due.Add(time.Duration(0.2 * w.c.Random() * float64(due.Sub(now)))) // other nodes give back, too
+	done <- broker.Attempt{ID: q.ID, Attempt: q.Attempt, State: "pending", Busy: true, At: now, Due: due}
 }
 
 // start begins whatever may run, in the order in which it came.
@@ -245,7 +280,7 @@ func (w *Worker) start(ctx context.Context, d *desk, done chan<- broker.Attempt,
 }
 
 func (d *desk) enter(q queued) bool {
-	if d.busy[q.account] >= maxAccount || d.busy[q.host] >= maxHost {
+	if d.busy[q.account] >= maxAccount || d.busy[q.host] >= d.hosts[q.host].atOnce() {
 		return false
 	}
 	d.total++
@@ -256,15 +291,21 @@ func (d *desk) enter(q queued) bool {
 
 func (d *desk) leave(q queued) {
 	d.total--
-	if _, ok := d.pace[q.host]; !ok && len(d.pace) >= maxPace {
-		clear(d.pace)
-	}
-	d.pace[q.host] = (3*d.pace[q.host] + q.took) / 4
+	h := d.hosts[q.host]
+	h.pace = (3*h.pace + q.took) / 4
+	d.remember(q.host, h)
 	for _, k := range []string{q.account, q.host} {
 		if d.busy[k]--; d.busy[k] == 0 {
 			delete(d.busy, k)
 		}
 	}
+}
+
+func (d *desk) remember(name string, h host) {
+	if _, ok := d.hosts[name]; !ok && len(d.hosts) >= maxHosts {
+		clear(d.hosts)
+	}
+	d.hosts[name] = h
 }
 
 // record writes attempts down, several at once.

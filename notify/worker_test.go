@@ -376,6 +376,37 @@ func TestAStuckReceiver(t *testing.T) {
 	}
 }
 
+// TestGivenBackOnce: what is too much for a receiver comes again at the pace at
+// which the receiver takes it, and not all of it at once.
+func TestGivenBackOnce(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, c := range map[string]struct {
+		h     host
+		first time.Duration
+		each  time.Duration
+	}{
+		"unknown":    {host{}, time.Second, 5 * time.Millisecond},
+		"quick":      {host{pace: 120 * time.Millisecond}, 320 * time.Millisecond, 10 * time.Millisecond},
+		"very quick": {host{pace: 12 * time.Millisecond}, 100 * time.Millisecond, time.Millisecond},
+		"slow":       {host{pace: 1200 * time.Millisecond}, 9600 * time.Millisecond, 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for i := range 2000 {
+				want := min(c.first+time.Duration(i+1)*c.each, 10*time.Second)
+				if got := c.h.again(now).Sub(now); got != want.Truncate(time.Nanosecond) {
+					t.Fatalf("number %d comes again after %s, want %s", i, got, want)
+				}
+			}
+			later := now.Add(time.Hour)
+			if got := c.h.again(later).Sub(later); got != c.first+c.each {
+				t.Errorf("an hour later it comes again after %s, want %s", got, c.first+c.each)
+			}
+		})
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
