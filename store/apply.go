@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strconv"
+	"strings"
+	"time"
 
 	"eidgate/broker"
 	"eidgate/internal/seal"
@@ -17,7 +20,7 @@ func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 		if err := p.all(ctx, data); err != nil {
 			return err
 		}
-		err := s.batch(ctx, p.list)
+		err := s.batchThen(ctx, p.list, s.kept(c.Session))
 		if errors.Is(err, broker.ErrConflict) && len(data) > 0 {
 			left, e := s.fresh(ctx, c.ID, data)
 			if e != nil {
@@ -29,6 +32,9 @@ func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 			}
 		}
 		if err != nil {
+			if s.rows != nil {
+				s.rows.Drop(c.ID)
+			}
 			return err
 		}
 		if p.made != nil {
@@ -46,6 +52,22 @@ func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 		c.Order.Fence++
 	}
 	return nil
+}
+
+// kept keeps a session's row as a change leaves it. Only where the database
+// belongs to this process are rows kept: nobody else changes them, and
+// every change comes by here, in the order of its commit. Reads keep nothing,
+// since a row may have changed since it was read.
+func (s *Store) kept(n *broker.Session) func() {
+	if n == nil || s.rows == nil {
+		return nil
+	}
+	row := *n
+	row.Version++
+	for _, at := range []*time.Time{&row.Created, &row.Confirmed, &row.Ended, &row.Due} {
+		*at = moment(micros(*at)) // as it would be read
+	}
+	return func() { s.rows.Put(row.ID, row) }
 }
 
 // fresh is the blobs that are not stored yet. A blob is written once, and the
@@ -83,6 +105,26 @@ func (p *plan) must(what, q string, args ...any) {
 	p.list = append(p.list, statement{q: q, args: args, one: what})
 }
 
+// rows makes an INSERT of one row one of n rows.
+func rows(insert string, n int) string {
+	each := strings.Count(insert, "$")
+	var b strings.Builder
+	b.WriteString(insert)
+	for i := each; i < each*n; i++ {
+		if i%each == 0 {
+			b.WriteString(", (")
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(i + 1))
+		if (i+1)%each == 0 {
+			b.WriteByte(')')
+		} else {
+			b.WriteString(", ")
+		}
+	}
+	return b.String()
+}
+
 // all lists the statements; data are the blobs to write.
 func (p *plan) all(ctx context.Context, data []broker.Data) (err error) {
 	c := p.c
@@ -102,9 +144,13 @@ func (p *plan) all(ctx context.Context, data []broker.Data) (err error) {
 	if c.Order != nil {
 		p.order(c.Order)
 	}
-	for _, d := range data {
-		p.must("write data", `INSERT INTO session_data (session, kind, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-			c.ID, d.Kind, p.key.Seal(seal.Place("session_data", c.ID, d.Kind), d.Value))
+	if len(data) > 0 {
+		args := make([]any, 0, 3*len(data))
+		for _, d := range data {
+			args = append(args, c.ID, d.Kind, p.key.Seal(seal.Place("session_data", c.ID, d.Kind), d.Value))
+		}
+		p.list = append(p.list, statement{q: rows(`INSERT INTO session_data (session, kind, value) VALUES ($1, $2, $3)`, len(data)) + ` ON CONFLICT DO NOTHING`,
+			args: args, one: "write data", rows: int64(len(data))})
 	}
 	for _, m := range c.Put {
 		p.add(`INSERT INTO inbox (id, order_id, session, event) VALUES ($1, $2, $3, $4)`,
@@ -170,9 +216,12 @@ func (p *plan) order(o *broker.Order) {
 
 // lines appends timeline, audit and outbox.
 func (p *plan) lines(ctx context.Context) error {
-	for _, n := range p.c.Notes {
-		p.add(`INSERT INTO event (session, n, at, kind, text) VALUES ($1, $2, $3, $4, $5)`,
-			p.c.ID, p.s.seq.next(), n.At.UnixMicro(), n.Kind, n.Text)
+	if len(p.c.Notes) > 0 {
+		args := make([]any, 0, 5*len(p.c.Notes))
+		for _, n := range p.c.Notes {
+			args = append(args, p.c.ID, p.s.seq.next(), n.At.UnixMicro(), n.Kind, n.Text)
+		}
+		p.add(rows(`INSERT INTO event (session, n, at, kind, text) VALUES ($1, $2, $3, $4, $5)`, len(p.c.Notes)), args...)
 	}
 	for _, a := range p.c.Audit {
 		p.list = append(p.list, p.s.audit(p.c.ID, a))

@@ -32,6 +32,7 @@ import (
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"eidgate/broker"
 	"eidgate/internal/cache"
 	"eidgate/internal/seal"
 )
@@ -68,6 +69,7 @@ type Store struct {
 	write  *sql.DB
 	stmts  stmts
 	writer *writer
+	rows   *cache.Cache[string, broker.Session] // of sessions, as they were last written
 	lock   *os.File
 
 	accounts accounts
@@ -128,6 +130,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.pool == nil {
 		s.stmts.db = s.read
 		s.writer = newWriter(s.write)
+		s.rows = cache.New[string, broker.Session](8192)
 	}
 	return s, nil
 }

@@ -90,7 +90,11 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 				all = append(all, statement{q: q, args: []any{n.ID}})
 			}
 		}
-		if err := s.batch(ctx, all); err != nil {
+		err = s.batch(ctx, all)
+		if s.rows != nil {
+			s.rows.Clear()
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,8 @@ import (
 type statement struct {
 	q    string
 	args []any
-	one  string // what it does, where exactly one row must change; "" where any number may
+	one  string // what it does, where exactly one row must change, or as many as rows says; "" where any number may
+	rows int64
 
 	without error // what it means that none did; nil for broker.ErrConflict
 
@@ -30,7 +31,7 @@ func (st *statement) check(rows int64) error {
 		*st.changed = rows
 	}
 	switch {
-	case st.one == "" || rows == 1:
+	case st.one == "" || rows == max(st.rows, 1):
 		return nil
 	case st.without != nil:
 		return fmt.Errorf("%s: %w", st.one, st.without)
@@ -43,8 +44,14 @@ type scanner interface{ Scan(into ...any) error }
 
 // batch runs statements in one transaction, all or none.
 func (s *Store) batch(ctx context.Context, all []statement) error {
+	return s.batchThen(ctx, all, nil)
+}
+
+// batchThen is batch; on SQLite done is called once they are committed, in the
+// order of commits.
+func (s *Store) batchThen(ctx context.Context, all []statement, done func()) error {
 	if s.writer != nil {
-		return s.writer.do(ctx, &job{all: all})
+		return s.writer.do(ctx, &job{all: all, done: done})
 	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -110,6 +117,7 @@ type job struct {
 	all   []statement
 	start func()
 	each  func(scanner) error // reads what the only statement returns
+	done  func()              // called when it is committed; may be nil
 	err   error
 	ready chan struct{}
 }
@@ -178,6 +186,9 @@ func (w *writer) run() {
 			group := w.gather(j)
 			w.commit(group)
 			for _, j := range group {
+				if j.err == nil && j.done != nil {
+					j.done()
+				}
 				close(j.ready)
 			}
 		}
