@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -180,6 +181,32 @@ func (w *Words) Say(lang, key string, places ...string) string {
 		text = strings.ReplaceAll(text, "{"+places[i]+"}", places[i+1])
 	}
 	return text
+}
+
+// said is where a template says a sentence.
+var said = regexp.MustCompile(`\{\{\$?\.T "([^"]+)"\}\}`)
+
+// Templates reads a file of templates once for each language, with the
+// sentences that have no places to fill in already said: what is left to do
+// for a page is little.
+func (w *Words) Templates(name string) (map[string]*template.Template, error) {
+	raw, err := files.ReadFile("templates/" + name)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*template.Template{}
+	for _, lang := range w.order {
+		text := said.ReplaceAllStringFunc(string(raw), func(node string) string {
+			if s := w.Say(lang, said.FindStringSubmatch(node)[1]); !strings.Contains(s, "{") {
+				return template.HTMLEscapeString(s)
+			}
+			return node
+		})
+		if all[lang], err = template.New(name).Parse(text); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // Templates reads the templates that a package of pages names.

@@ -63,14 +63,14 @@ type Config struct {
 // Pages answers everything below a session's page.
 type Pages struct {
 	c      Config
-	tmpl   *template.Template
+	tmpl   map[string]*template.Template // by language
 	cookie string
 	cross  *http.CrossOriginProtection
 }
 
 // New reads the templates.
 func New(c Config) (*Pages, error) {
-	t, err := web.Templates(nil, "hosted.html")
+	t, err := c.Words.Templates("hosted.html")
 	if err != nil {
 		return nil, err
 	}
@@ -337,7 +337,7 @@ func (p *Pages) code(w http.ResponseWriter, r *http.Request, v *broker.View) err
 func (p *Pages) frame(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	web.Headers(w.Header(), web.Policy{Frames: append([]string{"'self'"}, v.Spec.Frames...)})
 	alt := p.c.Words.Say(p.language(r, v), "qr.alt")
-	return p.tmpl.ExecuteTemplate(w, "frame", &view{words: p.c.Words, Lang: p.language(r, v), Title: alt, CSS: p.c.Static.Path("page.css"), Query: query(r),
+	return p.show(w, "frame", &view{words: p.c.Words, Lang: p.language(r, v), Title: alt, CSS: p.c.Static.Path("page.css"), Query: query(r),
 		Framed: !r.URL.Query().Has("big")})
 }
 

@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -219,7 +221,21 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if d.View == "elsewhere" {
 		w.WriteHeader(http.StatusConflict)
 	}
-	return p.tmpl.ExecuteTemplate(w, "page", d)
+	return p.show(w, "page", d)
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// show writes a page whole or not at all.
+func (p *Pages) show(w http.ResponseWriter, name string, d *view) error {
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	if err := p.tmpl[d.Lang].ExecuteTemplate(b, name, d); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
 }
 
 // inApp says whether a page is shown inside another app, which cannot open
@@ -477,7 +493,7 @@ func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields u
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	web.Headers(w.Header(), web.Policy{Frames: frames, Forms: []string{u.Scheme + "://" + u.Host}})
-	return p.tmpl.ExecuteTemplate(w, "page", d)
+	return p.show(w, "page", d)
 }
 
 // Ended tells a person that they are logged out, or asks whether they want to
@@ -494,7 +510,7 @@ func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields u
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	web.Headers(w.Header(), web.Policy{})
-	if err := p.tmpl.ExecuteTemplate(w, "page", d); err != nil {
+	if err := p.show(w, "page", d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
@@ -514,7 +530,7 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code
 	w.Header().Set("X-Eidgate-Error", code)
 	web.Headers(w.Header(), web.Policy{})
 	w.WriteHeader(status)
-	if err := p.tmpl.ExecuteTemplate(w, "page", d); err != nil {
+	if err := p.show(w, "page", d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
@@ -527,7 +543,7 @@ func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key,
 		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!", To: back, ToText: p.c.Words.Say(lang, "problem.again")}
 	web.Headers(w.Header(), web.Policy{})
 	w.WriteHeader(status)
-	if err := p.tmpl.ExecuteTemplate(w, "page", d); err != nil {
+	if err := p.show(w, "page", d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
