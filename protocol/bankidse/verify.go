@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"time"
 )
@@ -137,12 +138,9 @@ func chain(certs []*x509.Certificate, roots *x509.CertPool, at time.Time) string
 		}
 		between.AddCert(c)
 	}
-	if certs[0].CheckSignatureFrom(certs[1]) != nil {
-		return "chain"
-	}
-	_, err := certs[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: at,
+	paths, err := certs[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	if err != nil {
+	if err != nil || !slices.ContainsFunc(paths, func(p []*x509.Certificate) bool { return len(p) > 1 && p[1].Equal(certs[1]) }) {
 		return "chain"
 	}
 	return ""

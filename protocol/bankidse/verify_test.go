@@ -100,7 +100,7 @@ func TestSignedButWrong(t *testing.T) {
 		"without the bank's CA": {func(f *forgery) { f.certs = f.certs[:2] }, "chain"},
 		"the user alone":        {func(f *forgery) { f.certs = f.certs[:1] }, "shape"},
 		"five certificates":     {func(f *forgery) { f.certs = append(f.certs, f.certs[1], f.certs[1]) }, "shape"},
-		"CAs in another order":  {func(f *forgery) { f.certs[1], f.certs[2] = f.certs[2], f.certs[1] }, "ocspSignature"},
+		"CAs in another order":  {func(f *forgery) { f.certs[1], f.certs[2] = f.certs[2], f.certs[1] }, "ocspCertificate"},
 		"a person as CA":        {func(f *forgery) { f.certs = append(f.certs, f.certs[0]) }, "chain"},
 		"a short key": {func(f *forgery) {
 			small := new(rsa.PublicKey)
@@ -127,7 +127,7 @@ func TestSignedButWrong(t *testing.T) {
 			f.more = []single{{idOf(f.user.cert, other.cert), f.status, signedAt}}
 			f.status = revoked(signedAt)
 		}, "ocspCertificate"},
-		"another CA's responder":     {respond(func(*x509.Certificate) {}, other), "ocspSignature"},
+		"another CA's responder":     {respond(func(*x509.Certificate) {}, other), "ocspResponder"},
 		"a person as responder":      {func(f *forgery) { f.responder = f.user }, "ocspResponder"},
 		"a responder for other uses": {respond(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, is.customer), "ocspResponder"},
 		"a responder that expired":   {respond(func(c *x509.Certificate) { c.NotAfter = signedAt.Add(-time.Second) }, is.customer), "ocspResponder"},
