@@ -106,7 +106,7 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 	if err != nil {
 		return nil, nil, err
 	}
-	names := strings.Join(p.prune(ms), ", ")
+	names := strings.Join(p.prune(ms, by), ", ")
 	n, err := a.session(p, c, ms, by)
 	if err != nil {
 		return nil, nil, err
@@ -158,7 +158,7 @@ func (a *API) session(p params, c caller, ms []method, by workflow) (*broker.New
 	if n.Texts, err = texts(p, ms[0].purpose); err != nil {
 		return nil, err
 	}
-	if n.Spec.Wanted, err = wanted(p, ms); err != nil {
+	if n.Spec.Wanted, err = wanted(p, ms, by); err != nil {
 		return nil, err
 	}
 	if n.Spec.Params, err = banks(p); err != nil {

@@ -172,30 +172,37 @@ func (p params) yes(name string) bool {
 var known = []string{"configid", "custom", "enduserinfo", "enduserip", "environment", "language", "layout",
 	"orderref", "personalnumber", "providerrequest.", "relaystate", "requirement.", "target", "targeterror", "webhook", "webhookemail"}
 
-// particular are those that mean something to some eIDs alone.
+// particular are those that mean something to some eIDs alone; for the others
+// of them see takes.
 var particular = map[string][]eid.EID{
 	"attributes":          {eid.IDIN},
 	"askforcpr":           {eid.MitID},
 	"idinidp":             {eid.IDIN, eid.IDINAge},
-	"loginhint":           {eid.BankIDNO},
 	"lookuppersonaddress": {eid.BankIDSE},
 	"popupcontext":        {eid.MitID}, // of a client's own window, which it opens itself
 	"usernonvisibledata":  {eid.BankIDSE},
 	"uservisibledata":     {eid.BankIDSE},
 }
 
+// takes says whether a parameter means something to this method, and not to all.
+func (m method) takes(name string, by workflow) bool {
+	switch name {
+	case "loginhint":
+		return m.name == "nbid_oidc"
+	case "additionalidentityinfo":
+		return m.eid == eid.BankIDNO && by != third // which tells all that the contract covers
+	}
+	return slices.Contains(particular[name], m.eid)
+}
+
 // prune takes out what has no meaning for these methods, and names it for the
 // session's timeline (§2.2). What does not look like a name may be somebody's
 // data, and is not told.
-func (p params) prune(ms []method) []string {
+func (p params) prune(ms []method, by workflow) []string {
 	var out []string
-	if _, said := p["loginhint"]; said && !slices.ContainsFunc(ms, func(m method) bool { return m.name == "nbid_oidc" }) {
-		delete(p, "loginhint")
-		out = append(out, "loginhint")
-	}
 	for k := range p {
 		if slices.ContainsFunc(known, func(n string) bool { return n == k || strings.HasSuffix(n, ".") && strings.HasPrefix(k, n) }) ||
-			slices.ContainsFunc(ms, func(m method) bool { return slices.Contains(particular[k], m.eid) }) {
+			slices.ContainsFunc(ms, func(m method) bool { return m.takes(k, by) }) {
 			continue
 		}
 		delete(p, k)

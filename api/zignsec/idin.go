@@ -21,12 +21,15 @@ var attributes = []struct {
 }{{eid.WantID, true}, {eid.WantName, true}, {eid.WantAddress, false}, {eid.WantBirth, true}, {eid.WantAdult, false},
 	{eid.WantGender, true}, {eid.WantPhone, false}, {eid.WantEmail, false}}
 
-// wanted is what the bank is to be asked for: of an age check the one answer,
-// else what the party names, and always a lasting name for the person.
-func wanted(p params, ms []method) ([]string, error) {
+// wanted is what the eID is to be asked for: of an age check the one answer,
+// else what the party names, and always a lasting name for the person. None is
+// all that the contract covers.
+func wanted(p params, ms []method, by workflow) ([]string, error) {
 	switch {
 	case ms[0].eid == eid.IDINAge:
 		return []string{eid.WantAdult}, nil
+	case ms[0].eid == eid.BankIDNO && by != third:
+		return wantedOfNorway(p), nil
 	case !slices.ContainsFunc(ms, func(m method) bool { return m.eid == eid.IDIN }):
 		return nil, nil
 	}

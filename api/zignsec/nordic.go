@@ -1,6 +1,42 @@
 package zignsec
 
-import "eidgate/eid"
+import (
+	"strings"
+
+	"eidgate/eid"
+)
+
+// wantedOfNorway is what Norwegian BankID is asked for, as far as the contract
+// covers it: contact data only by Additional_identity_info (§5).
+func wantedOfNorway(p params) []string {
+	out := []string{eid.WantID, eid.WantNumber, eid.WantName, eid.WantBirth}
+	if p.yes("additionalidentityinfo") {
+		out = append(out, eid.WantAddress, eid.WantPhone, eid.WantEmail)
+	}
+	return out
+}
+
+// A norwegianNode is what Norwegian BankID says and the identity has no field
+// for (§8.3): ours.
+type norwegianNode struct {
+	Address norwegianAddress `json:"address"`
+}
+
+type norwegianAddress struct {
+	Street     string `json:"street,omitempty"`
+	PostalCode string `json:"postalCode,omitempty"`
+	City       string `json:"city,omitempty"`
+	Country    string `json:"country,omitempty"` // ISO 3166-1 alpha-2
+}
+
+// newNorwegian is nil for a person without an address.
+func newNorwegian(who *eid.Identity) *norwegianNode {
+	a := who.Address
+	if a == nil {
+		return nil
+	}
+	return &norwegianNode{norwegianAddress{Street: strings.Join(a.Lines, " "), PostalCode: a.PostalCode, City: a.City, Country: a.Country}}
+}
 
 // A mitIDNode is what MitID says beside the identity (§8.3): ours in v2, and
 // providerData in v3.

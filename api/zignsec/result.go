@@ -17,20 +17,21 @@ import (
 
 // An envelope is the v2 result, in the order in which it is documented (§8.1).
 type envelope struct {
-	ID       string      `json:"id"`
-	Errors   []wireError `json:"errors"`
-	Identity any         `json:"identity,omitempty"` // *identity or *ageIdentity
-	BankIDSE *bankIDSE   `json:"BankIDSE,omitempty"`
-	Age      *ageChecked `json:"IdinAgeChecked,omitempty"`
-	IDIN     *idinNode   `json:"IDIN,omitempty"`
-	BankIDNO string      `json:"BANKIdNO_OIDC,omitempty"` // JSON, as text
-	MitID    *mitIDNode  `json:"MitID,omitempty"`
-	Lookup   string      `json:"LookupPersonAddressStatus,omitempty"`
-	Method   string      `json:"method,omitempty"`
-	Custom   string      `json:"custom,omitempty"`
-	Binding  eid.Binding `json:"binding,omitempty"` // ours: how surely the browser is the one that began
-	Sandbox  bool        `json:"sandbox,omitempty"` // ours: nobody was identified
-	Result   *resultNode `json:"result,omitempty"`
+	ID       string         `json:"id"`
+	Errors   []wireError    `json:"errors"`
+	Identity any            `json:"identity,omitempty"` // *identity or *ageIdentity
+	BankIDSE *bankIDSE      `json:"BankIDSE,omitempty"`
+	Age      *ageChecked    `json:"IdinAgeChecked,omitempty"`
+	IDIN     *idinNode      `json:"IDIN,omitempty"`
+	BankIDNO string         `json:"BANKIdNO_OIDC,omitempty"` // JSON, as text
+	Norway   *norwegianNode `json:"BankIDNO,omitempty"`
+	MitID    *mitIDNode     `json:"MitID,omitempty"`
+	Lookup   string         `json:"LookupPersonAddressStatus,omitempty"`
+	Method   string         `json:"method,omitempty"`
+	Custom   string         `json:"custom,omitempty"`
+	Binding  eid.Binding    `json:"binding,omitempty"` // ours: how surely the browser is the one that began
+	Sandbox  bool           `json:"sandbox,omitempty"` // ours: nobody was identified
+	Result   *resultNode    `json:"result,omitempty"`
 }
 
 type resultNode struct {
@@ -188,6 +189,9 @@ func (e *envelope) fill(who *eid.Identity, local bool) {
 	}
 	if who.EID == eid.BankIDNO || who.EID == eid.MitID {
 		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, who.Subject
+	}
+	if who.EID == eid.BankIDNO {
+		e.Norway = newNorwegian(who)
 	}
 	if who.EID == eid.MitID {
 		e.MitID = newMitID(who)

@@ -80,12 +80,43 @@ func TestWanted(t *testing.T) {
 		{"idin", "bsn", "refused"},
 	} {
 		i := slices.IndexFunc(methods, func(m method) bool { return m.name == c.selector })
-		got, err := wanted(params{"attributes": c.asked}, methods[i:i+1])
+		got, err := wanted(params{"attributes": c.asked}, methods[i:i+1], withPages)
 		if err != nil {
 			got = []string{"refused"}
 		}
 		if text := strings.Join(got, " "); text != c.want {
 			t.Errorf("%s with %q wants %s, want %s", c.selector, c.asked, text, c.want)
+		}
+	}
+}
+
+// TestWantedOfNorway: contact data only where a party asks for them, in v2; in
+// v3 all that the contract covers.
+func TestWantedOfNorway(t *testing.T) {
+	t.Parallel()
+	const less, more = "id number name birth", "id number name birth address phone email"
+	for _, m := range methods {
+		if m.eid != eid.BankIDNO {
+			continue
+		}
+		for value, want := range map[string]string{"": less, "true": more, "TRUE": more, "1": more, "yes": more, "on": more, "false": less, "0": less, "no": less, "perhaps": less} {
+			p := params{}
+			p.set("Additional_identity_info", value)
+			p.prune([]method{m}, withPages)
+			if got, err := wanted(p, []method{m}, withPages); err != nil || strings.Join(got, " ") != want {
+				t.Errorf("%s with %q wants %v, %v", m.name, value, got, err)
+			}
+		}
+		p := params{"additionalidentityinfo": "true"}
+		ignored := p.prune([]method{m}, third)
+		if got, err := wanted(p, []method{m}, third); err != nil || got != nil || !slices.Equal(ignored, []string{"additionalidentityinfo"}) {
+			t.Errorf("v3: %s wants %v, %v; ignored %v", m.name, got, err, ignored)
+		}
+	}
+	for _, m := range methods {
+		p := params{"additionalidentityinfo": "true"}
+		if ignored := p.prune([]method{m}, withPages); len(ignored) == 0 != (m.eid == eid.BankIDNO) {
+			t.Errorf("%s ignores %v", m.name, ignored)
 		}
 	}
 }

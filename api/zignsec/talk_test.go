@@ -91,10 +91,15 @@ var parties = []struct {
 	{"88888888-8888-4888-8888-888888888888", eid.Test, relying.Account{ID: winkel, Name: "Winkel", Language: "nl", Frames: []string{"https://winkel.example"}}},
 	{"99999999-9999-4999-8999-999999999999", eid.Test, relying.Account{ID: "winkel-2", Name: "Winkel 2", Switches: relying.Switches{DropStateOnSuccess: true,
 		IdentificationDateLocal: true}, WebhookEmail: "thin"}},
+	{"aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa", eid.Test, relying.Account{ID: butikk, Name: "Butikk", Language: "nb"}},
 }
 
-// winkel and its sister are the accounts that have iDIN.
-const winkel = "winkel"
+// winkel and its sister are the accounts that have iDIN, and butikk is the one
+// that has Norwegian BankID.
+const (
+	winkel = "winkel"
+	butikk = "butikk"
+)
 
 // A world is a server with a clock and ids that are always the same.
 type world struct {
@@ -130,7 +135,7 @@ func newWorld(t *testing.T) *world {
 		if err := w.store.Close(); err != nil {
 			t.Error(err)
 		}
-		for _, secret := range []string{"199001012385", "Ada Test", "Vliet", "FEMKE", "19870605", "1987-06-05", "Proefstraat", "Onbekend",
+		for _, secret := range []string{"199001012385", "Ada Test", "Vliet", "FEMKE", "19870605", "1987-06-05", "Proefstraat", "Onbekend", "Nordmann", "01819010354", "Eksempelveien",
 			"11111111-1111-4111-8111-111111111111"} {
 			if bytes.Contains(w.log.Bytes(), []byte(secret)) {
 				t.Errorf("the log holds %q", secret)
@@ -151,7 +156,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.bank = &bank{Connector: cbankidse.New(w.now), now: w.now}
 	w.idin, w.age = &dutch{eid: eid.IDIN, now: w.now}, &dutch{eid: eid.IDINAge, now: w.now}
-	conns := map[eid.EID]connector.Connector{eid.BankIDSE: w.bank, eid.IDIN: w.idin, eid.IDINAge: w.age}
+	conns := map[eid.EID]connector.Connector{eid.BankIDSE: w.bank, eid.IDIN: w.idin, eid.IDINAge: w.age, eid.BankIDNO: &norwegian{now: w.now}}
 	w.broker, err = broker.New(broker.Config{Store: &failing{w.store, &w.fails},
 		Connectors: map[eid.Environment]map[eid.EID]connector.Connector{eid.Test: conns, eid.Live: conns},
 		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
@@ -184,7 +189,7 @@ func (w *world) serve(log *slog.Logger) {
 	client := func(r *http.Request) netip.Addr { return netip.MustParseAddrPort(r.RemoteAddr).Addr() }
 	w.api = New(Config{Broker: w.broker, Accounts: w.store, Public: public, Client: client, Now: w.now, Clock: w.now, NewID: ids("a"), Log: log,
 		Has: func(a *relying.Account, _ eid.Environment, e eid.EID) bool {
-			return e == eid.BankIDSE || strings.HasPrefix(a.ID, winkel) && (e == eid.IDIN || e == eid.IDINAge)
+			return e == eid.BankIDSE || strings.HasPrefix(a.ID, winkel) && (e == eid.IDIN || e == eid.IDINAge) || a.ID == butikk && e == eid.BankIDNO
 		},
 		CheckURL: func(_ eid.Environment, raw string, browser bool) (*url.URL, error) {
 			return safehttp.CheckURL(raw, safehttp.Policy{AnyPort: browser})
@@ -336,6 +341,7 @@ func (w *world) control() http.Handler {
 	})
 	mux.HandleFunc("POST /-/idin", w.bankSays(w.idin))
 	mux.HandleFunc("POST /-/age", w.bankSays(w.age))
+	mux.HandleFunc("POST /-/bankidno", w.bankIDNOSays)
 	mux.HandleFunc("POST /-/clock", func(rw http.ResponseWriter, r *http.Request) {
 		d, err := time.ParseDuration(r.URL.Query().Get("pass"))
 		if err != nil {

@@ -1,8 +1,12 @@
 package bankidno_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,6 +143,83 @@ func TestPerson(t *testing.T) {
 	}
 }
 
+// TestScopes: of what the contract covers, as much is asked as is wanted; with
+// nothing said, all of it. Who is held to a number must tell it.
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	person := []string{eid.WantID, eid.WantNumber, eid.WantName, eid.WantBirth}
+	more := append(slices.Clone(person), eid.WantAddress, eid.WantPhone, eid.WantEmail)
+	for name, x := range map[string]struct {
+		contract, wanted []string
+		pinned           eid.Number
+		want             string
+	}{
+		"all":                   {everything, nil, "", "openid profile nnin_altsub phone email address"},
+		"a person":              {everything, person, "", "openid profile nnin_altsub"},
+		"a person and more":     {everything, more, "", "openid profile nnin_altsub phone email address"},
+		"less granted":          {[]string{"profile", "phone"}, more, "", "openid profile phone"},
+		"no contact granted":    {[]string{"profile", "nnin_altsub"}, more, "", "openid profile nnin_altsub"},
+		"the number by consent": {[]string{"profile", "nnin", "email"}, person, "", "openid profile nnin"},
+		"nothing granted":       {[]string{}, more, "", "openid"},
+		"the usual contract":    {nil, more, "", "openid profile"},
+		"held, and not wanted":  {everything, []string{eid.WantName}, "01819010354", "openid profile nnin_altsub"},
+	} {
+		set := cbankidno.Settings{Settings: openid.Settings{Issuer: "https://auth.bankid.no/auth/realms/prod", ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s"}, Scopes: x.contract}
+		raw, err := json.Marshal(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := cbankidno.Dialect().Read(raw, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, no := a.Ask(&connector.Request{Wanted: x.wanted, Pinned: x.pinned}); no != nil || out.Scope != x.want {
+			t.Errorf("%s: %q, %v; want %q", name, out.Scope, no, x.want)
+		}
+	}
+
+	s := newService(t)
+	s.Request.Wanted = person
+	res, err := s.Login(s.Connector(), "approve", "ola")
+	if err != nil || res.Confirmed == nil || res.Confirmed.Number == "" || res.Confirmed.Name == "" || res.Confirmed.Phone+res.Confirmed.Email != "" || res.Confirmed.Address != nil || len(res.Evidence) != 1 {
+		t.Errorf("a person: %#v, %v", res, err)
+	}
+	s.Request.Wanted = more
+	res, err = s.Login(s.Connector(), "approve", "ola")
+	if err != nil || res.Confirmed == nil || res.Confirmed.Number == "" || res.Confirmed.Phone == "" || res.Confirmed.Email == "" || res.Confirmed.Address == nil || len(res.Evidence) != 2 {
+		t.Errorf("a person and more: %#v, %v", res, err)
+	}
+}
+
+// TestUpdated: BankID says milliseconds and biometrics seconds, of the same
+// moment.
+func TestUpdated(t *testing.T) {
+	t.Parallel()
+	for mode, digits := range map[string]int{cbankidno.ModeWeb: 13, cbankidno.ModeMobile: 10} {
+		s := newService(t)
+		s.Request.Mode = mode
+		res, err := s.Login(s.Connector(), "approve", "ola")
+		if err != nil || res.Confirmed == nil {
+			t.Fatalf("%s: %#v, %v", mode, res.Step, err)
+		}
+		i := slices.IndexFunc(res.Evidence, func(e eid.Evidence) bool { return e.Name == "id_token" })
+		raw, err := base64.RawURLEncoding.DecodeString(strings.Split(string(res.Evidence[i].Data), ".")[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var token struct {
+			Updated json.Number `json:"updated_at"`
+		}
+		if err := json.Unmarshal(raw, &token); err != nil || len(token.Updated) != digits {
+			t.Errorf("%s: BankID says %q, %v", mode, token.Updated, err)
+		}
+		issued := s.Config.Clock.Now().AddDate(-1, 0, 0).UTC().Truncate(24 * time.Hour)
+		if got := res.Confirmed.Signals["updated_at"]; got != strconv.FormatInt(issued.UnixMilli(), 10) {
+			t.Errorf("%s: read as %s, want %d", mode, got, issued.UnixMilli())
+		}
+	}
+}
+
 // TestHints: which are carried how, and who is let in by them.
 func TestHints(t *testing.T) {
 	t.Parallel()
@@ -205,7 +286,7 @@ func TestHints(t *testing.T) {
 				return
 			}
 			address := res.Step.(connector.Redirect).URL
-			if x.hidden && (strings.Contains(address, ola) || strings.Contains(address, "9999") || strings.Contains(address, "login_hint")) {
+			if x.hidden && (strings.Contains(address, ola) || strings.Contains(address, "99999999") || strings.Contains(address, "login_hint")) {
 				t.Errorf("the address tells: %s", address)
 			}
 			if u, err := url.Parse(address); err != nil || !x.hidden && u.Query().Get("prompt") != "login" {

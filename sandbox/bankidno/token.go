@@ -82,11 +82,11 @@ func (s *Simulator) idToken(l *openid.Login[asked], p *sandbox.Person, fault str
 	if l.Has("profile") {
 		out = append(out, openid.Member{Name: "name", Value: p.Name}, openid.Member{Name: "given_name", Value: p.Given}, openid.Member{Name: "family_name", Value: p.Family}, openid.Member{Name: "birthdate", Value: n.Birth})
 	}
-	acr, amr, by := "urn:bankid:bid;LOA=4", []string{"bid", "bid-mfa", "bid-otp", "bid-pwd"}, "BID"
+	acr, amr, by, updated := "urn:bankid:bid;LOA=4", []string{"bid", "bid-mfa", "bid-otp", "bid-pwd"}, "BID", issued.UnixMilli()
 	if bis {
-		acr, amr, by = "urn:bankid:bis;LOA=3", []string{"bis-mfa", "bis-hwk"}, "BIS"
+		acr, amr, by, updated = "urn:bankid:bis;LOA=3", []string{"bis-mfa", "bis-hwk"}, "BIS", issued.Unix()
 	}
-	out = append(out, openid.Member{Name: "updated_at", Value: issued.UnixMilli()}, openid.Member{Name: "acr", Value: acr})
+	out = append(out, openid.Member{Name: "updated_at", Value: updated}, openid.Member{Name: "acr", Value: acr})
 	if l.Has("nnin_altsub") {
 		out = append(out, openid.Member{Name: "nnin_altsub", Value: n.Number})
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,83 @@ func TestNorwegianBankID(t *testing.T) {
 	if id := w.Setup("no", url.Values{"target": {w.HookAt}}); len(id) != 36 {
 		t.Errorf("the country has no methods: %q", id)
 	}
+}
+
+// TestAdditionalIdentityInfo: contact data are asked of Norwegian BankID, and
+// told, only where a party of v2 wants them. v3 has them always.
+func TestAdditionalIdentityInfo(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for _, x := range []struct {
+		selector string
+		form     url.Values
+		told     bool
+	}{
+		{"nbid_oidc", url.Values{}, false},
+		{"nbid_oidc", url.Values{"Additional_identity_info": {"true"}}, true},
+		{"nbid", url.Values{"Additional_identity_info": {"true"}, "personalnumber": {"01819010354"}}, true},
+		{"nbid", url.Values{"additionalIdentityInfo": {"false"}}, false},
+		{"nbid_mobile", url.Values{"ADDITIONAL_IDENTITY_INFO": {"1"}}, true},
+		{"nbid_mobile", url.Values{}, false},
+		{"no", url.Values{"additional_identity_info": {"yes"}}, true},
+		{"no", url.Values{}, false},
+	} {
+		x.form.Set("target", w.HookAt)
+		id := w.Setup(x.selector, x.form)
+		w.Decide(id, "approve", "ola")
+		got := w.Result(id)
+		who, _ := got["identity"].(map[string]any)
+		if who["PersonalNumber"] != "01819010354" || who["FullName"] != "Ola Nordmann" || who["DateOfBirth"] != "1990-01-01" {
+			t.Fatalf("%s %v: %v", x.selector, x.form, got)
+		}
+		where := map[string]any(nil)
+		if node, _ := got["BankIDNO"].(map[string]any); node != nil {
+			where, _ = node["address"].(map[string]any)
+		}
+		if x.told && (who["PhoneNumber"] != "+4799999999" || who["Email"] != "957860004000017@example.test" || where["street"] != "Eksempelveien 1" || where["postalCode"] != "0001" || where["city"] != "Oslo" || where["country"] != "NO") ||
+			!x.told && (who["PhoneNumber"] != nil || who["Email"] != nil || got["BankIDNO"] != nil) {
+			t.Errorf("%s %v: %v", x.selector, x.form, got)
+		}
+		if paths := asked(t, w, who["IdProviderRequestId"].(string)); !slices.Contains(paths, "/bankidno/auth/realms/current/protocol/openid-connect/token") || slices.Contains(paths, "/bankidno/tinfo/userinfo") != x.told {
+			t.Errorf("%s %v: BankID was asked %v", x.selector, x.form, paths)
+		}
+	}
+
+	var set setup3
+	if status := v3(t, w, "POST", "/v3/eid/nbid", url.Values{"target": {w.HookAt}}, &set); status != 200 {
+		t.Fatalf("%d %+v", status, set)
+	}
+	w.Decide(set.ID, "approve", "ola")
+	var got result3
+	if v3(t, w, "GET", "/v3/eid/nbid/"+set.ID, nil, &got); got.Identity == nil || got.Identity.Phone != "+4799999999" || got.Identity.Email != "957860004000017@example.test" || got.Identity.AddressInfoRaw != "Eksempelveien 1,Oslo,0001" {
+		t.Errorf("v3: %+v", got)
+	}
+}
+
+// asked are the addresses of a simulator that were called about a login.
+func asked(t *testing.T, w *rig.Dev, ref string) (paths []string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.URLs["control"]+"/sandbox/v1/messages?"+url.Values{"ref": {ref}}.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var messages []struct{ URL string }
+	if err := json.NewDecoder(res.Body).Decode(&messages); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range messages {
+		u, err := url.Parse(m.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, u.Path)
+	}
+	return paths
 }
 
 // TestMitID: the second and the third generation, with numbers that are typed,
