@@ -156,7 +156,7 @@ type ItsmeConfig struct {
 	LoginService     string         `yaml:"login_service"`      // code of a service that logs in: used where a party asks for nothing but who comes again; default service
 	Generation       int            `yaml:"generation"`         // of itsme's interfaces: 2, or 1 for contracts at itsme.be; default 2
 	ClientSecretFile string         `yaml:"client_secret_file"` // for contracts with a secret: in a file
-	Keys             []EIDKeyConfig `yaml:"keys"`               // for all others: one to sign and one that decrypts
+	Keys             []EIDKeyConfig `yaml:"keys"`               // for all others: one to sign and one that decrypts; without the latter nothing is encrypted, which itsme must have agreed to
 	Scopes           []string       `yaml:"scopes"`             // that the contract covers; default profile, email, phone, address, eid
 	Claims           []string       `yaml:"claims"`             // asked for one by one: age_gte_18, national_number, document_number, citizenship and others of docs/protocols/itsme.md §5
 	Level            string         `yaml:"level"`              // basic, or advanced for the app's code at each login; default basic
@@ -190,11 +190,12 @@ type MitIDConfig struct {
 }
 
 // EIDKeyConfig is one of our keys that an eID knows. To renew one, add the new key above it
-// and say until when the old one is used; it opens messages for a day more.
+// and say until when the old one is used: the new one signs from then on, and the old one opens
+// messages for a day more.
 type EIDKeyConfig struct {
 	ID    string    `yaml:"id"`    // by which the eID finds it: kid. Required
 	Use   string    `yaml:"use"`   // sign or decrypt. Required
-	File  string    `yaml:"file"`  // RSA key of 2048 bits or more in PEM: openssl genrsa -out FILE 2048. Required
+	File  string    `yaml:"file"`  // in PEM. RSA of 2048 bits or more: openssl genrsa -out FILE 2048; to sign, where the eID takes ES256 or ES384, also EC on P-256 or P-384: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE. Required
 	Until time.Time `yaml:"until"` // when it is used last: 2027-01-31T00:00:00Z; default for ever
 }
 

@@ -156,7 +156,7 @@ func (k *checker) decryption(path, name string) {
 	}
 }
 
-// readDecryption reads an RSA key.
+// readDecryption reads an RSA key: nothing else decrypts here.
 func readDecryption(name string) (string, error) {
 	raw, err := os.ReadFile(name) //nolint:gosec // named by the configuration
 	if err != nil {
@@ -171,7 +171,7 @@ func readDecryption(name string) (string, error) {
 		key, err = x509.ParsePKCS1PrivateKey(b.Bytes)
 	}
 	if k, ok := key.(*rsa.PrivateKey); err != nil || !ok || k.N.BitLen() < 2048 {
-		return "", errors.New("must hold an RSA key of 2048 bits or more, as PKCS#8 or PKCS#1")
+		return "", errors.New("must hold an RSA key of 2048 bits or more, as PKCS#8 or PKCS#1: keys that decrypt are RSA")
 	}
 	return string(pem.EncodeToMemory(b)), nil
 }

@@ -116,8 +116,8 @@ func TestConfigurationCorpusIDIN(t *testing.T) {
 		{"one before that is none", whole, more("previous: {certificate: DIR/ec.pem}"), []string{at + ".previous.certificate: iDIN takes RSA keys of 2048 bits or more: make a new pair"}},
 		{"decryption keys", whole, more("decryption: [DIR/none, DIR/idin-routing.pem, DIR/master, DIR/ec.pem]"), []string{
 			at + ".decryption.0: DIR/none cannot be read: no such file or directory",
-			at + ".decryption.1: must hold an RSA key of 2048 bits or more, as PKCS#8 or PKCS#1", at + ".decryption.2: holds no key in PEM",
-			at + ".decryption.3: must hold an RSA key of 2048 bits or more, as PKCS#8 or PKCS#1"}},
+			at + ".decryption.1: must hold an RSA key of 2048 bits or more, as PKCS#8 or PKCS#1: keys that decrypt are RSA", at + ".decryption.2: holds no key in PEM",
+			at + ".decryption.3: must hold an RSA key of 2048 bits or more, as PKCS#8 or PKCS#1: keys that decrypt are RSA"}},
 		{"no routing service", "DIR/idin-routing.pem, DIR/idin-next.pem", "DIR/none, DIR/master", []string{
 			at + ".routing.0: DIR/none cannot be read: no such file or directory", at + ".routing.1: holds no certificate in PEM"}},
 		{"a routing service that has ended", "DIR/idin-routing.pem, DIR/idin-next.pem", "DIR/past.pem", []string{

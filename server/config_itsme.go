@@ -24,6 +24,9 @@ func (k *checker) itsme(at string, c *ItsmeConfig, env eid.Environment) {
 	if k.openID(at, c.contract(), env, "itsme", "https://idp.prd.itsme.services/v2", "https://idp.e2e.itsme.services/v2", "one to sign and one that decrypts") && c.Service != "" {
 		set, err := c.settings(env)
 		k.settings(at, citsme.Dialect(), set, err)
+		if set.Signs() && !set.Opens() && set.Generation != 1 {
+			k.doc.Warn(at+".keys", "has none that decrypts: only a contract without encryption works so")
+		}
 	}
 }
 

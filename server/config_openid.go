@@ -1,13 +1,17 @@
 package server
 
 import (
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	cbankidno "eidgate/connector/bankidno"
 	cmitid "eidgate/connector/mitid"
 	"eidgate/connector/openid"
 	"eidgate/eid"
+	"eidgate/internal/jose"
 	"eidgate/internal/oidcrp"
 )
 
@@ -59,12 +63,44 @@ func (k *checker) keys(at string, keys []EIDKeyConfig, opens bool) {
 		case key.Use == "decrypt" && !opens:
 			k.doc.Report(path+".use", "decrypt has no use here: this eID encrypts nothing")
 		}
-		if k.secret(path+".file", key.File) {
-			if _, err := readDecryption(key.File); err != nil {
+		if k.secret(path+".file", key.File) && (key.Use == "sign" || key.Use == "decrypt") {
+			if _, err := key.read(""); err != nil {
 				k.doc.Report(path+".file", "%v", err)
 			}
 		}
 	}
+}
+
+// read is a key as the connector takes it; opens is the algorithm of keys that
+// decrypt.
+func (c *EIDKeyConfig) read(opens string) (openid.Key, error) {
+	out := openid.Key{ID: c.ID, Use: jose.Signing, Until: c.Until}
+	var err error
+	if c.Use == "decrypt" {
+		out.Use, out.Alg = jose.Encrypting, opens
+		out.PEM, err = readDecryption(c.File)
+	} else {
+		out.PEM, out.Alg, err = readSigning(c.File)
+	}
+	return out, err
+}
+
+// readSigning reads a key to sign with.
+func readSigning(name string) (text, alg string, err error) {
+	raw, err := os.ReadFile(name) //nolint:gosec // named by the configuration
+	if err != nil {
+		return "", "", unwrapPath(err)
+	}
+	b, rest := pem.Decode(raw)
+	for b != nil && b.Type == "EC PARAMETERS" { // "openssl ecparam" writes the curve first
+		b, rest = pem.Decode(rest)
+	}
+	if b == nil {
+		return "", "", errors.New("holds no key in PEM")
+	}
+	text = string(pem.EncodeToMemory(b))
+	alg, err = openid.SigningAlg(text)
+	return text, alg, err
 }
 
 // settings reports what only the connector finds.
@@ -88,13 +124,9 @@ func (c openIDContract) settings(env eid.Environment) (openid.Settings, error) {
 		set.Auth, set.Secret = c.secretBy, secret
 	}
 	for _, key := range c.keys {
-		text, err := readDecryption(key.File)
+		k, err := key.read(c.keyAlg)
 		if err != nil {
 			return set, fmt.Errorf("key %s: %w", key.ID, err)
-		}
-		k := openid.Key{ID: key.ID, Use: "sig", Alg: "RS256", PEM: text, Until: key.Until}
-		if key.Use == "decrypt" {
-			k.Use, k.Alg = "enc", c.keyAlg
 		}
 		set.Keys = append(set.Keys, k)
 	}

@@ -30,7 +30,7 @@ type Settings struct {
 	Scopes      []string `json:"scopes,omitempty"`      // that the contract covers; none: profile, email, phone, address, eid
 	Claims      []string `json:"claims,omitempty"`      // asked for one by one, under their short names (§5)
 	Level       string   `json:"level,omitempty"`       // "basic" (default) or "advanced": the code of the app, always
-	Unencrypted bool     `json:"unencrypted,omitempty"` // signed tokens are taken that are not encrypted
+	Unencrypted bool     `json:"unencrypted,omitempty"` // signed tokens are taken that are not encrypted; where no key decrypts, no others are
 	OldDevice   bool     `json:"old_device,omitempty"`  // first generation: claim_device as of 2016-06
 }
 
@@ -70,6 +70,8 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 		return oidcrp.Config{}, errors.New("level must be basic or advanced")
 	case a.old() && a.Auth != oidcrp.PrivateKeyJWT:
 		return oidcrp.Config{}, errors.New("the first generation knows private_key_jwt only")
+	case a.old() && !a.Opens():
+		return oidcrp.Config{}, errors.New("the first generation encrypts its tokens: keys must have one that decrypts")
 	case a.Auth == oidcrp.SecretBasic:
 		return oidcrp.Config{}, errors.New("itsme takes a secret as client_secret_post only")
 	}
@@ -87,7 +89,7 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 	if a.Unencrypted {
 		demand = oidcrp.May
 	}
-	if c.Keys == nil {
+	if !a.Opens() {
 		demand = oidcrp.Never
 	}
 	c.IDToken.Encrypted, c.UserInfo.Encrypted = demand, demand
@@ -97,8 +99,8 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 	return c, nil
 }
 
-// Ask implements openid.Agreement (§3). Where we have keys, what is asked for
-// is in a request object that is signed and encrypted: links are no secret.
+// Ask implements openid.Agreement (§3). Where a contract encrypts, what is asked
+// for is in a request object that is signed and encrypted: links are no secret.
 func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) {
 	service, scopes, asked := a.Service, a.scopes(r.Wanted), a.asked(r.Wanted)
 	switch {
@@ -130,7 +132,7 @@ func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) 
 		}
 		out.Objects = map[string]json.RawMessage{"claims": raw}
 	}
-	if len(a.Keys) > 0 && !a.old() {
+	if a.Signs() && a.Opens() && !a.old() {
 		out.By = oidcrp.Encrypted
 	}
 	return out, nil

@@ -2,12 +2,17 @@ package openid
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"eidgate/eid"
@@ -22,7 +27,7 @@ type Settings struct {
 	ClientID  string            `json:"client_id"`
 	Auth      oidcrp.AuthMethod `json:"auth"`
 	Secret    string            `json:"secret,omitempty"`
-	Keys      []Key             `json:"keys,omitempty"` // current first
+	Keys      []Key             `json:"keys,omitempty"` // the newest first
 	AllowHTTP bool              `json:"allow_http,omitempty"`
 }
 
@@ -31,7 +36,7 @@ type Key struct {
 	ID    string    `json:"id"`  // kid
 	Use   string    `json:"use"` // "sig" or "enc"
 	Alg   string    `json:"alg"` // RS256, ES256 … or RSA-OAEP-256 …
-	PEM   string    `json:"pem"` // PKCS#8
+	PEM   string    `json:"pem"` // PKCS#8, PKCS#1 or SEC 1
 	Until time.Time `json:"until,omitzero"`
 }
 
@@ -55,20 +60,37 @@ func (s Settings) GoString() string { return s.String() }
 // provider may keep a copy of our set: the keys of two rotations overlap by it.
 const overlap = 24 * time.Hour
 
-// Set is our keys, ready for use; nil for none.
+// Set is our keys, ready for use; nil for none. A key to sign is published at
+// once and used when the older one below it has ended: a provider may keep a
+// copy of our set that lacks it.
 func (s Settings) Set(now func() time.Time) (*jose.Set, error) {
 	if len(s.Keys) == 0 {
 		return nil, nil
 	}
 	var keys []jose.Key
-	for i, k := range s.Keys {
+	var from time.Time
+	for i, k := range slices.Backward(s.Keys) {
 		private, err := privateKey(k.PEM)
 		if err != nil {
 			return nil, fmt.Errorf("keys[%d]: %w", i, err)
 		}
-		keys = append(keys, jose.Key{ID: k.ID, Use: k.Use, Alg: k.Alg, Private: private, Until: k.Until})
+		key := jose.Key{ID: k.ID, Use: k.Use, Alg: k.Alg, Private: private, Until: k.Until}
+		if k.Use == jose.Signing && (k.Until.IsZero() || k.Until.After(from)) {
+			key.From, from = from, k.Until
+		}
+		keys = append(keys, key)
 	}
 	return jose.NewSet(jose.Schedule{Cache: overlap}, now, keys...)
+}
+
+// Signs says whether any of our keys is to sign.
+func (s Settings) Signs() bool { return s.has(jose.Signing) }
+
+// Opens says whether any of our keys decrypts.
+func (s Settings) Opens() bool { return s.has(jose.Encrypting) }
+
+func (s Settings) has(use string) bool {
+	return slices.ContainsFunc(s.Keys, func(k Key) bool { return k.Use == use })
 }
 
 // JWKS is the public half of our keys, for the provider.
@@ -103,6 +125,36 @@ func privateKey(text string) (crypto.PrivateKey, error) {
 		return nil, errors.New("no private key in PKCS#8, PKCS#1 or SEC 1")
 	}
 	return k, nil
+}
+
+// SigningAlg is what a key in PEM signs with: its kind decides (RFC 7518 section
+// 3.1).
+func SigningAlg(text string) (string, error) {
+	const kinds = "must be a private key of RSA with 2048 to 8192 bits, or of EC on P-256 or P-384, without a password"
+	key, err := privateKey(text)
+	if err != nil {
+		return "", errors.New(kinds)
+	}
+	kind := "of another kind"
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		bits := key.N.BitLen()
+		if bits >= 2048 && bits <= 8192 {
+			return jose.RS256, nil
+		}
+		kind = fmt.Sprintf("RSA with %d bits", bits)
+	case *ecdsa.PrivateKey:
+		switch key.Curve {
+		case elliptic.P256():
+			return jose.ES256, nil
+		case elliptic.P384():
+			return jose.ES384, nil
+		}
+		kind = "EC on " + key.Curve.Params().Name
+	case ed25519.PrivateKey:
+		kind = "Ed25519"
+	}
+	return "", fmt.Errorf("%s; this one is %s", kinds, kind)
 }
 
 // Claims are claims of a token or of UserInfo, read with the patience that

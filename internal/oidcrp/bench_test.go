@@ -44,7 +44,7 @@ func BenchmarkLogin(b *testing.B) {
 		config oidcrp.Config
 	}{
 		{"EC", []jose.Key{{ID: "ours", Use: jose.Signing, Alg: jose.ES256, Private: curve()}},
-			signed(b, gojose.ES256, "c1", curve(), claims), oidcrp.Query, oidcrp.Config{SignAlg: jose.ES256, IDToken: oidcrp.Protection{Algs: []string{jose.ES256}}}},
+			signed(b, gojose.ES256, "c1", curve(), claims), oidcrp.Query, oidcrp.Config{IDToken: oidcrp.Protection{Algs: []string{jose.ES256}}}},
 		{"RSA", []jose.Key{{ID: "ours", Use: jose.Signing, Alg: jose.RS256, Private: rsaKeys()[2]}, {ID: "open", Use: jose.Encrypting, Alg: jose.RSAOAEP256, Private: rsaKeys()[3]}},
 			sealed(b, "open", &rsaKeys()[3].PublicKey, signed(b, gojose.RS256, "s1", rsaKeys()[0], claims)), oidcrp.Encrypted, oidcrp.Config{EncryptAssertion: true, IDToken: oidcrp.Protection{Encrypted: oidcrp.Must}}},
 	} {

@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -50,9 +49,8 @@ type Config struct {
 	ClientID string
 	Auth     AuthMethod
 	Secret   string
-	Keys     *jose.Set // ours: they sign assertions and request objects, and decrypt; nil where nothing needs one
+	Keys     *jose.Set // ours: they sign assertions and request objects, each with its own algorithm, and decrypt; nil where nothing needs one
 
-	SignAlg           string // of what we sign; default RS256
 	AssertionAudience string // of client assertions: "issuer" (default) or "token", the endpoint
 	EncryptAssertion  bool   // sign, then encrypt to the provider's key
 	KeyAlg            string // of what we encrypt; default RSA-OAEP-256
@@ -108,17 +106,14 @@ func New(c Config, d *Directory) (*Client, error) {
 	if c.ClientID == "" {
 		return nil, &ConfigError{"client_id", "is required"}
 	}
-	if c.SignAlg == "" {
-		c.SignAlg = jose.RS256
-	}
 	switch c.Auth {
 	case SecretBasic, SecretPost:
 		if c.Secret == "" {
 			return nil, &ConfigError{"secret", "is required for " + string(c.Auth)}
 		}
 	case PrivateKeyJWT:
-		if c.Keys == nil || !slices.Contains(c.Keys.Algs(), c.SignAlg) {
-			return nil, &ConfigError{"keys", "must have one that signs with " + c.SignAlg}
+		if c.Keys == nil || len(c.Keys.Algs()) == 0 {
+			return nil, &ConfigError{"keys", "must have one that signs"}
 		}
 	default:
 		return nil, &ConfigError{"auth", fmt.Sprintf("%q is none of client_secret_basic, client_secret_post, private_key_jwt", c.Auth)}
@@ -309,14 +304,18 @@ func (c *Client) object(ctx context.Context, m *Metadata, all url.Values, object
 
 // sign signs claims, and encrypts them where that is asked for.
 func (c *Client) sign(ctx context.Context, m *Metadata, typ string, claims map[string]any, encrypt bool) (string, error) {
-	if c.c.Keys == nil {
+	var algs []string
+	if c.c.Keys != nil {
+		algs = c.c.Keys.Algs()
+	}
+	if len(algs) == 0 {
 		return "", &Error{Kind: BadConfig, Err: errNoKeys}
 	}
 	raw, err := json.Marshal(claims)
 	if err != nil {
 		return "", &Error{Kind: BadConfig, Err: err}
 	}
-	token, err := c.c.Keys.Sign(c.c.SignAlg, typ, raw)
+	token, err := c.c.Keys.Sign(algs[0], typ, raw)
 	if err != nil {
 		return "", &Error{Kind: BadConfig, Err: err}
 	}

@@ -1,7 +1,10 @@
 package oidcrp_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -123,6 +126,97 @@ func TestAssertion(t *testing.T) {
 				t.Errorf("form %v", p.form)
 			}
 		})
+	}
+}
+
+// header is that of a compact token.
+func header(t testing.TB, token string) (out map[string]any) {
+	t.Helper()
+	first, _, _ := strings.Cut(token, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(first)
+	if err == nil {
+		err = json.Unmarshal(raw, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestCurves: what a key on a curve signs, as another library reads it: by the
+// algorithm of the key, under its name.
+func TestCurves(t *testing.T) {
+	t.Parallel()
+	for alg, on := range map[string]elliptic.Curve{jose.ES256: elliptic.P256(), jose.ES384: elliptic.P384()} {
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			key, err := ecdsa.GenerateKey(on, rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := newProvider(t)
+			set := p.keys(t, jose.Key{ID: "bent", Use: jose.Signing, Alg: alg, Private: key}, jose.Key{ID: "open", Use: jose.Encrypting, Alg: jose.RSAOAEP256, Private: rsaKeys()[3]})
+			look := func(what, token, subject string) {
+				t.Helper()
+				s, err := gojose.ParseSignedCompact(token, []gojose.SignatureAlgorithm{gojose.SignatureAlgorithm(alg)})
+				if err != nil {
+					t.Fatal(what, err)
+				}
+				raw, err := s.Verify(&key.PublicKey)
+				if err != nil {
+					t.Fatal(what, err)
+				}
+				var claims struct {
+					Iss string `json:"iss"`
+					Sub string `json:"sub"`
+				}
+				if err := json.Unmarshal(raw, &claims); err != nil || claims.Iss != "me" || claims.Sub != subject {
+					t.Errorf("%s: %+v, %v", what, claims, err)
+				}
+				if h := header(t, token); len(h) != 2 || h["alg"] != alg || h["kid"] != "bent" {
+					t.Errorf("%s: header %v", what, h)
+				}
+			}
+			c := p.client(t, func(c *oidcrp.Config) { c.Auth, c.Keys = oidcrp.PrivateKeyJWT, set })
+			u, _ := p.begin(t, c, oidcrp.Request{By: oidcrp.Signed})
+			look("request object", u.Query().Get("request"), "")
+			u, _ = p.begin(t, c, oidcrp.Request{By: oidcrp.Encrypted})
+			e, err := gojose.ParseEncryptedCompact(u.Query().Get("request"), []gojose.KeyAlgorithm{gojose.RSA_OAEP_256}, []gojose.ContentEncryption{gojose.A128CBC_HS256})
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, err := e.Decrypt(rsaKeys()[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			look("request object inside", string(plain), "")
+			p.begin(t, c, oidcrp.Request{By: oidcrp.PushedSigned})
+			look("pushed request object", p.pushed.Get("request"), "")
+			if _, _, err := p.login(t, c); err != nil {
+				t.Fatal(err)
+			}
+			look("assertion", p.form.Get("client_assertion"), "me")
+		})
+	}
+}
+
+// TestRenewedByAnotherKind: a client that runs signs by the key of the hour.
+func TestRenewedByAnotherKind(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	at := start.Add(time.Hour)
+	c := p.client(t, func(c *oidcrp.Config) {
+		c.Auth, c.Keys = oidcrp.PrivateKeyJWT, p.keys(t, jose.Key{ID: "a", Use: jose.Signing, Alg: jose.ES256, Private: curve(), From: at},
+			jose.Key{ID: "b", Use: jose.Signing, Alg: jose.RS256, Private: rsaKeys()[2], Until: at})
+	})
+	for _, want := range []string{"RS256", "ES256"} {
+		if _, _, err := p.login(t, c); err != nil {
+			t.Fatal(err)
+		}
+		if h := header(t, p.form.Get("client_assertion")); h["alg"] != want {
+			t.Errorf("header %v, want %s", h, want)
+		}
+		p.watch.wait(time.Hour)
 	}
 }
 

@@ -115,7 +115,10 @@ func syntax(err error, raw []byte) Problem {
 	return p
 }
 
-var durationType = reflect.TypeFor[time.Duration]()
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	instantType  = reflect.TypeFor[time.Time]()
+)
 
 func (d *Document) value(n *yaml.Node, v reflect.Value, path string) {
 	d.places[path] = n
@@ -135,6 +138,13 @@ func (d *Document) value(n *yaml.Node, v reflect.Value, path string) {
 			return
 		}
 		v.SetInt(int64(t))
+	case v.Type() == instantType:
+		t, err := time.Parse(time.RFC3339, n.Value)
+		if err != nil {
+			d.Report(path, "%q is not a date with a time; write it like 2027-01-31T00:00:00Z", n.Value)
+			return
+		}
+		v.Set(reflect.ValueOf(t))
 	case v.Kind() == reflect.Pointer:
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))

@@ -20,6 +20,7 @@ type sample struct {
 	Keep time.Duration     `yaml:"keep"`
 	On   bool              `yaml:"on"`
 	Any  map[string]string `yaml:"any"`
+	Till time.Time         `yaml:"till"`
 }
 
 func lines(d *strictyaml.Document) []string {
@@ -46,9 +47,12 @@ func TestDecode(t *testing.T) {
 			`6:5  on: "perhaps" is not true or false`,
 			`7:17  webhooks.max: "many" is not a whole number`,
 		}},
-		"far":    {"zzzzzz: 1\n", []string{`1:1  zzzzzz: unknown key; known here: any, keep, on, server, webhooks`}},
+		"far":    {"zzzzzz: 1\n", []string{`1:1  zzzzzz: unknown key; known here: any, keep, on, server, till, webhooks`}},
 		"twice":  {"on: true\non: false\n", []string{`2:1  on: stands here a second time`}},
 		"a tab":  {"server:\n\tpublic_url: x\n", []string{`2:1  not readable as YAML: found character that cannot start any token`}},
+		"dates":  {"till: 2027-01-31T00:00:00Z\n", nil},
+		"days":   {"till: 2027-01-31\n", []string{`1:7  till: "2027-01-31" is not a date with a time; write it like 2027-01-31T00:00:00Z`}},
+		"keys":   {"till: {a: b}\n", []string{`1:7  till: "" is not a date with a time; write it like 2027-01-31T00:00:00Z`}},
 		"scalar": {"server: x\n", []string{`1:9  server: must have keys below it`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +62,16 @@ func TestDecode(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestDates(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]time.Time{"till: 2027-01-31T01:00:00+01:00\n": time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC), "till: \"2027-01-31T00:00:00Z\"\n": time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)} {
+		var s sample
+		if d := strictyaml.Decode([]byte(in), &s); len(d.Problems) != 0 || !s.Till.Equal(want) {
+			t.Errorf("%s: %v, %v", in, s.Till, lines(d))
+		}
 	}
 }
 

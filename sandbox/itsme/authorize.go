@@ -29,11 +29,11 @@ func (s *Simulator) discovery(w http.ResponseWriter, _ *http.Request, g *generat
 		{Name: "display_values_supported", Value: []string{"page"}}, {Name: "ui_locales_supported", Value: []string{"fr", "nl", "de", "en"}},
 		{Name: "claims_parameter_supported", Value: true}, {Name: "request_parameter_supported", Value: true}, {Name: "request_uri_parameter_supported", Value: false},
 		{Name: "token_endpoint_auth_methods_supported", Value: []string{"private_key_jwt", "client_secret_post"}},
-		{Name: "token_endpoint_auth_signing_alg_values_supported", Value: []string{"RS256"}}, {Name: "id_token_signing_alg_values_supported", Value: []string{"RS256"}},
+		{Name: "token_endpoint_auth_signing_alg_values_supported", Value: g.signs}, {Name: "id_token_signing_alg_values_supported", Value: []string{"RS256"}},
 		{Name: "id_token_encryption_alg_values_supported", Value: algs}, {Name: "id_token_encryption_enc_values_supported", Value: []string{"A128CBC-HS256", "A256GCM"}},
 		{Name: "userinfo_signing_alg_values_supported", Value: []string{"RS256"}}, {Name: "userinfo_encryption_alg_values_supported", Value: algs},
 		{Name: "userinfo_encryption_enc_values_supported", Value: []string{"A128CBC-HS256", "A256GCM"}},
-		{Name: "request_object_signing_alg_values_supported", Value: []string{"RS256"}}, {Name: "request_object_encryption_alg_values_supported", Value: algs},
+		{Name: "request_object_signing_alg_values_supported", Value: g.signs}, {Name: "request_object_encryption_alg_values_supported", Value: algs},
 		{Name: "request_object_encryption_enc_values_supported", Value: []string{"A128CBC-HS256", "A256GCM"}},
 	}
 	if g.number == 2 {
@@ -119,7 +119,7 @@ func (s *Simulator) params(q url.Values, c *client, g *generation) (url.Values, 
 		return q, errRequest
 	}
 	if q.Get("request") == "" {
-		if g.needsObject && c.Key != nil {
+		if g.needsObject && c.enc != nil {
 			return q, errObject
 		}
 		return q, nil

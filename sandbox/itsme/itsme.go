@@ -11,6 +11,8 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base32"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -48,15 +50,16 @@ type generation struct {
 	number             int
 	path               string // of the issuer, below Base
 	keyAlg             jose.KeyAlgorithm
-	ns                 string // of acr values
-	description        string // name of what an error of the token endpoint says
-	needsObject        bool   // whether requests and assertions must be encrypted
+	signs              []jose.SignatureAlgorithm // of partners
+	ns                 string                    // of acr values
+	description        string                    // name of what an error of the token endpoint says
+	needsObject        bool                      // whether requests and assertions must be encrypted
 	encryptedAssertion bool
 }
 
 var generations = []*generation{
-	{number: 2, path: "/itsme/v2", keyAlg: jose.RSA_OAEP_256, ns: ns, description: "detail", needsObject: true},
-	{number: 1, path: "/itsme/oidc", keyAlg: jose.RSA_OAEP, ns: "tag:sixdots.be,2016-06:", description: "error_description", encryptedAssertion: true},
+	{number: 2, path: "/itsme/v2", keyAlg: jose.RSA_OAEP_256, signs: []jose.SignatureAlgorithm{jose.RS256, jose.ES256}, ns: ns, description: "detail", needsObject: true},
+	{number: 1, path: "/itsme/oidc", keyAlg: jose.RSA_OAEP, signs: []jose.SignatureAlgorithm{jose.RS256}, ns: "tag:sixdots.be,2016-06:", description: "error_description", encryptedAssertion: true},
 }
 
 // asked is what a request is for, beside what is OpenID's.
@@ -117,7 +120,7 @@ func refusal(word, code string) openid.Refusal {
 type client struct {
 	openid.Client
 	services map[string]string // code → login or share
-	enc      []jose.JSONWebKey // tokens are encrypted to any of them; none for a partner with a secret
+	enc      []jose.JSONWebKey // tokens are encrypted to any of them; none for a partner that nothing is encrypted for
 	gen      int
 }
 
@@ -168,6 +171,42 @@ func (s *Simulator) Partner(name, redirect string, gen int, secret bool) (Regist
 	return out, nil
 }
 
+// Publish replaces the keys of a partner with those of its own JWKS: one to sign
+// and any number that decrypt; without the latter nothing is encrypted. The
+// partner has no secret afterwards, and logins that have begun are lost.
+func (s *Simulator) Publish(clientID string, jwks []byte) error {
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(jwks, &set); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.clients[clientID]
+	if old == nil {
+		return errors.New("client_id is not known")
+	}
+	c := *old
+	c.Secret, c.Key, c.enc = "", nil, nil
+	g := generations[slices.IndexFunc(generations, func(g *generation) bool { return g.number == c.gen })]
+	for _, k := range set.Keys {
+		alg := openid.Algorithm(k.Key)
+		_, isRSA := k.Key.(*rsa.PublicKey)
+		switch {
+		case k.Use == "sig" && c.Key == nil && slices.Contains(g.signs, alg) && (k.Algorithm == "" || k.Algorithm == string(alg)):
+			c.Key, c.KeyID = k.Key, k.KeyID
+		case k.Use == "enc" && isRSA:
+			c.enc = append(c.enc, k)
+		default:
+			return fmt.Errorf("key %q: of another use or kind, or a second one to sign", k.KeyID)
+		}
+	}
+	if c.Key == nil || c.enc == nil && g.encryptedAssertion {
+		return errors.New("a key is missing")
+	}
+	s.clients[clientID] = &c
+	return nil
+}
+
 // Faults are the kinds of faults that each target knows.
 func Faults() map[string][]string {
 	calls := openid.CallFaults()
@@ -187,6 +226,7 @@ func Fidelity() []sandbox.Fidelity {
 		sandbox.Fidelity{What: "discovery of the second generation", State: sandbox.Differs, Because: "values that are not published are ours"},
 		sandbox.Fidelity{What: "the first generation, with encrypted assertions and tag: names", State: sandbox.Differs,
 			Because: "ways back are compared, the app's page asks for no telephone number, and certificate_validity, which is not published, is not told"},
+		sandbox.Fidelity{What: "ES256 of partners, and keys to sign without one that decrypts", State: sandbox.Differs, Because: "itsme publishes RS256 only, and encrypts for every partner with keys; both are taken of the second generation"},
 		sandbox.Fidelity{What: "the app", State: sandbox.Differs, Because: "a page, without a code to scan"},
 		sandbox.Fidelity{What: "time-out of the app", State: sandbox.Differs, Because: "3 minutes, then access_denied; neither is published"},
 		sandbox.Fidelity{What: "confirmation services, CIBA, QR discovery, qualified signatures", State: sandbox.NotSimulated, Because: "no connector uses them yet"},

@@ -38,7 +38,7 @@ func (s *Simulator) authenticate(r *http.Request, g *generation) (*client, error
 	}
 	id := f.Get("client_id")
 	if id == "" { // itsme's own examples have none here
-		id = s.claimed(f.Get("client_assertion"))
+		id = s.claimed(g, f.Get("client_assertion"))
 	}
 	s.mu.Lock()
 	c := s.clients[id]
@@ -80,14 +80,14 @@ func (s *Simulator) authenticate(r *http.Request, g *generation) (*client, error
 
 // claimed is who an assertion says it is of, before anybody has looked whether
 // that is true; "" for nobody.
-func (s *Simulator) claimed(token string) string {
+func (s *Simulator) claimed(g *generation, token string) string {
 	if strings.Count(token, ".") == 4 {
 		var err error
 		if token, err = s.open(token); err != nil {
 			return ""
 		}
 	}
-	j, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+	j, err := jose.ParseSignedCompact(token, g.signs)
 	if err != nil {
 		return ""
 	}

@@ -1,6 +1,9 @@
 package openid
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/subtle"
 	"encoding/json"
@@ -24,7 +27,26 @@ type Client struct {
 	Secret    string // "" where it signs
 	Redirects []string
 	KeyID     string
-	Key       *rsa.PublicKey // of its signatures; nil for one with a secret
+	Key       crypto.PublicKey // of its signatures; nil for one with a secret
+}
+
+// Algorithm is what a key signs with: the kind of key that is registered
+// decides, not the token. "" for kinds that no simulator takes.
+func Algorithm(key crypto.PublicKey) jose.SignatureAlgorithm {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if key.N.BitLen() >= 2048 {
+			return jose.RS256
+		}
+	case *ecdsa.PublicKey:
+		switch key.Curve {
+		case elliptic.P256():
+			return jose.ES256
+		case elliptic.P384():
+			return jose.ES384
+		}
+	}
+	return ""
 }
 
 // Knows says whether a way back is registered: octet for octet, but for the
@@ -40,10 +62,11 @@ func (c *Client) Knows(back string) bool {
 
 // Signed reads what the client has signed.
 func (c *Client) Signed(token string) (map[string]json.RawMessage, error) {
-	if c.Key == nil {
+	alg := Algorithm(c.Key)
+	if alg == "" {
 		return nil, errors.New("this client has no key")
 	}
-	j, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+	j, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{alg})
 	if err != nil {
 		return nil, err
 	}

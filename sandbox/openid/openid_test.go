@@ -2,10 +2,18 @@ package openid_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	_ "crypto/sha512"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -120,6 +128,115 @@ func TestSigned(t *testing.T) {
 	}
 	if _, err := (&openid.Client{ID: "c", Secret: "s"}).Signed(good); err == nil {
 		t.Error("a client without a key has signed")
+	}
+}
+
+// forged is a token with a header of somebody's choice, signed on a curve: h of
+// the input, and both halves of the signature in size octets.
+func forged(t *testing.T, head, payload string, key *ecdsa.PrivateKey, h crypto.Hash, size int) string {
+	t.Helper()
+	in := base64.RawURLEncoding.EncodeToString([]byte(head)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
+	sum := h.New()
+	sum.Write([]byte(in))
+	r, s, err := ecdsa.Sign(rand.Reader, key, sum.Sum(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in + "." + base64.RawURLEncoding.EncodeToString(append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...))
+}
+
+func onCurve(t *testing.T, c elliptic.Curve) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(c, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestSignedOnCurves: the key that is registered decides on the algorithm, whatever
+// a header says.
+func TestSignedOnCurves(t *testing.T) {
+	t.Parallel()
+	const claims = `{"a":1}`
+	small, large, other, straight := onCurve(t, elliptic.P256()), onCurve(t, elliptic.P384()), onCurve(t, elliptic.P256()), openid.NewKey()
+	der, err := x509.MarshalPKIXPublicKey(&small.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spki := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	good := compact(t, jose.ES256, small, "k", claims)
+	on256, on384, withRSA := &openid.Client{KeyID: "k", Key: &small.PublicKey}, &openid.Client{KeyID: "k", Key: &large.PublicKey}, &openid.Client{KeyID: "k", Key: &straight.PublicKey}
+	for name, x := range map[string]struct {
+		client *openid.Client
+		token  string
+		want   bool
+	}{
+		"P-256":                        {on256, good, true},
+		"P-384":                        {on384, compact(t, jose.ES384, large, "k", claims), true},
+		"by hand":                      {on256, forged(t, `{"alg":"ES256","kid":"k"}`, claims, small, crypto.SHA256, 32), true},
+		"another key":                  {on256, compact(t, jose.ES256, other, "k", claims), false},
+		"another name":                 {on256, compact(t, jose.ES256, small, "l", claims), false},
+		"says RS256":                   {on256, forged(t, `{"alg":"RS256","kid":"k"}`, claims, small, crypto.SHA256, 32), false},
+		"says ES384":                   {on256, forged(t, `{"alg":"ES384","kid":"k"}`, claims, small, crypto.SHA384, 48), false},
+		"says ES256 on P-384":          {on384, forged(t, `{"alg":"ES256","kid":"k"}`, claims, large, crypto.SHA256, 48), false},
+		"says nothing":                 {on256, forged(t, `{"kid":"k"}`, claims, small, crypto.SHA256, 32), false},
+		"RSA, says ES256":              {withRSA, compact(t, jose.ES256, small, "k", claims), false},
+		"RS256 for a curve":            {on256, compact(t, jose.RS256, straight, "k", claims), false},
+		"a MAC by the public key":      {on256, compact(t, jose.HS256, der, "k", claims), false},
+		"a MAC by its PEM":             {on256, compact(t, jose.HS256, spki, "k", claims), false},
+		"unsigned":                     {on256, unsigned(claims), false},
+		"a signature of zeros":         {on256, good[:strings.LastIndexByte(good, '.')+1] + strings.Repeat("A", 86), false},
+		"a key in the header":          {on256, forged(t, `{"alg":"ES256","kid":"k","jwk":`+jwk(t, &other.PublicKey)+`}`, claims, other, crypto.SHA256, 32), false},
+		"halves of another size":       {on256, forged(t, `{"alg":"ES256","kid":"k"}`, claims, small, crypto.SHA256, 33), false},
+		"the other client's signature": {on256, compact(t, jose.ES384, large, "k", claims), false},
+	} {
+		if in, err := x.client.Signed(x.token); (err == nil) != x.want || x.want && string(in["a"]) != "1" {
+			t.Errorf("%s: %v, %v", name, in, err)
+		}
+	}
+}
+
+// jwk is a public key as a header names it.
+func jwk(t *testing.T, key any) string {
+	t.Helper()
+	raw, err := (&jose.JSONWebKey{Key: key}).MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// TestAlgorithm: of which kinds of keys a simulator takes signatures.
+func TestAlgorithm(t *testing.T) {
+	t.Parallel()
+	edwards, secret, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // that is the mistake
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		key  any
+		want jose.SignatureAlgorithm
+	}{
+		"RSA":         {&openid.NewKey().PublicKey, jose.RS256},
+		"P-256":       {&onCurve(t, elliptic.P256()).PublicKey, jose.ES256},
+		"P-384":       {&onCurve(t, elliptic.P384()).PublicKey, jose.ES384},
+		"P-521":       {&onCurve(t, elliptic.P521()).PublicKey, ""},
+		"P-224":       {&onCurve(t, elliptic.P224()).PublicKey, ""},
+		"Ed25519":     {edwards, ""},
+		"weak RSA":    {&weak.PublicKey, ""},
+		"a secret":    {secret, ""},
+		"a private":   {onCurve(t, elliptic.P256()), ""},
+		"octets":      {[]byte("secret"), ""},
+		"none at all": {nil, ""},
+	} {
+		if got := openid.Algorithm(x.key); got != x.want {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 

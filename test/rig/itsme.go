@@ -2,7 +2,12 @@ package rig
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,13 +19,16 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"eidgate/sandbox"
 	"eidgate/sandbox/itsme"
 )
 
-// SecretConfig is the configuration of the party's account whose contract with
-// itsme has a secret; the usual one has keys.
-const SecretConfig = "secret"
+// CurveConfig is the configuration of the party's account whose contract with
+// itsme has a key on P-256 to sign and none that decrypts; the usual one has keys
+// of RSA for both.
+const CurveConfig = "curve"
 
 // An Itsme is the simulator of itsme in this process.
 type Itsme struct {
@@ -29,7 +37,7 @@ type Itsme struct {
 	keys   atomic.Int64
 	http   *http.Client // of people's browsers, at itsme
 	config string       // entry of a configuration
-	secret string       // the same for SecretConfig
+	curve  string       // the same for CurveConfig
 }
 
 // Keys is how often the keys of itsme were fetched.
@@ -62,11 +70,26 @@ func NewItsme(t testing.TB, dir string, auto sandbox.Outcome) *Itsme {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := i.Partner("Load shop", back, 2, true)
+	plain, err := i.Partner("Load shop", back, 2, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"itsme-sign.key": signs.SigningKey, "itsme-data.key": signs.EncKey, "itsme-data2.key": signs.EncKey2, "itsme.secret": plain.Secret} {
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(curve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &curve.PublicKey, KeyID: "curve", Use: "sig", Algorithm: "ES256"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Publish(plain.ClientID, set); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"itsme-sign.key": signs.SigningKey, "itsme-data.key": signs.EncKey, "itsme-data2.key": signs.EncKey2, "itsme-curve.key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +97,7 @@ func NewItsme(t testing.TB, dir string, auto sandbox.Outcome) *Itsme {
 	i.config = fmt.Sprintf(`  itsme: {issuer: %q, client_id: %q, service: %q, keys: [{id: %q, use: sign, file: %[5]s/itsme-sign.key}, {id: %[6]q, use: decrypt, file: %[5]s/itsme-data.key},
     {id: %[7]q, use: decrypt, file: %[5]s/itsme-data2.key}]}
 `, signs.Issuer, signs.ClientID, signs.Service, signs.SigningKID, dir, signs.EncKID, signs.EncKID2)
-	i.secret = fmt.Sprintf(`{id: %s, test_eids: {itsme: {issuer: %q, client_id: %q, service: %q, client_secret_file: %s/itsme.secret}}}`, SecretConfig, plain.Issuer, plain.ClientID, plain.Service, dir)
+	i.curve = fmt.Sprintf(`{id: %s, test_eids: {itsme: {issuer: %q, client_id: %q, service: %q, keys: [{id: curve, use: sign, file: %s/itsme-curve.key}]}}}`, CurveConfig, plain.Issuer, plain.ClientID, plain.Service, dir)
 	return i
 }
 

@@ -65,7 +65,7 @@ test_eids:
 %[5]s%[6]saccounts:
   - {id: %[4]s, name: Load shop, keys: [{environment: test, file: %[2]s/key}], webhook_secret_file: %[2]s/secret, limits: {setups: 100000, reads: 100000}, configs: [%[7]s, {id: other}],
      oidc_clients: [{client_id: load-shop, environment: test, redirect_uris: ["http://localhost/done"], scopes: [openid, profile], token_endpoint_auth_method: client_secret_post, secrets: [{name: first, file: %[2]s/client}]}]}
-`, Public, s.dir, s.Issuer.URL, Account, s.Bank.config, s.Itsme.config, s.Itsme.secret))
+`, Public, s.dir, s.Issuer.URL, Account, s.Bank.config, s.Itsme.config, s.Itsme.curve))
 	up := Start(t, nil, Binary(t), "migrate", "up", "--config", s.config(t, "migrate"))
 	<-up.done
 	if up.err != nil {
