@@ -116,7 +116,7 @@ func TestNothingPersonalComesOut(t *testing.T) {
 		r.Settings = connector.Settings{Key: "none", Data: json.RawMessage(`{"key":"PRIVATE","certificate":"PRIVATE"}`)}
 	})
 	for name, state := range map[string]string{"no state": ``, "half a state": `{"pinned":"199001012385`, "another state": `{"pinned":["199001012385"]}`,
-		"half an answer": `{"ref":"r","answer":{"completionData":{"user":"199001012385 Ada"}}}`} {
+		"half an answer": "{\"ref\":\"r\"}\n{\"completionData\":{\"user\":\"199001012385 Ada\"}}"} {
 		tell(s.conn.Resume(t.Context(), &s.request, []byte(state), connector.Tick{}))
 		_, err := s.conn.View([]byte(state), s.clock.Now())
 		tell(connector.Result{}, err)

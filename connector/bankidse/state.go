@@ -1,6 +1,7 @@
 package bankidse
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"time"
@@ -11,24 +12,24 @@ import (
 
 // A state is what an order must remember between two calls.
 type state struct {
-	Ref      string          `json:"ref"`
-	Token    string          `json:"token"` // autoStartToken
-	QRToken  string          `json:"qr_token"`
-	QRSecret string          `json:"qr_secret"`
-	Began    time.Time       `json:"began"`             // when the answer to the start arrived: t = 0 of the code
-	Device   string          `json:"device"`            // onSame or onOther: what the page puts in front
-	Linked   bool            `json:"linked,omitempty"`  // the page has shown the link that opens the app
-	System   string          `json:"system"`            // the browser's kind of device, for texts and links
-	Hint     string          `json:"hint,omitempty"`    // last hint code
-	Scanned  bool            `json:"scanned,omitempty"` // an app has the order; the code is of no use any more
-	Renewals int             `json:"renewals,omitempty"`
-	Rests    bool            `json:"rests,omitempty"` // no order runs until the person asks for a new code
-	Nonce    string          `json:"nonce"`           // comes back in the fragment of the return address
-	Returned bool            `json:"returned,omitempty"`
-	Pinned   string          `json:"pinned,omitempty"`   // 12 digits: only this person
-	Failures int             `json:"failures,omitempty"` // collects in a row that brought no answer
-	Launch   string          `json:"launch"`             // base of the link that opens the app
-	Answer   json.RawMessage `json:"answer,omitempty"`   // the once-only result, not yet verified
+	Ref      string    `json:"ref"`
+	Token    string    `json:"token"` // autoStartToken
+	QRToken  string    `json:"qr_token"`
+	QRSecret string    `json:"qr_secret"`
+	Began    time.Time `json:"began"`             // when the answer to the start arrived: t = 0 of the code
+	Device   string    `json:"device"`            // onSame or onOther: what the page puts in front
+	Linked   bool      `json:"linked,omitempty"`  // the page has shown the link that opens the app
+	System   string    `json:"system"`            // the browser's kind of device, for texts and links
+	Hint     string    `json:"hint,omitempty"`    // last hint code
+	Scanned  bool      `json:"scanned,omitempty"` // an app has the order; the code is of no use any more
+	Renewals int       `json:"renewals,omitempty"`
+	Rests    bool      `json:"rests,omitempty"` // no order runs until the person asks for a new code
+	Nonce    string    `json:"nonce"`           // comes back in the fragment of the return address
+	Returned bool      `json:"returned,omitempty"`
+	Pinned   string    `json:"pinned,omitempty"`   // 12 digits: only this person
+	Failures int       `json:"failures,omitempty"` // collects in a row that brought no answer
+	Launch   string    `json:"launch"`             // base of the link that opens the app
+	Answer   []byte    `json:"-"`                  // the once-only result in JSON, not yet verified
 }
 
 const (
@@ -36,19 +37,25 @@ const (
 	onOther = "other"
 )
 
+// readState reads what bytes has written.
 func readState(raw []byte) (*state, error) {
-	var s state
+	raw, answer, _ := bytes.Cut(raw, []byte{'\n'})
+	s := state{Answer: answer}
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, errors.New("bankidse: stored state is not readable")
 	}
 	return &s, nil
 }
 
-// bytes writes the state; no field of it can fail.
+// bytes writes the state; no field of it can fail. The answer is long, and stands
+// on a line of its own, so that it is not looked through each time.
 func (s *state) bytes() []byte {
 	raw, err := json.Marshal(s)
 	if err != nil {
 		panic(err)
+	}
+	if s.Answer != nil {
+		raw = append(append(raw, '\n'), s.Answer...)
 	}
 	return raw
 }

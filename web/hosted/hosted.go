@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -64,6 +65,7 @@ type Config struct {
 type Pages struct {
 	c      Config
 	tmpl   map[string]*template.Template // by language
+	langs  map[string]template.HTML      // the languages to choose from, by the one that is shown
 	cookie string
 	cross  *http.CrossOriginProtection
 }
@@ -78,7 +80,24 @@ func New(c Config) (*Pages, error) {
 	if c.Secure {
 		name = "__Host-eidgate_b"
 	}
-	return &Pages{c: c, tmpl: t, cookie: name, cross: http.NewCrossOriginProtection()}, nil
+	p := &Pages{c: c, tmpl: t, langs: map[string]template.HTML{}, cookie: name, cross: http.NewCrossOriginProtection()}
+	for _, shown := range c.Words.Languages() {
+		p.langs[shown] = languages(c.Words, shown)
+	}
+	return p, nil
+}
+
+// languages are the options of the form that changes the language.
+func languages(w *web.Words, shown string) template.HTML {
+	var b strings.Builder
+	for _, l := range w.Languages() {
+		selected := ""
+		if l == shown {
+			selected = " selected"
+		}
+		fmt.Fprintf(&b, `<option value="%s" lang="%s"%s>%s</option>`, l, l, selected, template.HTMLEscapeString(w.Say(l, "lang.name")))
+	}
+	return template.HTML(b.String()) //nolint:gosec // codes and names of ours
 }
 
 // maxForm bounds what a form may post.

@@ -32,9 +32,9 @@ type view struct {
 	Query, QuerySep, Self, Back, Action            string
 	Sandbox, Framed, Auto, HasChoice, InApp        bool
 	Refresh                                        int
-	Left                                           int64  // milliseconds until the page ends; 0 if nobody can get more
-	TimeLead                                       string // until when that is
-	Languages                                      []option
+	Left                                           int64         // milliseconds until the page ends; 0 if nobody can get more
+	TimeLead                                       string        // until when that is
+	Languages                                      template.HTML // options
 	Methods                                        []option
 	Fields                                         []field
 	Error, Count, Code, Go, Brand                  string
@@ -51,9 +51,9 @@ type view struct {
 }
 
 type option struct {
-	Code, Name, Value, Label, Hint, Mark string
-	On, Default, Unavailable             bool
-	Group                                string // heading that it begins
+	Value, Label, Hint, Mark string
+	Default, Unavailable     bool
+	Group                    string // heading that it begins
 }
 
 type field struct {
@@ -178,9 +178,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	say := func(key string) string {
 		return p.c.Words.Say(lang, key, "party", d.Party, "eid", v.Session.EID.Name(), "ref", d.Ref)
 	}
-	for _, l := range p.c.Words.Languages() {
-		d.Languages = append(d.Languages, option{Code: l, Name: p.c.Words.Say(l, "lang.name"), On: l == lang})
-	}
+	d.Languages = p.langs[lang]
 	policy := web.Policy{Frames: v.Spec.Frames, Forms: v.Spec.Next}
 	switch d.View {
 	case "choice":
