@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"eidgate/broker"
 )
@@ -53,38 +55,46 @@ func (s *Store) batchThen(ctx context.Context, all []statement, done func()) err
 	if s.writer != nil {
 		return s.writer.do(ctx, &job{all: all, done: done})
 	}
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	// Two round trips: everything up to the last statement, then the end.
+	// One round trip: what is sent together is a transaction by itself.
 	b := &pgx.Batch{}
-	b.Queue("BEGIN")
 	for i := range all {
-		b.Queue(all[i].q, all[i].args...)
+		b.Queue(all[i].guarded(), all[i].args...)
 	}
-	res := conn.SendBatch(ctx, b)
-	_, err = res.Exec()
+	res := s.pool.SendBatch(ctx, b)
+	var err error
 	for i := range all {
-		if err != nil {
+		var tag pgconn.CommandTag
+		if tag, err = res.Exec(); err != nil {
+			err = all[i].refused(err)
 			break
 		}
-		tag, e := res.Exec()
-		if err = e; err == nil {
-			err = all[i].check(tag.RowsAffected())
+		if all[i].changed != nil {
+			*all[i].changed = tag.RowsAffected()
 		}
 	}
 	if e := res.Close(); err == nil {
 		err = e
 	}
-	if err == nil {
-		_, err = conn.Exec(ctx, "COMMIT")
-		return err
+	return err
+}
+
+// guarded is the statement for PostgreSQL: one that does not change what it must
+// fails, and the transaction with it, since nobody looks before its end.
+func (st *statement) guarded() string {
+	if st.one == "" {
+		return st.q
 	}
-	// The caller's time may be over; the connection goes back clean all the same.
-	_, e := conn.Exec(context.WithoutCancel(ctx), "ROLLBACK")
-	return errors.Join(err, e)
+	return `WITH done AS (` + st.q + ` RETURNING 1) SELECT 1 / CASE COUNT(*) WHEN ` + strconv.FormatInt(max(st.rows, 1), 10) + ` THEN 1 ELSE 0 END FROM done`
+}
+
+const divisionByZero = "22012" // SQLSTATE
+
+// refused is the error of a guarded statement.
+func (st *statement) refused(err error) error {
+	if e := (*pgconn.PgError)(nil); st.one != "" && errors.As(err, &e) && e.Code == divisionByZero {
+		return st.check(0)
+	}
+	return err
 }
 
 // returning runs one write in a transaction of its own and reads what it

@@ -356,8 +356,8 @@ func (p *Pages) code(w http.ResponseWriter, r *http.Request, v *broker.View) err
 func (p *Pages) frame(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	web.Headers(w.Header(), web.Policy{Frames: append([]string{"'self'"}, v.Spec.Frames...)})
 	alt := p.c.Words.Say(p.language(r, v), "qr.alt")
-	return p.show(w, "frame", &view{words: p.c.Words, Lang: p.language(r, v), Title: alt, CSS: p.c.Static.Path("page.css"), Query: query(r),
-		Framed: !r.URL.Query().Has("big")})
+	return p.show(w, &view{words: p.c.Words, Lang: p.language(r, v), Title: alt, CSS: p.c.Static.Path("page.css"), Query: query(r),
+		Framed: !r.URL.Query().Has("big")}, "frame")
 }
 
 // query keeps the handle of a page without cookies in every address.

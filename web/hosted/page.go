@@ -219,21 +219,36 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if d.View == "elsewhere" {
 		w.WriteHeader(http.StatusConflict)
 	}
-	return p.show(w, "page", d)
+	return p.show(w, d, "top", part(d.View), "bottom")
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// show writes a page whole or not at all.
-func (p *Pages) show(w http.ResponseWriter, name string, d *view) error {
+// show writes a page of these parts, whole or not at all.
+func (p *Pages) show(w http.ResponseWriter, d *view, parts ...string) error {
 	b := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(b)
 	b.Reset()
-	if err := p.tmpl[d.Lang].ExecuteTemplate(b, name, d); err != nil {
-		return err
+	for _, name := range parts {
+		if err := p.tmpl[d.Lang].ExecuteTemplate(b, name, d); err != nil {
+			return err
+		}
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// part is the template of what a view has of its own.
+func part(name string) string {
+	switch name {
+	case "elsewhere":
+		name = "end"
+	case "retry":
+		name = "form"
+	case "scanned":
+		name = "wait"
+	}
+	return "view-" + name
 }
 
 // inApp says whether a page is shown inside another app, which cannot open
@@ -491,7 +506,7 @@ func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields u
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	web.Headers(w.Header(), web.Policy{Frames: frames, Forms: []string{u.Scheme + "://" + u.Host}})
-	return p.show(w, "page", d)
+	return p.show(w, d, "top", part(d.View), "bottom")
 }
 
 // Ended tells a person that they are logged out, or asks whether they want to
@@ -508,7 +523,7 @@ func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields u
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	web.Headers(w.Header(), web.Policy{})
-	if err := p.show(w, "page", d); err != nil {
+	if err := p.show(w, d, "top", part(d.View), "bottom"); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
@@ -528,7 +543,7 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code
 	w.Header().Set("X-Eidgate-Error", code)
 	web.Headers(w.Header(), web.Policy{})
 	w.WriteHeader(status)
-	if err := p.show(w, "page", d); err != nil {
+	if err := p.show(w, d, "top", part(d.View), "bottom"); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
@@ -541,7 +556,7 @@ func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key,
 		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!", To: back, ToText: p.c.Words.Say(lang, "problem.again")}
 	web.Headers(w.Header(), web.Policy{})
 	w.WriteHeader(status)
-	if err := p.show(w, "page", d); err != nil {
+	if err := p.show(w, d, "top", part(d.View), "bottom"); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
