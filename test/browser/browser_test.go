@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,16 +29,22 @@ import (
 )
 
 // chrome is the one browser of this test binary. Each tab has a profile of its
-// own, so that it begins without cookies.
+// own, so that it begins without cookies; none keeps or sends those of third
+// parties, whatever the distribution's default.
 var chrome = sync.OnceValues(func() (context.Context, error) {
+	return launch(chromedp.Flag("test-third-party-cookie-phaseout", true))
+})
+
+// launch starts a browser; the context is its first tab.
+func launch(more ...chromedp.ExecAllocatorOption) (context.Context, error) {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("enable-features", "StrictOriginIsolation"), // a frame of another port is a target of its own, too
 		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,OptimizationHints,MediaRouter"), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, _ := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, _ := chromedp.NewExecAllocator(context.Background(), append(opts, more...)...)
 	ctx, _ = chromedp.NewContext(ctx)
 	return ctx, chromedp.Do(ctx)
-})
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -149,7 +156,8 @@ func noScripts(off bool) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// party is a relying party's site: a page at the end, and one that frames.
+// party is a relying party's site: a page at the end, one that frames, and one
+// to frame (see kept).
 func party(t *testing.T, host string) (base string) {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -162,10 +170,36 @@ func party(t *testing.T, host string) (base string) {
 		fmt.Fprintf(w, `<!DOCTYPE html><title>shop</title><script>window.got=[];addEventListener("message",e=>got.push({origin:e.origin,data:e.data}))</script>
 			<iframe src=%q width=500 height=900></iframe>`, r.URL.Query().Get("at"))
 	})
+	mux.HandleFunc("GET /cookies", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "" {
+			w.Header().Add("Set-Cookie", "plain=1; Secure; HttpOnly; SameSite=None")
+			w.Header().Add("Set-Cookie", "apart=1; Secure; HttpOnly; SameSite=None; Partitioned")
+			http.Redirect(w, r, "/cookies?back", http.StatusSeeOther)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, "<!DOCTYPE html><title>cookies</title><script>parent.postMessage(%q,'*')</script>", r.Header.Get("Cookie"))
+	})
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return strings.Replace(s.URL, "127.0.0.1", host, 1)
 }
+
+// kept are the cookies that a frame of localhost, where eidgate is too, keeps and
+// sends on a page of host. Both of them may be used on other sites. A browser
+// that blocks the cookies of third parties drops there "plain" alone, and has
+// "apart" in a jar of that site's (TestThirdPartyCookies).
+func kept(ctx context.Context, t *testing.T, host string) string {
+	t.Helper()
+	do(ctx, t, chromedp.Navigate(party(t, host)+"/frame?at="+url.QueryEscape(party(t, "localhost")+"/cookies")))
+	until(ctx, t, `got.length > 0`)
+	return eval[string](ctx, t, `got[0].data`)
+}
+
+const (
+	both      = "plain=1; apart=1"
+	onlyApart = "apart=1"
+)
 
 // phone does something with the session's order, as the app does.
 func phone(t *testing.T, w *rig.Dev, id, event string) {
@@ -263,6 +297,33 @@ func TestInAFrame(t *testing.T) {
 				t.Errorf("result = %d %v", status, out)
 			}
 		})
+	}
+}
+
+// TestThirdPartyCookies shows what kept proves: a browser whose settings allow
+// the cookies of third parties has both, and ours loses the one that it must.
+func TestThirdPartyCookies(t *testing.T) {
+	t.Parallel()
+	ours, dir := tab(t), t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "Default"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "Default", "Preferences"), []byte(`{"profile":{"cookie_controls_mode":0}}`), 0o600); err != nil { // unset, Debian's Chromium blocks them
+		t.Fatal(err)
+	}
+	allows, err := launch(chromedp.UserDataDir(dir))
+	if err != nil {
+		t.Fatalf("start chromium: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = chromedp.Cancel(allows)
+		until2(t, "the end of the last process that writes", func() bool { return os.RemoveAll(dir) == nil })
+	})
+	if got := kept(allows, t, "127.0.0.1"); got != both {
+		t.Errorf("where they are allowed, the frame has %q", got)
+	}
+	if got := kept(ours, t, "127.0.0.1"); got != onlyApart {
+		t.Errorf("where they are blocked, the frame has %q", got)
 	}
 }
 

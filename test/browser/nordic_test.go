@@ -42,7 +42,7 @@ func TestNorwegianBankID(t *testing.T) {
 			t.Parallel()
 			w := rig.StartDev(t, "memory")
 			ctx := tab(t)
-			id, page := session(w, "nbid_oidc", party(t, "localhost")+"/done", "language", "nb")
+			id, page := session(w, "nbid_oidc", party(t, "localhost")+"/done", "language", "nb", "Additional_identity_info", "true")
 			front(ctx, t, w, page, "nb", "Identifiser deg med BankID", scripts)
 			press(ctx, t, "form[action^=start] button", there("bis"))
 			press(ctx, t, "[data-testid=bis]", there("number"))
@@ -72,7 +72,7 @@ func TestNorwegianBankIDWithBiometrics(t *testing.T) {
 	t.Parallel()
 	w := rig.StartDev(t, "memory")
 	ctx := tab(t)
-	id, page := session(w, "nbid_mobile", party(t, "localhost")+"/done", "language", "nb")
+	id, page := session(w, "nbid_mobile", party(t, "localhost")+"/done", "language", "nb", "Additional_identity_info", "true")
 	front(ctx, t, w, page, "nb", "Identifiser deg med BankID", true)
 	press(ctx, t, "form[action^=start] button", there("number"))
 	press(ctx, t, "[data-testid=person-ola]", there("nobio"))
@@ -143,7 +143,7 @@ func TestMitIDAndBack(t *testing.T) {
 
 func TestNorwegianBankIDFromAFrame(t *testing.T) {
 	t.Parallel()
-	fromAFrame(t, "nbid", "form[action^=start] button", "[data-testid=person-ola]", "[data-testid=code]", "[data-testid=approve]")
+	fromAFrame(t, "nbid", "form[action^=start] button", "[data-testid=person-ola]", "[data-testid=code]")
 }
 
 func TestMitIDFromAFrame(t *testing.T) {
@@ -159,7 +159,7 @@ func TestNordicPages(t *testing.T) {
 	t.Run("BankID", func(t *testing.T) {
 		t.Parallel()
 		ctx := tab(t)
-		_, page := session(w, "nbid_oidc", "http://localhost/done", "language", "nb")
+		_, page := session(w, "nbid_oidc", "http://localhost/done", "language", "nb", "Additional_identity_info", "true")
 		do(ctx, t, chromedp.Navigate(page))
 		inspect(ctx, t, "nbid-front", axe)
 		press(ctx, t, "form[action^=start] button", there("bis"))
