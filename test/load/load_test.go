@@ -139,7 +139,7 @@ func BenchmarkLogins(b *testing.B) {
 		p := rig.NewParty(b)
 		p.Route(node)
 		warm(b, p, 50)
-		const logins, at = 4000, 800 // at the same time: each waits six seconds for its collects
+		const logins, at = 6000, 1200 // at the same time: each waits six seconds for its collects
 		took := make([]time.Duration, logins)
 		before, asked, start := node.CPU(b), p.Requests.Load()+sys.Issuer.Calls.Load(), time.Now()
 		var failed atomic.Int64
