@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 			}
 		}
 		if err != nil {
-			if s.rows != nil {
+			if s.rows != nil && !errors.Is(err, broker.ErrConflict) { // nobody knows what has become of it
 				s.rows.Drop(c.ID)
 			}
 			return err
@@ -66,6 +67,9 @@ func (s *Store) kept(n *broker.Session) func() {
 	row.Version++
 	for _, at := range []*time.Time{&row.Created, &row.Confirmed, &row.Ended, &row.Due} {
 		*at = moment(micros(*at)) // as it would be read
+	}
+	if row.Handle = slices.Clone(row.Handle); len(row.Handle) == 0 {
+		row.Handle = nil
 	}
 	return func() { s.rows.Put(row.ID, row) }
 }

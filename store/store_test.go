@@ -84,6 +84,9 @@ func TestSessionRoundTrip(t *testing.T) {
 		if err != nil || fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", *n) {
 			t.Errorf("Session = %+v, %v\nwant      %+v", got, err, n)
 		}
+		if list, err := s.List(t.Context(), "acc", "", 9); err != nil || len(list) != 1 || fmt.Sprintf("%+v", *list[0]) != fmt.Sprintf("%+v", *n) {
+			t.Errorf("List = %+v, %v\nwant   %+v", list, err, n)
+		}
 		n.State, n.Order, n.Handle = broker.Started, uuid.NewString(), []byte{1, 2}
 		o := &broker.Order{ID: n.Order, Session: n.ID, EID: "story", Environment: eid.Test, Owner: "node", Body: []byte(`{"a":1}`), Due: n.Due}
 		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n, Order: o, Refs: []connector.Ref{"r1"}}); err != nil {
@@ -101,6 +104,61 @@ func TestSessionRoundTrip(t *testing.T) {
 		got2, err := s.Order(t.Context(), o.ID)
 		if err != nil || string(got2.Body) != `{"a":1}` || got2.Fence != 1 || !got2.Due.Equal(o.Due) {
 			t.Errorf("Order = %+v, %v", got2, err)
+		}
+	})
+}
+
+// TestKeptRows: what is kept in memory of a session is what stands in the
+// database, with many writers, lost races and times that it cannot hold.
+func TestKeptRows(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		var ids []string
+		var wg sync.WaitGroup
+		for range 20 {
+			n := session()
+			n.Created = time.Now().Add(123 * time.Nanosecond) // local, with the monotonic clock
+			n.Handle = []byte{}
+			ids = append(ids, n.ID)
+			if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n}); err != nil {
+				t.Fatal(err)
+			}
+			for who := range 4 {
+				wg.Go(func() {
+					for i := range 10 {
+						mine, err := s.Session(context.Background(), n.ID)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						mine.Code, mine.Due = fmt.Sprint(who, i), mine.Due.Add(time.Duration(who)*time.Second+time.Nanosecond)
+						if err := s.Apply(context.Background(), &broker.Change{ID: n.ID, Session: mine}); err != nil && !errors.Is(err, broker.ErrConflict) {
+							t.Error(err)
+						}
+					}
+				})
+			}
+		}
+		wg.Wait()
+		list, err := s.List(t.Context(), "acc", "", 100) // which asks the database
+		if err != nil || len(list) != len(ids) {
+			t.Fatalf("List = %d sessions, %v; want %d", len(list), err, len(ids))
+		}
+		for _, want := range list {
+			if got, err := s.Session(t.Context(), want.ID); err != nil || fmt.Sprintf("%#v", *got) != fmt.Sprintf("%#v", *want) {
+				t.Errorf("Session = %#v, %v\nthe database has %#v", got, err, want)
+			}
+			if n, err := s.Version(t.Context(), want.ID); err != nil || n != want.Version {
+				t.Errorf("Version = %d, %v; want %d", n, err, want.Version)
+			}
+		}
+		if err := s.Remove(t.Context(), "acc", "key"); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			if _, err := s.Session(t.Context(), id); !errors.Is(err, broker.ErrNotFound) {
+				t.Errorf("a session of an account that is gone: %v", err)
+			}
 		}
 	})
 }
