@@ -180,11 +180,20 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
 			return connector.Settings{Key: "k"}, nil
 		},
-		Public: "https://eid.example", HandleKey: make([]byte, 32), Epoch: uuid.NewString(), Limits: broker.Limits{Dead: time.Hour}, // nobody beats here
+		Public: "https://eid.example", HandleKey: make([]byte, 32), Epoch: uuid.NewString(),
 		NewID: uuid.NewString, Now: w.clock.Now, Log: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A node that does not beat acts for four seconds, which is not enough on a
+	// busy machine.
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- w.broker.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		<-ran // some tests have closed the store
+	})
 	w.account = &relying.Account{ID: "5a4db0c5-0000-4000-8000-00000000a001", Name: "Shop", Language: "en", Limits: relying.Limits{Setups: 100_000, Reads: 100_000}}
 	if err := w.store.PutAccount(t.Context(), w.account); err != nil {
 		t.Fatal(err)
