@@ -64,6 +64,7 @@ const (
 	maxHost    = 4
 	maxQuick   = 12
 	quick      = time.Second
+	soon       = 25 * time.Millisecond // until the next look while something comes again
 	maxWaiting = 256
 	maxQueue   = 32
 	exchange   = 30 * time.Second    // longer than any
@@ -113,6 +114,7 @@ type desk struct {
 	busy    map[string]int // by account and by host
 	hosts   map[string]host
 	waiting []queued
+	tail    time.Time // when the last one that was given back comes again
 }
 
 // A host is what is remembered of a receiver.
@@ -137,7 +139,7 @@ func (h host) atOnce() int {
 func (h *host) again(now time.Time) time.Time {
 	wait, each := time.Second, 5*time.Millisecond // of one that is not known
 	if h.pace > 0 {
-		each = h.pace / time.Duration(h.atOnce())
+		each = max(h.pace/time.Duration(h.atOnce()), 2*time.Millisecond) // storage is not quicker
 		wait = max(each*maxQueue, 100*time.Millisecond)
 	}
 	if first := now.Add(wait); h.tail.Before(first) {
@@ -172,40 +174,51 @@ func (w *Worker) Run(ctx context.Context) error {
 		close(done)
 		<-recorded
 	}()
-	for look := true; ; {
+	for look := true; ctx.Err() == nil; {
 		w.start(ctx, d, done, left)
-		for room := min(maxTotal, maxWaiting-len(d.waiting)); look && room > 0; room = min(maxTotal, maxWaiting-len(d.waiting)) {
-			batch, err := w.c.Store.ClaimDeliveries(ctx, w.c.Now(), lease, room)
-			if err != nil && ctx.Err() == nil {
-				w.c.Log.WarnContext(ctx, "outbox not readable", "error", err)
-			}
-			for _, c := range batch {
-				w.queue(d, c, done)
-			}
+		for d.settle(left) {
 			w.start(ctx, d, done, left)
-			look = len(batch) == room
 		}
-		var jumped <-chan struct{}
-		if w.c.Jumped != nil {
-			jumped = w.c.Jumped()
+		room := min(maxTotal, maxWaiting-len(d.waiting))
+		if !look || room <= 0 { // look stays: more is there if the last look found no room for it
+			look = w.wait(ctx, d, left) || look
+			continue
 		}
-		t := time.NewTimer(time.Second)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil
-		case q := <-left:
-			d.leave(q)
-			// look stays: more is there if the last look found no room for it
-		case <-w.wake:
-			look = true
-		case <-jumped:
-			look = true
-		case <-t.C:
-			look = true
+		batch, err := w.c.Store.ClaimDeliveries(ctx, w.c.Now(), lease, room)
+		if err != nil && ctx.Err() == nil {
+			w.c.Log.WarnContext(ctx, "outbox not readable", "error", err)
 		}
-		t.Stop()
+		for _, c := range batch {
+			w.queue(d, c, done)
+		}
+		look = len(batch) == room
 	}
+	return nil
+}
+
+// wait waits until an exchange has ended, or until it is time to look into the
+// outbox, which it says: soon, while something that was given back comes again.
+func (w *Worker) wait(ctx context.Context, d *desk, left <-chan queued) (look bool) {
+	var jumped <-chan struct{}
+	if w.c.Jumped != nil {
+		jumped = w.c.Jumped()
+	}
+	pause := time.Second
+	if d.tail.After(w.c.Now()) {
+		pause = soon
+	}
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case q := <-left:
+		d.leave(q)
+		return false
+	case <-w.wake:
+	case <-jumped:
+	case <-t.C:
+	}
+	return true
 }
 
 // queue takes a claimed delivery in, or gives it back when its receiver has
@@ -251,6 +264,9 @@ func (w *Worker) giveBack(d *desk, q queued, done chan<- broker.Attempt) {
 	due := h.again(now)
 	d.remember(q.host, h)
 	due = due.Add(time.Duration(0.2 * w.c.Random() * float64(due.Sub(now)))) // other nodes give back, too
+	if due.After(d.tail) {
+		d.tail = due
+	}
 	done <- broker.Attempt{ID: q.ID, Attempt: q.Attempt, State: "pending", Busy: true, At: now, Due: due}
 }
 
@@ -289,11 +305,24 @@ func (d *desk) enter(q queued) bool {
 	return true
 }
 
+// settle takes the end of an exchange in, if there is one.
+func (d *desk) settle(left <-chan queued) bool {
+	select {
+	case q := <-left:
+		d.leave(q)
+		return true
+	default:
+		return false
+	}
+}
+
 func (d *desk) leave(q queued) {
 	d.total--
-	h := d.hosts[q.host]
-	h.pace = (3*h.pace + q.took) / 4
-	d.remember(q.host, h)
+	if q.took >= 0 && q.took <= exchange { // else the sandbox's clock has jumped meanwhile
+		h := d.hosts[q.host]
+		h.pace = (3*h.pace + q.took) / 4
+		d.remember(q.host, h)
+	}
 	for _, k := range []string{q.account, q.host} {
 		if d.busy[k]--; d.busy[k] == 0 {
 			delete(d.busy, k)

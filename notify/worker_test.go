@@ -31,9 +31,12 @@ const (
 
 // An outbox is a store in memory. Every attempt that it is told goes to told.
 type outbox struct {
-	mu   sync.Mutex
-	rows []*row
-	told chan broker.Attempt
+	mu     sync.Mutex
+	rows   []*row
+	told   chan broker.Attempt
+	busy   int // how often one was given back
+	clock  *sandbox.Clock
+	claims time.Duration // that looking takes, on the clock
 }
 
 type row struct {
@@ -42,6 +45,9 @@ type row struct {
 }
 
 func (o *outbox) ClaimDeliveries(_ context.Context, now time.Time, lease time.Duration, limit int) ([]broker.Claimed, error) {
+	if o.claims > 0 {
+		<-time.After(o.claims)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	slices.SortStableFunc(o.rows, func(a, b *row) int { return a.Due.Compare(b.Due) })
@@ -67,6 +73,7 @@ func (o *outbox) FinishDeliveries(_ context.Context, all []broker.Attempt) error
 			r.state, r.Due = a.State, a.Due
 			if a.Busy {
 				r.Attempt--
+				o.busy++
 				continue
 			}
 			o.told <- a
@@ -99,15 +106,22 @@ var testBody = []byte(`{"id":"1","name":"Åsa <b>&\u2028` + "\u2028" + `","n":1.
 // run starts a worker whose clock stands still until the test moves it.
 func run(t *testing.T, o *outbox, m Mailer, total time.Duration) *sandbox.Clock {
 	t.Helper()
-	o.told = make(chan broker.Attempt, 10_000)
 	clock := sandbox.NewClock(true)
+	runAt(t, o, m, total, clock.Now, clock.Jumped)
+	return clock
+}
+
+// runAt is run with a clock of another kind.
+func runAt(t *testing.T, o *outbox, m Mailer, total time.Duration, now func() time.Time, jumped func() <-chan struct{}) {
+	t.Helper()
+	o.told = make(chan broker.Attempt, 10_000)
 	client := safehttp.New(safehttp.Config{Policy: safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true},
 		Timeouts: safehttp.Timeouts{Total: total}})
 	w := New(Config{Store: o, Client: func(eid.Environment) *safehttp.Client { return client }, Mailer: m, Version: "test",
 		Logout: func(_ context.Context, body []byte) (string, error) {
-			return fmt.Sprintf("%s at %d", body, clock.Now().Unix()), nil
+			return fmt.Sprintf("%s at %d", body, now().Unix()), nil
 		},
-		LimitMail: true, Now: clock.Now, Jumped: clock.Jumped, Random: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler)})
+		LimitMail: true, Now: now, Jumped: jumped, Random: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- w.Run(ctx) }()
@@ -118,7 +132,6 @@ func run(t *testing.T, o *outbox, m Mailer, total time.Duration) *sandbox.Clock 
 		}
 		client.Close()
 	})
-	return clock
 }
 
 func (o *outbox) next(t *testing.T) broker.Attempt {
@@ -388,7 +401,7 @@ func TestGivenBackOnce(t *testing.T) {
 	}{
 		"unknown":    {host{}, time.Second, 5 * time.Millisecond},
 		"quick":      {host{pace: 120 * time.Millisecond}, 320 * time.Millisecond, 10 * time.Millisecond},
-		"very quick": {host{pace: 12 * time.Millisecond}, 100 * time.Millisecond, time.Millisecond},
+		"very quick": {host{pace: 12 * time.Millisecond}, 100 * time.Millisecond, 2 * time.Millisecond},
 		"slow":       {host{pace: 1200 * time.Millisecond}, 9600 * time.Millisecond, 300 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -405,6 +418,29 @@ func TestGivenBackOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBacklog: a long backlog of a receiver that is quick gets away, though looking
+// for more takes long enough that more is always there.
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	quick := httptest.NewServer(status(204))
+	t.Cleanup(quick.Close)
+	const all = 1000
+	o := &outbox{claims: 8 * time.Millisecond}
+	for i := range all {
+		o.add(fmt.Sprint(i), quick.URL, time.Time{})
+	}
+	runAt(t, o, nil, time.Minute, time.Now, nil)
+	for range all {
+		if a := o.next(t); a.State != "delivered" || a.Attempt != 1 {
+			t.Fatalf("%+v", a)
+		}
+	}
+	if o.mu.Lock(); o.busy > 3*all {
+		t.Errorf("%d were given back %d times", all, o.busy)
+	}
+	o.mu.Unlock()
 }
 
 func TestRetryAfter(t *testing.T) {
