@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/hmac"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -208,16 +209,54 @@ func (b *Broker) Act(ctx context.Context, id string, h Handle, br connector.Brow
 	if s.State.Ended() || s.Order == "" || !b.holds(s, h) {
 		return b.Look(ctx, id, h, br)
 	}
-	if due := b.deadline(s, b.now(), b.limits.Idle); due.Sub(s.Due) > time.Minute { // an act of the person: not idle
-		s.Due = due
-		if err := b.c.Store.Apply(ctx, &Change{ID: id, Session: s}); err != nil && !errors.Is(err, ErrConflict) {
-			return nil, err
-		}
+	if err := b.notIdle(ctx, s); err != nil {
+		return nil, err
 	}
 	if _, err := b.send(ctx, s.Order, nil, e, b.limits.EffectFor); err != nil {
 		return nil, err
 	}
 	return b.Look(ctx, id, h, br)
+}
+
+// notIdle gives a session whose person acts its time again.
+func (b *Broker) notIdle(ctx context.Context, s *Session) error {
+	due := b.deadline(s, b.now(), b.limits.Idle)
+	if due.Sub(s.Due) <= time.Minute {
+		return nil
+	}
+	s.Due = due
+	if err := b.c.Store.Apply(ctx, &Change{ID: s.ID, Session: s}); err != nil && !errors.Is(err, ErrConflict) {
+		return err
+	}
+	return nil
+}
+
+// Away makes anew the address at which an eID awaits the person: for the
+// browser that holds the session, and for a page that one has opened, which
+// shows View.Pass. It is "" for anybody else, and where no eID awaits anybody.
+func (b *Broker) Away(ctx context.Context, id string, h Handle, pass string) (string, error) {
+	s, err := b.c.Store.Session(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	may := b.holds(s, h) || hmac.Equal([]byte(pass), []byte(b.pass(s)))
+	if s.State.Ended() || s.Order == "" || s.Handle == nil || !may {
+		return "", nil
+	}
+	if err := b.notIdle(ctx, s); err != nil {
+		return "", err
+	}
+	if _, err := b.send(ctx, s.Order, nil, connector.Submitted{Values: url.Values{"go": {"1"}}}, b.limits.EffectFor); err != nil {
+		return "", err
+	}
+	s, spec, l, err := b.peek(ctx, id)
+	if err != nil || s.State.Ended() {
+		return "", err
+	}
+	v := &View{Session: *s, Spec: *spec}
+	err = b.step(ctx, v, connector.Browser{}, l)
+	to, _ := v.Step.(connector.Redirect)
+	return to.URL, err
 }
 
 // Cancel ends the session because the person wants it so. It is final, and

@@ -3,6 +3,7 @@ package broker
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 
 	"eidgate/eid"
 )
@@ -29,6 +30,12 @@ func (b *Broker) holds(s *Session, h Handle) bool {
 		}
 	}
 	return false
+}
+
+// pass is what lets a page go to the eID of the running order, and do nothing
+// else. Whoever has it may as well have the eID's own address.
+func (b *Broker) pass(s *Session) string {
+	return base64.RawURLEncoding.EncodeToString(b.hash(s.ID, "go to "+s.Order)[:16])
 }
 
 // bind gives an unbound session to the browser that acts. A cookie binds

@@ -127,4 +127,5 @@ type View struct {
 	Failed    eid.Reason // at AtRetry and AtEnd
 	CanLonger bool       // an extension is still possible
 	Bound     bool       // this browser holds the session
+	Pass      string     // where Step is a Redirect that renews, and Bound: for Away, in a page that has no handle
 }

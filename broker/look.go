@@ -114,6 +114,9 @@ func (b *Broker) step(ctx context.Context, v *View, br connector.Browser, l *liv
 		v.Step = connector.Wait{Hint: "wait.working"}
 		return nil
 	}
+	if to, ok := v.Step.(connector.Redirect); ok && to.Renews && v.Bound {
+		v.Pass = b.pass(&v.Session)
+	}
 	if _, waits := v.Step.(connector.Wait); !waits {
 		return nil
 	}

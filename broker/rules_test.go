@@ -128,6 +128,68 @@ func TestDoubleClickStartsOneOrder(t *testing.T) {
 	}
 }
 
+// TestAway: to the eID goes who holds the session, and a page that has its pass,
+// which opens nothing else and is good for this order alone.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s, other := w.create(n), w.create(n)
+	away := func(id string, h broker.Handle, pass string) string {
+		t.Helper()
+		to, err := n.Away(t.Context(), id, h, pass)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	if to := away(s.ID, ada, ""); to != "" {
+		t.Errorf("before anything has begun: %q", to)
+	}
+	w.to(n, s.ID, "redirect")
+	w.to(n, other.ID, "redirect")
+	eve := broker.Handle{Cookie: "eve's browser"}
+	v, err := n.Look(t.Context(), s.ID, ada, connector.Browser{})
+	if err != nil || len(v.Pass) < 20 {
+		t.Fatalf("Pass = %q, %v", v.Pass, err)
+	}
+	foreign, err := n.Look(t.Context(), other.ID, ada, connector.Browser{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := n.Look(t.Context(), s.ID, eve, connector.Browser{}); err != nil || seen.Pass != "" {
+		t.Errorf("another browser sees the pass %q, %v", seen.Pass, err)
+	}
+	for name, c := range map[string]struct {
+		h    broker.Handle
+		pass string
+		may  bool
+	}{
+		"its browser":             {ada, "", true},
+		"a page with the pass":    {broker.Handle{}, v.Pass, true},
+		"another browser with it": {eve, v.Pass, true},
+		"another browser":         {eve, "", false},
+		"nobody":                  {broker.Handle{}, "", false},
+		"another session's pass":  {broker.Handle{}, foreign.Pass, false},
+		"a handle for a pass":     {broker.Handle{}, ada.Cookie, false},
+		"a pass for a cookie":     {broker.Handle{Cookie: v.Pass}, "", false},
+		"a pass for a token":      {broker.Handle{Token: v.Pass}, "", false},
+	} {
+		if to := away(s.ID, c.h, c.pass); (to == "https://upstream.example/login") != c.may || !c.may && to != "" {
+			t.Errorf("%s goes to %q", name, to)
+		}
+	}
+	if v, err := n.Act(t.Context(), s.ID, broker.Handle{Token: v.Pass}, connector.Browser{}, connector.Shown{}); err != nil || v.Place != broker.AtElsewhere {
+		t.Errorf("an act with a pass = %+v, %v", v, err)
+	}
+	if _, err := n.Cancel(t.Context(), s.ID, ada); err != nil {
+		t.Fatal(err)
+	}
+	if to := away(s.ID, broker.Handle{}, v.Pass); to != "" {
+		t.Errorf("after the end: %q", to)
+	}
+}
+
 func TestDuplicateAndLateEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -104,7 +104,7 @@ func (s *Story) at(st storyState) connector.Result {
 	case asked:
 		res.Step = connector.Ask{Form: connector.Form{Name: "story", Fields: []connector.Field{{Name: "go", Kind: connector.Confirmation}}}}
 	case away:
-		res.Step = connector.Redirect{URL: "https://upstream.example/login"}
+		res.Step = connector.Redirect{URL: "https://upstream.example/login", Renews: true}
 	case framed:
 		res.Step = connector.Embed{Src: "https://upstream.example/frame", Origin: "https://upstream.example"}
 	case waiting:

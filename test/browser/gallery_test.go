@@ -45,6 +45,10 @@ func (s still) Act(ctx context.Context, id string, h broker.Handle, br connector
 	return s.Look(ctx, id, h, br)
 }
 
+func (still) Away(context.Context, string, broker.Handle, string) (string, error) {
+	return "https://eid.example", nil
+}
+
 func (s still) Cancel(ctx context.Context, id string, h broker.Handle) (*broker.View, error) {
 	return s.Look(ctx, id, h, connector.Browser{})
 }

@@ -31,6 +31,7 @@ type Broker interface {
 	Choose(ctx context.Context, id string, h broker.Handle, br connector.Browser, method string) (*broker.View, error)
 	Open(ctx context.Context, id string, h broker.Handle, br connector.Browser, input url.Values, framed bool) (*broker.View, error)
 	Act(ctx context.Context, id string, h broker.Handle, br connector.Browser, e connector.Event) (*broker.View, error)
+	Away(ctx context.Context, id string, h broker.Handle, pass string) (string, error)
 	Cancel(ctx context.Context, id string, h broker.Handle) (*broker.View, error)
 	Extend(ctx context.Context, id string, h broker.Handle) (*broker.View, error)
 	Speak(ctx context.Context, id string, h broker.Handle, language string) (*broker.View, error)
@@ -221,13 +222,12 @@ func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) err
 // away sends a browser to an eID whose addresses work once: each gets one of its
 // own. Whoever cannot go there sees the page.
 func (p *Pages) away(w http.ResponseWriter, r *http.Request, id string, h broker.Handle) error {
-	v, err := p.c.Broker.Act(r.Context(), id, h, p.browser(r, h), connector.Submitted{Values: url.Values{"go": {"1"}}})
+	to, err := p.c.Broker.Away(r.Context(), id, h, r.URL.Query().Get("pass"))
 	if err != nil {
 		return err
 	}
-	to := "./" + query(r)
-	if step, ok := v.Step.(connector.Redirect); ok && v.Place == broker.AtStep && v.Bound {
-		to = step.URL
+	if to == "" {
+		to = "./" + query(r)
 	}
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.Header().Set("Cache-Control", "no-store")

@@ -46,6 +46,12 @@ func (o one) Open(context.Context, string, broker.Handle, connector.Browser, url
 func (o one) Act(context.Context, string, broker.Handle, connector.Browser, connector.Event) (*broker.View, error) {
 	return o.show()
 }
+func (o one) Away(_ context.Context, _ string, h broker.Handle, pass string) (string, error) {
+	if h.Cookie == "" && pass != "a-pass" {
+		return "", nil
+	}
+	return "https://upstream.example/once", nil
+}
 func (o one) Cancel(context.Context, string, broker.Handle) (*broker.View, error) { return o.show() }
 func (o one) Extend(context.Context, string, broker.Handle) (*broker.View, error) { return o.show() }
 func (o one) Speak(context.Context, string, broker.Handle, string) (*broker.View, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"eidgate/broker"
+	"eidgate/connector"
 	"eidgate/eid"
 	"eidgate/web/hosted"
 )
@@ -88,5 +89,34 @@ func TestPost(t *testing.T) {
 	holds(t, w.Body.String(), `<form method="post" action="https://shop.example/cb?a=1&amp;b=2" data-auto>`, `name="code" value="&#34;&gt;&lt;script&gt;"`, `name="state" value="s"`, "<button data-default>")
 	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' https://shop.example;") || w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("%v", w.Header())
+	}
+}
+
+// TestAway: a page whose eID is to be asked for an address links to ours; from a
+// frame, whose tab may have no cookie, with a pass.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	v := view("https://shop.example")
+	v.Place, v.Bound, v.Pass, v.Session.EID = broker.AtStep, true, "a-pass", eid.MitID
+	v.Step = connector.Redirect{URL: "https://upstream.example/?request_uri=once", Renews: true}
+	p := pages(t, v, true, hosted.Return{})
+	for name, c := range map[string]struct {
+		header []string
+		link   string
+	}{
+		"page":  {nil, `href="go"`},
+		"frame": {[]string{"Sec-Fetch-Dest", "iframe"}, `href="go?pass=a-pass"`},
+	} {
+		text := serve(p, http.MethodGet, "", "", c.header...).Body.String()
+		holds(t, text, c.link)
+		if strings.Contains(text, "upstream.example") {
+			t.Errorf("%s: the address that works once is on the page", name)
+		}
+	}
+	for at, want := range map[string]string{"go?pass=a-pass": "https://upstream.example/once", "go?pass=another": "./", "go": "./"} {
+		w := serve(p, http.MethodGet, at, "")
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != want || w.Header().Get("Referrer-Policy") != "no-referrer" || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d %v, want %s", at, w.Code, w.Header(), want)
+		}
 	}
 }

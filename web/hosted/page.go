@@ -200,7 +200,11 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 		step, _ := v.Step.(connector.Redirect) // kind has looked
 		d.Launch = template.URL(step.URL)      //nolint:gosec // it is the upstream's own
 		if step.Renews {
-			d.Launch = template.URL("go" + query(r)) //nolint:gosec // ours
+			to := "go" + query(r)
+			if d.Framed { // it opens in a tab of its own, where the frame's cookie may not be
+				to = "go?pass=" + v.Pass
+			}
+			d.Launch = template.URL(to) //nolint:gosec // ours
 		}
 	default:
 		if err := p.waiting(v, d, say); err != nil {
