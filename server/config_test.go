@@ -286,9 +286,13 @@ func TestClientsAreWritten(t *testing.T) {
 // allow.
 func TestSandboxClient(t *testing.T) {
 	t.Parallel()
-	c := devClient()
-	if err := c.Check(); err != nil {
+	c := devClient("http://localhost:8704")
+	secure := devClient("https://localhost:8704")
+	if err := errors.Join(c.Check(), secure.Check()); err != nil {
 		t.Error(err)
+	}
+	if !secure.Redirect("https://localhost:8704/oidc/callback") || !secure.Logout("https://localhost:8704/oidc/bye") || secure.Redirect("https://localhost:3000/cb") {
+		t.Error("over https it is not the demo shop that may")
 	}
 	if _, ok := c.Secret(sandboxClientSecret, time.Now()); !ok {
 		t.Error("its secret is not its secret")

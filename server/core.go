@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,6 +75,7 @@ type parts struct {
 	jumped     func() <-chan struct{}
 	observe    func(broker.Observation)
 	seen       func(*http.Request, int, http.Header, []byte)
+	roots      *x509.CertPool // what calls trust; nil for the system's
 	sandbox    bool
 	wrap       func(connector.Connector) connector.Connector // nil for none
 	also       []string
@@ -120,7 +122,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 	c.metrics.outbox.backlog, c.metrics.outbox.now = c.store.Backlog, p.now
 	clients := map[eid.Environment]*safehttp.Client{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
-		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Timeouts: safehttp.Timeouts{Total: 10 * time.Second}})
+		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 10 * time.Second}})
 	}
 	c.worker = notify.New(notify.Config{Store: c.store, Client: func(e eid.Environment) *safehttp.Client { return clients[e] },
 		Mailer: p.mailer, LimitMail: !p.sandbox, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
@@ -130,12 +132,12 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
-	providers := oidcrp.NewDirectory(openid.Transport(), p.now)
+	providers := oidcrp.NewDirectory(openid.Transport(p.roots), p.now)
 	conns := map[eid.Environment]map[eid.EID]connector.Connector{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		conns[env] = map[eid.EID]connector.Connector{}
 		for _, e := range p.agreements.eids(env) {
-			conns[env][e] = constructors[e](build{p.now, c.metrics.watch(env, e), providers})
+			conns[env][e] = constructors[e](build{p.now, c.metrics.watch(env, e), providers, p.roots})
 			if p.wrap != nil {
 				conns[env][e] = p.wrap(conns[env][e])
 			}
@@ -177,6 +179,7 @@ type build struct {
 	now       func() time.Time
 	watch     func(operation, result string, took time.Duration)
 	providers *oidcrp.Directory // what OpenID providers publish, of all eIDs that are ones
+	roots     *x509.CertPool
 }
 
 // constructors make the connectors that a configuration may name.
@@ -189,11 +192,13 @@ var constructors = map[eid.EID]func(build) connector.Connector{
 	eid.IDIN: func(b build) connector.Connector {
 		c := cidin.New(b.now)
 		c.Watch = b.watch
+		c.Trust(b.roots)
 		return c
 	},
 	eid.IDINAge: func(b build) connector.Connector {
 		c := cidinage.New(b.now)
 		c.Watch = b.watch
+		c.Trust(b.roots)
 		return c
 	},
 	eid.Itsme:    speaking(citsme.Dialect()),
@@ -283,7 +288,7 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 		return nil, err
 	}
 	// A test client's keys may be on this machine, if this server is there too.
-	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Timeouts: safehttp.Timeouts{Total: 5 * time.Second}})
+	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 5 * time.Second}})
 	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
 		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
 		Fetch: fetch.Get, Client: p.proxies.client, Now: p.now, NewID: uuid.NewString, Log: p.log})

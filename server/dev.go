@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -55,6 +57,7 @@ type DevOptions struct {
 	EIDs                         []eid.EID // none for all
 	Seed                         int64
 	Frozen, LAN                  bool
+	TLS                          bool // not together with URL
 	JSON, Quiet, Color, Terminal bool // Terminal: Stderr is a screen
 	ReadyFile, EnvFile, Version  string
 	Opened                       func(url string) // called when a login would work; may be nil
@@ -88,7 +91,8 @@ type simulators struct {
 	issuers   string // address of the listener of the simulators without TLS
 }
 
-func newSimulators(frozen bool, auto string, seed int64) *simulators {
+// newSimulators makes them; roots are what they trust, nil for the system's.
+func newSimulators(frozen bool, auto string, seed int64, roots *x509.CertPool) *simulators {
 	s := &simulators{clock: sandbox.NewClock(frozen), people: sandbox.NewPeople(), recorder: sandbox.NewRecorder(32 << 20), faults: sandbox.NewFaults(seed)}
 	last := sandbox.Ignore
 	if auto == "approve" {
@@ -97,7 +101,7 @@ func newSimulators(frozen bool, auto string, seed int64) *simulators {
 	s.decisions = sandbox.NewDecisions(s.people, last)
 	s.bankidse = sbankidse.New(sbankidse.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults})
 	s.idin = sidin.New(sidin.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers },
-		HTTP: &http.Client{Timeout: 10 * time.Second, Transport: s.recorder.Transport("idin", s.clock.Now, http.DefaultTransport)}})
+		HTTP: &http.Client{Timeout: 10 * time.Second, Transport: s.recorder.Transport("idin", s.clock.Now, trusting(roots))}})
 	s.age = sage.New(sage.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
 	s.itsme = sitsme.New(sitsme.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
 	s.bankidno = sbankidno.New(sbankidno.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers },
@@ -174,7 +178,8 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	defer at.ports.close()
 	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	sims := newSimulators(o.Frozen, o.Auto, o.Seed)
+	roots := at.ca.roots()
+	sims := newSimulators(o.Frozen, o.Auto, o.Seed, roots)
 	term := &terminal{out: o.Stdout, err: o.Stderr, json: o.JSON, quiet: o.Quiet, color: o.Color, live: o.Terminal, now: sims.clock.Now,
 		docs: strings.TrimPrefix(at.urls["public"], "http://") + "/docs"}
 	defer term.close()
@@ -185,20 +190,20 @@ func Dev(ctx context.Context, o DevOptions) error {
 		return err
 	}
 	var c *core
-	p.mailer, p.log, p.seen = box, log, term.refusal
+	p.mailer, p.log, p.seen, p.roots = box, log, term.refusal, roots
 	p.start = sims.startPage(at.urls, o.Version, o.plays, func() *store.Store { return c.store })
 	p.observe = func(ob broker.Observation) { term.login(ob, "Demo shop", sims.person(ctx, c, ob)) }
 	if c, err = newCore(ctx, p); err != nil {
 		return err
 	}
 	defer func() { _ = c.store.Close() }() // what it could say is of no use any more
-	if err := devAccount(ctx, c); err != nil {
+	if err := devAccount(ctx, c, at.urls["demo"]); err != nil {
 		return err
 	}
 	sims.decisions.Lookup, sims.decisions.Returns = c.lookup, c.returns
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
 		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age, Itsme: sims.itsme, BankIDNO: sims.bankidno, MitID: sims.mitid,
-		Sessions: &sessions{c, at.urls["public"]}, Mailbox: box, Stop: ctx.Done()})
+		Sessions: &sessions{c, at.urls["public"]}, Mailbox: box, Stop: ctx.Done(), Roots: roots, CA: at.ca.pem()})
 	if err != nil {
 		return err
 	}
@@ -206,12 +211,17 @@ func Dev(ctx context.Context, o DevOptions) error {
 	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
 	issuer.TLSConfig = sims.bankidse.TLSConfig()
 	shop := &demorp.Shop{Broker: at.urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: at.urls["demo"], Phone: at.urls["control"] + "/phone",
-		Client: sandboxClient, ClientSecret: sandboxClientSecret, Now: sims.clock.Now}
+		Client: sandboxClient, ClientSecret: sandboxClientSecret, Now: sims.clock.Now, HTTP: &http.Client{Transport: trusting(roots)}}
 	g, ctx := errgroup.WithContext(ctx)
 	servers := map[string]*http.Server{"public": httpServer(c.handler, log), "demo": httpServer(shop.Handler(), log), "control": httpServer(ctl, log),
 		"issuers": httpServer(newNames(at.urls["public"], true, o.KnownAs...).only(sims.issuersHandler()), log), "ops": httpServer(c.health.handler(), log), "issuers_tls": issuer}
 	if c.mtls != nil {
 		servers["mtls"] = httpServer(c.mtls, log)
+	}
+	if at.ca != nil {
+		for _, name := range overTLS {
+			servers[name].TLSConfig = publicTLS(at.ca.leaf)
+		}
 	}
 	for name, s := range servers {
 		g.Go(func() error { return serve(ctx, at.listeners[name], s, 2*time.Second, log) })
@@ -219,8 +229,11 @@ func Dev(ctx context.Context, o DevOptions) error {
 	g.Go(func() error { return c.run(ctx) })
 	g.Go(func() error {
 		c.health.ready.Store(true)
-		r := &ready{Event: "ready", Version: o.Version, URLs: at.urls, Accounts: []readyAccount{{Name: "demo", ID: sandboxAccount, Key: sandboxKey,
+		r := &ready{Event: "ready", Version: o.Version, URLs: at.urls, CA: string(at.ca.pem()), Accounts: []readyAccount{{Name: "demo", ID: sandboxAccount, Key: sandboxKey,
 			WebhookSecret: sandboxSecret, OIDC: readyOIDC{at.urls["public"] + "/auth/open", sandboxClient, sandboxClientSecret}}}}
+		if at.ca != nil {
+			r.CAFile = at.ca.file
+		}
 		term.screen(r, eidNames(p.agreements), data, time.Since(start), at.notes)
 		if o.JSON {
 			term.event(r)
@@ -242,7 +255,12 @@ type place struct {
 	listeners map[string]net.Listener
 	urls      map[string]string
 	notes     []string // what the screen must say about it
+	ca        *devCA   // nil without TLS
 }
+
+// overTLS are the listeners that speak TLS if any do: those of browsers and
+// relying parties.
+var overTLS = []string{"public", "issuers", "control", "demo"}
 
 // devListen opens every listener, so that what follows is not in vain.
 func devListen(ctx context.Context, o *DevOptions) (*place, error) {
@@ -277,6 +295,9 @@ func devListen(ctx context.Context, o *DevOptions) (*place, error) {
 		if l.name == "issuers_tls" || l.name == "mtls" || l.name == "ops" { // for this machine alone
 			host = "localhost"
 		}
+		if o.TLS && slices.Contains(overTLS, l.name) {
+			l.scheme = "https"
+		}
 		out.listeners[l.name] = at
 		out.urls[l.name] = fmt.Sprintf("%s://%s:%d", l.scheme, host, portOf(at))
 	}
@@ -287,11 +308,31 @@ func devListen(ctx context.Context, o *DevOptions) (*place, error) {
 	if o.MTLSURL != "" {
 		out.urls["mtls_local"], out.urls["mtls"] = out.urls["mtls"], strings.TrimSuffix(o.MTLSURL, "/")
 	}
+	if o.TLS {
+		var err error
+		if out.ca, err = newDevCA(o.Data, tlsNames(name, o.KnownAs), time.Now()); err != nil {
+			out.ports.close()
+			return nil, err
+		}
+		if out.ca.notice != "" {
+			out.notes = append(out.notes, out.ca.notice)
+		}
+	}
 	if o.LAN {
 		out.notes = append(out.notes, "On a real phone in the same network, open "+out.urls["control"]+"/phone",
 			"WARNING: everybody in this network can use this sandbox, and decide its logins.")
 	}
 	return out, nil
+}
+
+// tlsNames are what the sandbox is called by, in its addresses and by others.
+func tlsNames(host string, also []string) (out []string) {
+	for _, n := range slices.Concat([]string{"localhost", "127.0.0.1", "::1", host}, also) {
+		if n = strings.ToLower(n); !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // devParts is what the sandbox decides for itself.
@@ -457,7 +498,7 @@ func devStore(o *DevOptions) (storeURL, text string, master []byte, err error) {
 	return "memory", "in memory, gone when you stop; --data DIR keeps it", master, nil
 }
 
-func devAccount(ctx context.Context, c *core) error {
+func devAccount(ctx context.Context, c *core, demo string) error {
 	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecret: sandboxSecret,
 		Configs: []relying.Config{{}, {ID: counterConfig}, {ID: ageConfig}}}
 	if err := c.store.PutAccount(ctx, a); err != nil {
@@ -467,15 +508,20 @@ func devAccount(ctx context.Context, c *core) error {
 	if err != nil {
 		return err
 	}
-	return c.store.PutClient(ctx, devClient())
+	return c.store.PutClient(ctx, devClient(demo))
 }
 
 // devClient may do what a client of a program written for Signicat may, from
-// any address of this machine.
-func devClient() *relying.Client {
-	return &relying.Client{ID: sandboxClient, Account: sandboxAccount, Environment: eid.Test, Name: "Demo shop", Profile: relying.Signicat,
+// any address of this machine that is plain http; and the demo shop, too, if it
+// is not.
+func devClient(demo string) *relying.Client {
+	c := &relying.Client{ID: sandboxClient, Account: sandboxAccount, Environment: eid.Test, Name: "Demo shop", Profile: relying.Signicat,
 		SandboxReturn: true, Scopes: claims.Scopes(), Auth: relying.SecretBasic,
 		Secrets: []relying.ClientSecret{{Name: "sandbox", Hash: relying.HashSecret(sandboxClientSecret)}}}
+	if strings.HasPrefix(demo, "https:") {
+		c.Redirects, c.Logouts = []string{demo + "/oidc/callback"}, []string{demo + "/oidc/bye"}
+	}
+	return c
 }
 
 // write tells programs where everything is. The files appear whole or not at
@@ -486,21 +532,21 @@ func (r *ready) write(o DevOptions) error {
 		if err != nil {
 			return err
 		}
-		if err := writeWhole(o.ReadyFile, raw); err != nil {
+		if err := writeWhole(o.ReadyFile, raw, 0o600); err != nil {
 			return err
 		}
 	}
 	if o.EnvFile != "" {
 		a := r.Accounts[0]
 		return writeWhole(o.EnvFile, []byte("EIDGATE_URL="+r.URLs["public"]+"\nEIDGATE_KEY="+a.Key+"\nEIDGATE_WEBHOOK_SECRET="+a.WebhookSecret+
-			"\nEIDGATE_CLIENT_ID="+a.OIDC.Client+"\nEIDGATE_CLIENT_SECRET="+a.OIDC.Secret+"\n"))
+			"\nEIDGATE_CLIENT_ID="+a.OIDC.Client+"\nEIDGATE_CLIENT_SECRET="+a.OIDC.Secret+"\n"), 0o600)
 	}
 	return nil
 }
 
-func writeWhole(path string, raw []byte) error {
+func writeWhole(path string, raw []byte, mode fs.FileMode) error {
 	tmp := path + ".new"
-	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
+	if err := os.WriteFile(tmp, raw, mode); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)

@@ -100,11 +100,13 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 	if strings.Contains(log.String(), "1990") {
 		t.Error("the log has the query")
 	}
-	h, _ = guarded(false, true, func(http.ResponseWriter, *http.Request) {})
-	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
-	if rec.Header().Get("Strict-Transport-Security") != "" || rec.Header().Get("X-Eidgate-Sandbox") != "1" {
-		t.Errorf("a sandbox over http: %v", rec.Header())
+	for _, https := range []bool{false, true} {
+		h, _ = guarded(https, true, func(http.ResponseWriter, *http.Request) {})
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+		if rec.Header().Get("Strict-Transport-Security") != "" || rec.Header().Get("X-Eidgate-Sandbox") != "1" {
+			t.Errorf("a sandbox, https %v: %v", https, rec.Header())
+		}
 	}
 }
 

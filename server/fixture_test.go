@@ -32,7 +32,7 @@ const (
 // relying party, and the simulator's roots.
 func newHouse(t *testing.T, parties ...string) *house {
 	t.Helper()
-	sims := newSimulators(false, "ask", 1)
+	sims := newSimulators(false, "ask", 1, nil)
 	s := &house{dir: t.TempDir(), sims: sims, sim: sims.bankidse}
 	srv := httptest.NewUnstartedServer(s.sim.Handler())
 	srv.TLS = s.sim.TLSConfig()

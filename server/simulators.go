@@ -42,7 +42,7 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	sims := newSimulators(false, o.Auto, 1)
+	sims := newSimulators(false, o.Auto, 1, nil)
 	sims.issuers = fmt.Sprintf("http://localhost:%d", portOf(plain))
 	urls := map[string]string{"issuers": sims.issuers, "issuers_tls": fmt.Sprintf("https://localhost:%d", portOf(api)),
 		"control": fmt.Sprintf("http://localhost:%d", portOf(ctlAt))}
@@ -70,7 +70,7 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 		if err != nil {
 			return err
 		}
-		if err := writeWhole(o.ReadyFile, raw); err != nil {
+		if err := writeWhole(o.ReadyFile, raw, 0o600); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func (s *simulators) handOver(o *SandboxOptions, secure string) error {
 		"test_eids.yaml": fmt.Sprintf(handedOver, dir, bankid.Base, idin.MerchantID, idin.SubID, idin.LegalID, idin.Directory, qr.Token, qr.Backend, age.Base,
 			itsme.Issuer, itsme.ClientID, itsme.Service, itsme.Keys[0].ID, itsme.Keys[1].ID, itsme.Keys[2].ID, norwegian.Issuer, norwegian.ClientID, norwegian.Keys[0].ID, danish.Issuer, danish.ClientID),
 	} {
-		if err := writeWhole(filepath.Join(dir, name), []byte(text)); err != nil {
+		if err := writeWhole(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}

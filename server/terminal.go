@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -76,8 +77,18 @@ func (t *terminal) screen(r *ready, eids, data string, took time.Duration, notes
 	line("eIDs", eids, "")
 	line("Data", data, "")
 	line("Ready", fmt.Sprintf("in %.1f s", took.Seconds()), "")
-	fmt.Fprintf(&b, "\n  Try   curl -s %s/v2/eid/sbid-another \\\n             -H 'Authorization: %s' \\\n             -d target=%s/done\n",
-		strings.TrimPrefix(u["public"], "http://"), a.Key, u["demo"])
+	curl := "curl -s " + strings.TrimPrefix(u["public"], "http://")
+	if r.CA != "" {
+		file := cmp.Or(r.CAFile, caFile)
+		trust := file
+		if r.CAFile == "" {
+			trust = "curl -sk " + u["control"] + "/sandbox/v1/ca.pem >" + file
+		}
+		line("Trust", trust, "")
+		curl = "curl -s --cacert " + file + " \\\n             " + u["public"]
+	}
+	fmt.Fprintf(&b, "\n  Try   %s/v2/eid/sbid-another \\\n             -H 'Authorization: %s' \\\n             -d target=%s/done\n",
+		curl, a.Key, u["demo"])
 	for _, n := range notes {
 		b.WriteString("\n")
 		for _, l := range wrap(n, width-2) {
@@ -256,6 +267,8 @@ type ready struct {
 	Event    string            `json:"event"`
 	Version  string            `json:"version"`
 	URLs     map[string]string `json:"urls"`
+	CA       string            `json:"ca,omitempty"`      // of https, PEM
+	CAFile   string            `json:"ca_file,omitempty"` // where it is kept
 	Accounts []readyAccount    `json:"accounts"`
 }
 

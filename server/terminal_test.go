@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +30,18 @@ func TestScreen(t *testing.T) {
 		return b.String()
 	}
 	got := show(false)
+	secure := &ready{Version: "1.0.0", URLs: map[string]string{}, Accounts: slices.Clone(r.Accounts), CA: "-----BEGIN CERTIFICATE-----"}
+	for name, at := range r.URLs {
+		secure.URLs[name] = strings.Replace(at, "http:", "https:", 1)
+	}
+	secure.Accounts[0].OIDC.Issuer = "https://localhost:8700/auth/open"
+	var https bytes.Buffer
+	for _, secure.CAFile = range []string{"", "/tmp/data/ca.pem"} {
+		(&terminal{err: &https, now: noon}).screen(secure, "BankID SE", "in /tmp/data", 300*time.Millisecond, nil)
+	}
+	golden.File(t, "testdata/screen-tls.txt", https.Bytes())
 	golden.File(t, "testdata/screen.txt", []byte(got))
-	for l := range strings.Lines(got) {
+	for l := range strings.Lines(got + https.String()) {
 		if utf8.RuneCountInString(l) > 81 {
 			t.Errorf("wider than 80 columns: %s", l)
 		}

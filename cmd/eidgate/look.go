@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,12 +82,13 @@ func (c *sessionShow) Run(ctx context.Context, io streams) error {
 }
 
 type triggerCmd struct {
-	Outcome string `arg:"" help:"approve, cancel, expire, decline or fail:CODE."`
-	EID     string `name:"eid" help:"Only for this eID."`
-	Person  string `help:"Key of the test person."`
-	Next    bool   `help:"Decide the next login (the default)."`
-	Session string `help:"Or this session, which is run to its end."`
-	Control string `default:"http://localhost:8703" help:"The sandbox's control listener."`
+	Outcome   string `arg:"" help:"approve, cancel, expire, decline or fail:CODE."`
+	EID       string `name:"eid" help:"Only for this eID."`
+	Person    string `help:"Key of the test person."`
+	Next      bool   `help:"Decide the next login (the default)."`
+	Session   string `help:"Or this session, which is run to its end."`
+	Control   string `default:"http://localhost:8703" help:"The sandbox's control listener."`
+	ReadyFile string `placeholder:"FILE" help:"Or the file that eidgate dev --ready-file writes, which has its CA too."`
 }
 
 func (c *triggerCmd) Run(ctx context.Context, io streams) error {
@@ -100,6 +103,10 @@ func (c *triggerCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Control+path, bytes.NewReader(raw))
@@ -107,9 +114,9 @@ func (c *triggerCmd) Run(ctx context.Context, io streams) error {
 		return failed(exitUsage, nil, "%v", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
-		return failed(exitUnreachable, []string{"is eidgate dev running?"}, "the sandbox does not answer: %v", err)
+		return failed(exitUnreachable, []string{"is eidgate dev running?", "with --tls, name its ready file:  --ready-file FILE"}, "the sandbox does not answer: %v", err)
 	}
 	defer res.Body.Close()
 	answer, err := readAll(res.Body)
@@ -123,6 +130,31 @@ func (c *triggerCmd) Run(ctx context.Context, io streams) error {
 	}
 	_, err = io.out.Write(append(bytes.TrimSpace(answer), '\n'))
 	return err
+}
+
+// client reads the ready file, if there is one.
+func (c *triggerCmd) client() (*http.Client, error) {
+	if c.ReadyFile == "" {
+		return http.DefaultClient, nil
+	}
+	var file struct {
+		URLs map[string]string `json:"urls"`
+		CA   string            `json:"ca"`
+	}
+	raw, err := os.ReadFile(c.ReadyFile)
+	if err != nil {
+		return nil, failed(exitNotFound, []string{"it is written when the sandbox is ready:  eidgate wait --ready-file FILE"}, "%v", err)
+	}
+	if err := json.Unmarshal(raw, &file); err != nil || file.URLs["control"] == "" {
+		return nil, failed(exitUsage, nil, "%s is no ready file of a sandbox", c.ReadyFile)
+	}
+	c.Control = file.URLs["control"]
+	if file.CA == "" {
+		return http.DefaultClient, nil
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(file.CA))
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}}}, nil
 }
 
 // reason is what a refusal of the control API says.

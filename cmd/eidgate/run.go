@@ -26,6 +26,7 @@ type devCmd struct {
 	MTLSURL     string   `name:"mtls-url" help:"Where a proxy of yours asks OpenID Connect clients for certificates; it leads to the seventh port, with the header Client-Cert."`
 	AlsoKnownAs []string `placeholder:"NAME" help:"Other host names that the sandbox answers to."`
 	LAN         bool     `name:"lan" help:"Listen on all addresses, so that a real phone in the same network can take part."`
+	TLS         bool     `name:"tls" help:"Speak https, by a CA of the sandbox's own that is kept in --data; docs/sandbox.md says who must trust it."`
 	EIDs        []string `name:"eids" placeholder:"EID" help:"Only these eIDs, of: bankidse, idin, idinage. Default all."`
 	Data        string   `placeholder:"DIR" help:"Directory that keeps the data; without it they are gone when you stop."`
 	Store       string   `default:"memory" help:"memory, sqlite:FILE or postgres://…"`
@@ -41,6 +42,10 @@ type devCmd struct {
 }
 
 func (c *devCmd) Run(ctx context.Context, io streams) error {
+	if c.TLS && c.URL != "" {
+		return failed(exitUsage, []string{"behind a proxy, which speaks https itself, leave out --tls", "for another name of this machine:  eidgate dev --tls --also-known-as NAME"},
+			"--tls and --url exclude each other")
+	}
 	terminal := isTerminal(io.err)
 	auto := c.Auto
 	if auto == "" {
@@ -49,7 +54,7 @@ func (c *devCmd) Run(ctx context.Context, io streams) error {
 			auto = "approve"
 		}
 	}
-	o := server.DevOptions{Host: c.Host, Port: c.Port, URL: c.URL, MTLSURL: c.MTLSURL, KnownAs: c.AlsoKnownAs, LAN: c.LAN,
+	o := server.DevOptions{Host: c.Host, Port: c.Port, URL: c.URL, MTLSURL: c.MTLSURL, KnownAs: c.AlsoKnownAs, LAN: c.LAN, TLS: c.TLS,
 		Data: c.Data, Store: c.Store, Seed: c.Seed, Auto: auto, Frozen: c.Clock == "frozen",
 		ReadyFile: c.ReadyFile, EnvFile: c.EnvFile, JSON: c.JSON, Quiet: c.Quiet, Terminal: terminal,
 		Color:   c.Color == "always" || c.Color == "auto" && terminal && os.Getenv("NO_COLOR") == "",

@@ -12,6 +12,8 @@ package idin
 import (
 	"context"
 	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -37,7 +39,7 @@ type Connector struct {
 	Watch func(operation, result string, took time.Duration)
 
 	now       func() time.Time
-	transport http.RoundTripper
+	transport *http.Transport
 	clients   *cache.Cache[string, *client]
 	cpu       *semaphore.Weighted // decryption: one RSA operation an attribute
 	down      *cache.Cache[downKey, time.Time]
@@ -58,6 +60,12 @@ func New(now func() time.Time) *Connector {
 		down: cache.New[downKey, time.Time](4096),
 		transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}}
+}
+
+// Trust says whom to believe to be the eID; nil for the system's roots. It comes
+// before every other call.
+func (c *Connector) Trust(roots *x509.CertPool) {
+	c.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 }
 
 // Info implements connector.Connector.

@@ -9,6 +9,8 @@ package idinage
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -59,7 +61,7 @@ type Connector struct {
 
 	now       func() time.Time
 	idin      *idin.Connector
-	transport http.RoundTripper
+	transport *http.Transport
 	parsed    *cache.Cache[string, *parsed]
 }
 
@@ -75,6 +77,13 @@ func New(now func() time.Time) *Connector {
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}}
 	c.idin.Watch = func(operation, result string, took time.Duration) { c.watch(operation, result, took) }
 	return c
+}
+
+// Trust says whom to believe to be an upstream; nil for the system's roots. It
+// comes before every other call.
+func (c *Connector) Trust(roots *x509.CertPool) {
+	c.idin.Trust(roots)
+	c.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 }
 
 func (c *Connector) watch(operation, result string, took time.Duration) {

@@ -7,6 +7,8 @@ package openid
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -114,10 +116,11 @@ const SignalAsked = "asked"
 // forgotten first.
 const maxClients = 1024
 
-// Transport is how providers are reached, for the Directory of a process.
-func Transport() http.RoundTripper {
+// Transport is how providers are reached, for the Directory of a process. roots
+// are whom it believes; nil for the system's.
+func Transport(roots *x509.CertPool) http.RoundTripper {
 	return &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}
 }
 
 // New makes a connector. What providers publish comes from dir.

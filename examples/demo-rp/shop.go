@@ -41,6 +41,7 @@ type Shop struct {
 	ClientSecret string           // client_secret
 	Phone        string           // address of the sandbox's phone; "" where there is none
 	Now          func() time.Time // nil for the machine's clock
+	HTTP         *http.Client     // nil for the usual one
 
 	mu      sync.Mutex
 	visits  []*visit  // oldest first, at most maxVisits; with logins the only place with personal data
@@ -249,7 +250,7 @@ func (s *Shop) ask(ctx context.Context, method, address string, form url.Values,
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := cmp.Or(s.HTTP, http.DefaultClient).Do(req)
 	if err != nil {
 		x.Answer = err.Error()
 		return nil, x

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,9 +24,10 @@ type browser struct {
 }
 
 // newBrowser makes one that knows the origin of the broker's pages, or will.
-func newBrowser(origin string) *browser {
+func (x *control) newBrowser(origin string) *browser {
 	jar, _ := cookiejar.New(nil) // cannot fail without options
-	return &browser{origin: origin, client: &http.Client{Jar: jar, Timeout: 15 * time.Second, Transport: &http.Transport{Proxy: nil},
+	return &browser{origin: origin, client: &http.Client{Jar: jar, Timeout: 15 * time.Second, Transport: &http.Transport{Proxy: nil,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x.Roots}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 

@@ -7,6 +7,7 @@ package control
 
 import (
 	"context"
+	"crypto/x509"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -90,7 +91,8 @@ type Account struct {
 // A Mailbox keeps the mails of the sandbox.
 type Mailbox interface{ All() []any }
 
-// Config is what the control API needs; all fields are required.
+// Config is what the control API needs; all fields but the last two are
+// required.
 type Config struct {
 	Clock      *sandbox.Clock
 	People     *sandbox.People
@@ -106,6 +108,8 @@ type Config struct {
 	Sessions   Sessions // nil where the simulators run alone
 	Mailbox    Mailbox
 	Stop       <-chan struct{} // closed when pages that listen must let go
+	Roots      *x509.CertPool  // what decide trusts; nil for the system's
+	CA         []byte          // PEM of whom the sandbox's addresses are certified by; nil without TLS
 }
 
 type control struct {
@@ -156,6 +160,7 @@ var calls = []call{
 	{"GET", "/webhooks", "Notifications and their attempts: ?session=", (*control).webhooks},
 	{"GET", "/outcomes", "What logins can be made to do, and what relying parties receive", func(*control, *http.Request) (any, error) { return Outcomes(), nil }},
 	{"GET", "/fidelity", "How near the simulators are", func(*control, *http.Request) (any, error) { return allFidelity(), nil }},
+	{"GET", "/ca.pem", "Whom to trust if the sandbox speaks https", (*control).authority},
 	{"POST", "/reset", "A clean slate: keep", (*control).reset},
 }
 
@@ -234,6 +239,12 @@ func (x *control) answer(w http.ResponseWriter, r *http.Request, do func(*contro
 		refuse(w, err)
 		return
 	}
+	if file, is := out.(pemFile); is {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = w.Write(file) // the client has gone
+		return
+	}
 	say(w, http.StatusOK, out)
 }
 
@@ -253,6 +264,19 @@ type clash struct {
 
 func (c clash) Unwrap() error { return c.error }
 
+// errPlain means that there is nobody to trust.
+var errPlain = errors.New("this sandbox speaks http and has no CA")
+
+// A pemFile is an answer that is no JSON.
+type pemFile []byte
+
+func (x *control) authority(*http.Request) (any, error) {
+	if x.CA == nil {
+		return nil, errPlain
+	}
+	return pemFile(x.CA), nil
+}
+
 // errSlow means that a login did not end in time.
 var errSlow = errors.New("the login did not end within 20 s")
 
@@ -264,6 +288,7 @@ var answers = []struct {
 }{
 	{sandbox.ErrNoOrder, 404, "GET /sandbox/v1/orders?state=all lists those that there are"},
 	{ErrNoSession, 404, "sessions are those of test keys on this server; where simulators run alone there are none"},
+	{errPlain, 404, "start with --tls: eidgate dev --tls"},
 	{ErrNoAccount, 404, "only accounts of POST /sandbox/v1/accounts can be removed"},
 	{ErrClient, 400, `for example {"client_name":"Run 7","profile":"standard","redirect_uris":["http://localhost:3000/callback"]}; see docs/sandbox.md, clients`},
 	{sandbox.ErrNobody, 404, "GET /sandbox/v1/people lists the keys"},

@@ -47,7 +47,7 @@ func outcomeGroups() (out []outcomeGroup) {
 func (x *control) show(name, title string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		pageHeaders(w.Header(), "'self'")
-		_ = x.phone.ExecuteTemplate(w, name, &listView{Title: title, Error: r.URL.Query().Get("error"), Control: "http://" + r.Host, Faults: x.Faults.List(),
+		_ = x.phone.ExecuteTemplate(w, name, &listView{Title: title, Error: r.URL.Query().Get("error"), Control: self(r), Faults: x.Faults.List(),
 			People: x.People.List(), Queue: x.Decisions.Queue(), Groups: outcomeGroups(), Fidelity: allFidelity()}) // the browser has gone
 	}
 }

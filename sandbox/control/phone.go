@@ -135,7 +135,7 @@ func kept(f url.Values) url.Values {
 func (x *control) showPhone(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	v := &phoneView{People: x.People.List(), Kind: q.Get("kind"), Network: cmp.Or(q.Get("network"), "same"), Version: cmp.Or(q.Get("version"), "current"),
-		Error: q.Get("error"), Said: q.Get("said"), Faults: x.Faults.List(), Ends: endings, Hints: hints, Control: "http://" + r.Host}
+		Error: q.Get("error"), Said: q.Get("said"), Faults: x.Faults.List(), Ends: endings, Hints: hints, Control: self(r)}
 	ref := q.Get("ref")
 	if token := q.Get("autostarttoken"); token != "" {
 		o, err := x.BankIDSE.Open(token, bankidse.Event{Person: q.Get("person"), Data: data(q), Source: "phone"})
@@ -313,6 +313,14 @@ func (x *control) fingerprint() uint64 {
 }
 
 // curl shows a call of the API. The body holds no quote of its own.
+// self is this listener's address, as the browser has it.
+func self(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
 func curl(base, method, path string, body ...string) string {
 	s := "curl -s"
 	if method != http.MethodPost || len(body) == 0 {

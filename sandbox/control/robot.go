@@ -104,7 +104,7 @@ func (x *control) play(ctx context.Context, in decision, id string) (any, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	r := &robot{x: x, b: newBrowser(""), in: in, outcome: o, acted: map[string]bool{}}
+	r := &robot{x: x, b: x.newBrowser(""), in: in, outcome: o, acted: map[string]bool{}}
 	defer r.b.client.CloseIdleConnections()
 	r.id = id
 	var first *page // nil for a login without pages

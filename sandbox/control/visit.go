@@ -158,7 +158,7 @@ func (r *robot) scan(ctx context.Context, p *page) (*page, error) {
 // and say afterwards that it was this person, where it is asked. The page that
 // comes is the last one; nil where the phone was not sent back.
 func (r *robot) elsewhere(ctx context.Context, o entry) (*page, error) {
-	b := newBrowser(r.b.origin)
+	b := r.x.newBrowser(r.b.origin)
 	defer b.client.CloseIdleConnections()
 	at := o.Page
 	if o.EID == "idinqr" {

@@ -6,6 +6,9 @@ package browser
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -58,15 +61,21 @@ func TestMain(m *testing.M) {
 
 var started atomic.Bool
 
+// needs skips a test where a program is missing that it needs.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
+
 // tab opens an empty tab of a browser that has no cookies.
 func tab(t *testing.T) context.Context {
 	t.Helper()
-	if _, err := exec.LookPath("chromium"); err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal("chromium is not installed")
-		}
-		t.Skip("chromium is not installed")
-	}
+	needs(t, "chromium")
 	started.Store(true)
 	browser, err := chrome()
 	if err != nil {
@@ -77,6 +86,29 @@ func tab(t *testing.T) context.Context {
 	if err := chromedp.Do(ctx); err != nil { // the first context that is used lives as long as the tab
 		t.Fatalf("open a tab: %v", err)
 	}
+	return ctx
+}
+
+// secureTab is the tab of a browser that blocks the cookies of third parties,
+// like that of tab, and takes the certificates of some sites for good.
+func secureTab(t *testing.T, sites ...string) context.Context {
+	t.Helper()
+	needs(t, "chromium")
+	var keys []string
+	for _, site := range sites {
+		c, err := tls.Dial("tcp", strings.TrimPrefix(site, "https://"), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(c.ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
+		_ = c.Close()
+		keys = append(keys, base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	ctx, err := launch(chromedp.Flag("test-third-party-cookie-phaseout", true), chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(keys, ",")))
+	if err != nil {
+		t.Fatalf("start chromium: %v", err)
+	}
+	t.Cleanup(func() { _ = chromedp.Cancel(ctx) }) // ends the process and removes its folder
 	return ctx
 }
 
@@ -160,6 +192,21 @@ func noScripts(off bool) chromedp.Action[chromedp.Void] {
 // to frame (see kept).
 func party(t *testing.T, host string) (base string) {
 	t.Helper()
+	s := httptest.NewServer(partyPages())
+	t.Cleanup(s.Close)
+	return strings.Replace(s.URL, "127.0.0.1", host, 1)
+}
+
+// secureParty is one over https at 127.0.0.1, with a certificate that nobody
+// trusts.
+func secureParty(t *testing.T) (base string) {
+	t.Helper()
+	s := httptest.NewTLSServer(partyPages())
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func partyPages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /done", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -180,18 +227,20 @@ func party(t *testing.T, host string) (base string) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, "<!DOCTYPE html><title>cookies</title><script>parent.postMessage(%q,'*')</script>", r.Header.Get("Cookie"))
 	})
-	s := httptest.NewServer(mux)
-	t.Cleanup(s.Close)
-	return strings.Replace(s.URL, "127.0.0.1", host, 1)
+	return mux
 }
 
 // kept are the cookies that a frame of localhost, where eidgate is too, keeps and
-// sends on a page of host. Both of them may be used on other sites. A browser
+// sends on a page of the party at top. Both of them may be used on other sites. A browser
 // that blocks the cookies of third parties drops there "plain" alone, and has
 // "apart" in a jar of that site's (TestThirdPartyCookies).
-func kept(ctx context.Context, t *testing.T, host string) string {
+func kept(ctx context.Context, t *testing.T, top string) string {
 	t.Helper()
-	do(ctx, t, chromedp.Navigate(party(t, host)+"/frame?at="+url.QueryEscape(party(t, "localhost")+"/cookies")))
+	framed := party(t, "localhost")
+	if strings.HasPrefix(top, "https:") {
+		framed = strings.Replace(secureParty(t), "127.0.0.1", "localhost", 1)
+	}
+	do(ctx, t, chromedp.Navigate(top+"/frame?at="+url.QueryEscape(framed+"/cookies")))
 	until(ctx, t, `got.length > 0`)
 	return eval[string](ctx, t, `got[0].data`)
 }
@@ -319,10 +368,10 @@ func TestThirdPartyCookies(t *testing.T) {
 		_ = chromedp.Cancel(allows)
 		until2(t, "the end of the last process that writes", func() bool { return os.RemoveAll(dir) == nil })
 	})
-	if got := kept(allows, t, "127.0.0.1"); got != both {
+	if got := kept(allows, t, party(t, "127.0.0.1")); got != both {
 		t.Errorf("where they are allowed, the frame has %q", got)
 	}
-	if got := kept(ours, t, "127.0.0.1"); got != onlyApart {
+	if got := kept(ours, t, party(t, "127.0.0.1")); got != onlyApart {
 		t.Errorf("where they are blocked, the frame has %q", got)
 	}
 }

@@ -7,12 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
+	"eidgate/server"
 	"eidgate/test/rig"
 )
 
@@ -125,12 +130,7 @@ func TestAgeCheck(t *testing.T) {
 // scan reads the code from a picture of the screen.
 func scan(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("zbarimg"); err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal("zbarimg is not installed")
-		}
-		t.Skip("zbarimg is not installed")
-	}
+	needs(t, "zbarimg")
 	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	file := filepath.Join(t.TempDir(), "screen.png")
 	if err == nil {
@@ -199,23 +199,41 @@ func TestBankFromAFrame(t *testing.T) {
 // goes on when it is done. In a shop of another site eidgate is a third party,
 // whose cookies Chromium blocks, as the same tab shows first. Nothing then ties
 // the eID's tab to the frame: it is another browser, and the person says that it
-// was them. Over http eidgate's cookie is Lax and would not get into the frame
-// anyhow; the one that https has there, Partitioned, is not tried here.
+// was them. Over http eidgate's cookie is Lax and does not get into the frame:
+// the page's address has a handle instead. Over https there is one that is
+// Partitioned, which the tab, a first party, does not have.
 func fromAFrame(t *testing.T, selector, start string, buttons ...string) {
 	t.Helper()
-	for name, host := range map[string]string{"same site": "localhost", "another site, third-party cookies blocked": "127.0.0.1"} {
+	for name, place := range map[string]struct {
+		host   string
+		secure bool
+	}{"same site": {"localhost", false}, "another site, third-party cookies blocked": {"127.0.0.1", false}, "the same over https": {"127.0.0.1", true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			at := party(t, host)
-			if got, want := kept(ctx, t, host), map[bool]string{true: both, false: onlyApart}[host == "localhost"]; got != want {
+			host := place.host
+			w := rig.StartDev(t, "memory", func(o *server.DevOptions) { o.TLS = place.secure })
+			var ctx context.Context
+			at := ""
+			if place.secure {
+				shop := secureParty(t)
+				ctx, at = secureTab(t, shop, w.URLs["public"], w.URLs["issuers"]), shop
+			} else {
+				ctx, at = tab(t), party(t, host)
+			}
+			if got, want := kept(ctx, t, at), map[bool]string{true: both, false: onlyApart}[host == "localhost"]; got != want {
 				t.Fatalf("the cookies of a frame are %q, want %q", got, want)
 			}
 			id, page := session(w, selector, at+"/done", "language", "en")
 			do(ctx, t, chromedp.Navigate(at+"/frame?at="+url.QueryEscape(page)))
 			frame := another(ctx, t, "the frame", func(i *target.Info) bool { return i.Type == "iframe" && strings.Contains(i.URL, id) })
 			press(frame, t, start, `document.querySelector("a.button[target=_blank]") !== null`)
+			if got, want := eval[bool](frame, t, `new URLSearchParams(location.search).has("w")`), host != "localhost" && !place.secure; got != want {
+				t.Errorf("the address has a handle: %v, want %v", got, want)
+			}
+			var apart []string
+			if place.secure {
+				apart = partitioned(ctx, t, "https://127.0.0.1")
+			}
 			shot(ctx, t, selector+"-frame")
 			do(frame, t, click("a.button"))
 			opened := another(ctx, t, "a tab of the eID", func(i *target.Info) bool { return i.Type == "page" && strings.HasPrefix(i.URL, w.URLs["issuers"]) })
@@ -234,8 +252,30 @@ func fromAFrame(t *testing.T, selector, start string, buttons ...string) {
 			if got["binding"] != want || got["identity"] == nil {
 				t.Errorf("binding %v, want %s: %v", got["binding"], want, got)
 			}
+			if place.secure {
+				if after := partitioned(ctx, t, "https://127.0.0.1"); len(apart) != 1 || !slices.Equal(after, apart) {
+					t.Errorf("eidgate's cookies for the shop were %q, and are %q", apart, after)
+				}
+			}
 		})
 	}
+}
+
+// partitioned are the values of eidgate's cookies that a site's frames have, and
+// nobody else.
+func partitioned(ctx context.Context, t *testing.T, site string) (values []string) {
+	t.Helper()
+	do(ctx, t, chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
+		all, err := cdp.Call(ctx, tg, storage.GetCookies, storage.GetCookiesParams{})
+		for _, c := range all.Cookies {
+			if key := c.PartitionKey; c.Name == "__Host-eidgate_b" && key != nil && key.TopLevelSite == site && key.HasCrossSiteAncestor &&
+				c.Secure && c.HTTPOnly && c.SameSite == network.CookieSameSiteNone && c.Domain == "localhost" && c.Path == "/" {
+				values = append(values, c.Value)
+			}
+		}
+		return err
+	}))
+	return values
 }
 
 // another attaches to what else the browser shows and a test looks for: a

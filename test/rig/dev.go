@@ -3,6 +3,8 @@ package rig
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -26,6 +28,9 @@ type Dev struct {
 	OIDC   Client
 	Hooks  chan *Hook
 	HookAt string
+	CA     string // PEM; "" for a sandbox over http
+	CAFile string
+	HTTP   *http.Client // trusts the CA, and nobody else if there is one
 	t      testing.TB
 }
 
@@ -65,9 +70,11 @@ func StartDev(t testing.TB, store string, with ...func(*server.DevOptions)) *Dev
 			t.Error("the log names a person")
 		}
 	})
-	w := &Dev{t: t, Hooks: make(chan *Hook, 10)}
+	w := &Dev{t: t, HTTP: http.DefaultClient, Hooks: make(chan *Hook, 10)}
 	var file struct {
 		URLs     map[string]string `json:"urls"`
+		CA       string            `json:"ca"`
+		CAFile   string            `json:"ca_file"`
 		Accounts []struct {
 			Key    string `json:"key"`
 			Secret string `json:"webhook_secret"`
@@ -85,6 +92,9 @@ func StartDev(t testing.TB, store string, with ...func(*server.DevOptions)) *Dev
 		<-time.After(10 * time.Millisecond)
 	}
 	w.URLs, w.Key, w.Secret, w.OIDC = file.URLs, file.Accounts[0].Key, file.Accounts[0].Secret, file.Accounts[0].OIDC
+	if w.CA, w.CAFile = file.CA, file.CAFile; w.CA != "" {
+		w.HTTP = Trusting(t, w.CA)
+	}
 	rp := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
@@ -95,6 +105,18 @@ func StartDev(t testing.TB, store string, with ...func(*server.DevOptions)) *Dev
 	t.Cleanup(rp.Close)
 	w.HookAt = rp.URL + "/hook"
 	return w
+}
+
+// Trusting is a client that believes what a CA certifies and nothing else.
+func Trusting(t testing.TB, ca string) *http.Client {
+	t.Helper()
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(ca)) {
+		t.Fatalf("no certificate: %q", ca)
+	}
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
 }
 
 // For is the same sandbox for a test within the one that started it.
@@ -113,7 +135,7 @@ func (w *Dev) Call(method, address, contentType, body string) (status int, out m
 	}
 	req.Header.Set("Authorization", w.Key)
 	req.Header.Set("Content-Type", contentType)
-	res, err := http.DefaultClient.Do(req)
+	res, err := w.HTTP.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -197,7 +219,7 @@ func (w *Dev) Orders() (out []map[string]any) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := w.HTTP.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
 	}
