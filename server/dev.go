@@ -48,6 +48,9 @@ import (
 	"eidgate/store"
 )
 
+// Played are the eIDs that the sandbox plays.
+var Played = []eid.EID{eid.BankIDSE, eid.IDIN, eid.IDINAge, eid.Itsme, eid.BankIDNO, eid.MitID}
+
 // DevOptions are the flags of "eidgate dev".
 type DevOptions struct {
 	Host, URL, Data, Store, Auto string

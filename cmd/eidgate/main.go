@@ -121,7 +121,7 @@ type exit struct{}
 
 // newParser reads the struct above.
 func newParser(io streams, exit func(int), more ...kong.Option) *kong.Kong {
-	p, err := kong.New(&cli{}, append(more, kong.Name("eidgate"), kong.Description("A self-hosted broker for the national eIDs of Europe."),
+	p, err := kong.New(&cli{}, append(more, kong.Name("eidgate"), kong.Vars{"eids": played()}, kong.Description("A self-hosted broker for the national eIDs of Europe."),
 		kong.Writers(io.out, io.err), kong.Exit(exit), kong.Help(help),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Bind(io))...)
 	if err != nil {

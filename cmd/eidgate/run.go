@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -27,7 +28,7 @@ type devCmd struct {
 	AlsoKnownAs []string `placeholder:"NAME" help:"Other host names that the sandbox answers to."`
 	LAN         bool     `name:"lan" help:"Listen on all addresses, so that a real phone in the same network can take part."`
 	TLS         bool     `name:"tls" help:"Speak https, by a CA of the sandbox's own that is kept in --data; docs/sandbox.md says who must trust it."`
-	EIDs        []string `name:"eids" placeholder:"EID" help:"Only these eIDs, of: bankidse, idin, idinage. Default all."`
+	EIDs        []string `name:"eids" placeholder:"EID" help:"Only these eIDs, of: ${eids}. Default all."`
 	Data        string   `placeholder:"DIR" help:"Directory that keeps the data; without it they are gone when you stop."`
 	Store       string   `default:"memory" help:"memory, sqlite:FILE or postgres://…"`
 	Seed        int64    `help:"Seed of injected faults."`
@@ -39,6 +40,15 @@ type devCmd struct {
 	JSON        bool     `name:"json" help:"One JSON object a line on standard output."`
 	Quiet       bool     `help:"No screen."`
 	Color       string   `enum:"auto,never,always" default:"auto" help:"Colours: auto, never or always."`
+}
+
+// played lists the eIDs of the sandbox.
+func played() string {
+	var out []string
+	for _, e := range server.Played {
+		out = append(out, string(e))
+	}
+	return strings.Join(out, ", ")
 }
 
 func (c *devCmd) Run(ctx context.Context, io streams) error {
@@ -60,8 +70,8 @@ func (c *devCmd) Run(ctx context.Context, io streams) error {
 		Color:   c.Color == "always" || c.Color == "auto" && terminal && os.Getenv("NO_COLOR") == "",
 		Version: version(), Stdout: io.out, Stderr: io.err}
 	for _, e := range c.EIDs {
-		if !slices.Contains([]eid.EID{eid.BankIDSE, eid.IDIN, eid.IDINAge}, eid.EID(e)) {
-			return failed(exitUsage, []string{"known:  bankidse, idin, idinage"}, "--eids: there is no eID %q", e)
+		if !slices.Contains(server.Played, eid.EID(e)) {
+			return failed(exitUsage, []string{"known:  " + played()}, "--eids: there is no eID %q", e)
 		}
 		o.EIDs = append(o.EIDs, eid.EID(e))
 	}
