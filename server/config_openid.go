@@ -51,6 +51,7 @@ func (k *checker) openID(at string, c openIDContract, env eid.Environment, owner
 // keys checks keys of ours that an eID knows; opens says whether any decrypt.
 func (k *checker) keys(at string, keys []EIDKeyConfig, opens bool) {
 	seen := map[string]bool{}
+	signs := 0
 	for i, key := range keys {
 		path := fmt.Sprintf("%s.%d", at, i)
 		if key.ID == "" || seen[key.ID] {
@@ -62,6 +63,11 @@ func (k *checker) keys(at string, keys []EIDKeyConfig, opens bool) {
 			k.doc.Report(path+".use", "%q is neither sign nor decrypt", key.Use)
 		case key.Use == "decrypt" && !opens:
 			k.doc.Report(path+".use", "decrypt has no use here: this eID encrypts nothing")
+		}
+		if key.Use == "sign" {
+			if signs++; signs > 1 && key.Until.IsZero() {
+				k.doc.Report(path+".until", "is required: there is a newer key to sign above it, which takes over then")
+			}
 		}
 		if k.secret(path+".file", key.File) && (key.Use == "sign" || key.Use == "decrypt") {
 			if _, err := key.read(""); err != nil {

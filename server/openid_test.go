@@ -78,17 +78,19 @@ func TestKeysOfContracts(t *testing.T) {
 		}
 	}
 	for keys, want := range map[string][]string{
-		"{id: s, use: sign, file: DIR/p256}, {id: e, use: decrypt, file: DIR/p256}":                                    {"test_eids.itsme.keys.1.file: " + decrypt},
-		"{id: s, use: sign, file: DIR/p256}, {id: e, use: decrypt, file: DIR/openssl}":                                 {"test_eids.itsme.keys.1.file: " + decrypt},
-		"{id: s, use: sign, file: DIR/p256}, {id: e, use: decrypt, file: DIR/weak}":                                    {"test_eids.itsme.keys.1.file: " + decrypt},
-		"{id: s, use: sign, file: DIR/p256}, {id: e, use: both, file: DIR/p521}":                                       {`test_eids.itsme.keys.1.use: "both" is neither sign nor decrypt`},
-		"{id: s, use: sign, file: DIR/p256}":                                                                           {"test_eids.itsme.keys: has none that decrypts: only a contract without encryption works so  [warning]"},
-		"{id: e, use: decrypt, file: DIR/rsa}":                                                                         {"test_eids.itsme: keys: must have one that signs"},
-		"{id: s2, use: sign, file: DIR/p256}, {id: s1, use: sign, file: DIR/rsa, until: 2999-01-01T00:00:00Z}" + opens: nil,
-		"{id: s2, use: sign, file: DIR/p256}, {id: s1, use: sign, file: DIR/rsa, until: 2020-01-01T00:00:00Z}" + opens: nil,
-		"{id: s1, use: sign, file: DIR/p256, until: 2020-01-01T00:00:00Z}" + opens:                                     {"test_eids.itsme: keys: must have one that signs"},
-		"{id: s1, use: sign, file: DIR/p256}" + opens + "], generation: 1, claims: [":                                  nil,
-		"{id: s1, use: sign, file: DIR/p256}], generation: 1, claims: [":                                               {"test_eids.itsme: the first generation encrypts its tokens: keys must have one that decrypts"},
+		"{id: s, use: sign, file: DIR/p256}, {id: e, use: decrypt, file: DIR/p256}":                                                                {"test_eids.itsme.keys.1.file: " + decrypt},
+		"{id: s, use: sign, file: DIR/p256}, {id: e, use: decrypt, file: DIR/openssl}":                                                             {"test_eids.itsme.keys.1.file: " + decrypt},
+		"{id: s, use: sign, file: DIR/p256}, {id: e, use: decrypt, file: DIR/weak}":                                                                {"test_eids.itsme.keys.1.file: " + decrypt},
+		"{id: n, use: sign, file: DIR/p256}, {id: s, use: sign, file: DIR/rsa}, {id: e, use: decrypt, file: DIR/rsa}":                              {"test_eids.itsme.keys.1.until: is required: there is a newer key to sign above it, which takes over then"},
+		"{id: n, use: sign, file: DIR/p256}, {id: s, use: sign, file: DIR/rsa, until: 2027-01-31T00:00:00Z}, {id: e, use: decrypt, file: DIR/rsa}": nil,
+		"{id: s, use: sign, file: DIR/p256}, {id: e, use: both, file: DIR/p521}":                                                                   {`test_eids.itsme.keys.1.use: "both" is neither sign nor decrypt`},
+		"{id: s, use: sign, file: DIR/p256}":                                                                                                       {"test_eids.itsme.keys: has none that decrypts: only a contract without encryption works so  [warning]"},
+		"{id: e, use: decrypt, file: DIR/rsa}":                                                                                                     {"test_eids.itsme: keys: must have one that signs"},
+		"{id: s2, use: sign, file: DIR/p256}, {id: s1, use: sign, file: DIR/rsa, until: 2999-01-01T00:00:00Z}" + opens:                             nil,
+		"{id: s2, use: sign, file: DIR/p256}, {id: s1, use: sign, file: DIR/rsa, until: 2020-01-01T00:00:00Z}" + opens:                             nil,
+		"{id: s1, use: sign, file: DIR/p256, until: 2020-01-01T00:00:00Z}" + opens:                                                                 {"test_eids.itsme: keys: must have one that signs"},
+		"{id: s1, use: sign, file: DIR/p256}" + opens + "], generation: 1, claims: [":                                                              nil,
+		"{id: s1, use: sign, file: DIR/p256}], generation: 1, claims: [":                                                                           {"test_eids.itsme: the first generation encrypts its tokens: keys must have one that decrypts"},
 	} {
 		text := strings.Replace(s.fill(sound), "test_eids: {", s.fill("test_eids: {itsme: {issuer: \"https://i.example\", client_id: c, service: S, keys: ["+keys+"]}, "), 1)
 		if got := problems(t, s, text); cmp.Diff(want, got) != "" {
