@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -79,19 +80,22 @@ func (s *Store) batchThen(ctx context.Context, all []statement, done func()) err
 }
 
 // guarded is the statement for PostgreSQL: one that does not change what it must
-// fails, and the transaction with it, since nobody looks before its end.
+// fails, and the transaction with it, since nobody looks before its end. It fails
+// by reading as a number what operators shall read in PostgreSQL's log.
 func (st *statement) guarded() string {
 	if st.one == "" {
 		return st.q
 	}
-	return `WITH done AS (` + st.q + ` RETURNING 1) SELECT 1 / CASE COUNT(*) WHEN ` + strconv.FormatInt(max(st.rows, 1), 10) + ` THEN 1 ELSE 0 END FROM done`
+	return `WITH done AS (` + st.q + ` RETURNING 1) SELECT CASE COUNT(*) WHEN ` + strconv.FormatInt(max(st.rows, 1), 10) +
+		` THEN 1 ELSE CAST('` + lost + `' || COUNT(*) AS BIGINT) END FROM done`
 }
 
-const divisionByZero = "22012" // SQLSTATE
+// lost begins the complaint of a guard.
+const lost = "eidgate: somebody else was quicker, no harm done; rows changed: "
 
 // refused is the error of a guarded statement.
 func (st *statement) refused(err error) error {
-	if e := (*pgconn.PgError)(nil); st.one != "" && errors.As(err, &e) && e.Code == divisionByZero {
+	if e := (*pgconn.PgError)(nil); st.one != "" && errors.As(err, &e) && strings.Contains(e.Message, lost) {
 		return st.check(0)
 	}
 	return err
