@@ -34,9 +34,8 @@ type outbox struct {
 	mu     sync.Mutex
 	rows   []*row
 	told   chan broker.Attempt
-	busy   int // how often one was given back
-	clock  *sandbox.Clock
-	claims time.Duration // that looking takes, on the clock
+	busy   int           // how often one was given back
+	claims time.Duration // that looking takes
 }
 
 type row struct {
