@@ -24,7 +24,9 @@ class Client extends BankIdClientV6 {
 }
 
 const started = new Map(); // orderRef → when, and the secrets of its codes
-const settings = { pfx, passphrase, ca, refreshInterval: 20, qrOptions: { customCache: started } };
+// The package collects at an interval and not after an answer: were it short, two
+// collects would overlap on a busy machine, and the answer is given once.
+const settings = { pfx, passphrase, ca, refreshInterval: 2000, qrOptions: { customCache: started } };
 const client = new Client(settings);
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
