@@ -88,10 +88,10 @@ var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]
 func complaint(err error) string {
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) {
-		switch invalid.Reason {
-		case x509.Expired:
+		if invalid.Reason == x509.Expired {
 			return "has expired"
-		case x509.CANotAuthorizedForThisName:
+		}
+		if invalid.Reason == x509.CANotAuthorizedForThisName {
 			return "does not cover every name of the sandbox"
 		}
 	}
