@@ -130,7 +130,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.pool == nil {
 		s.stmts.db = s.read
 		s.writer = newWriter(s.write)
-		s.rows = cache.New[string, broker.Session](8192)
+		s.rows = cache.New[string, broker.Session](4096)
 	}
 	return s, nil
 }
@@ -170,17 +170,14 @@ func (s *Store) openFile(path string) error {
 	return s.openSQLite("file:"+path+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)")
 }
 
-// openSQLite opens the connection that writes, with 16 MB of pages in memory, and
-// those that read, with 4 MB each: indexes by random ids touch pages
-// everywhere, and SQLite's own 2 MB had most of them read again.
 func (s *Store) openSQLite(name, pragmas string) (err error) {
 	s.dialect = sqlite
 	const common = "&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)"
-	if s.write, err = sql.Open("sqlite", name+pragmas+common+"&_txlock=immediate&_pragma=cache_size(-16000)"); err != nil {
+	if s.write, err = sql.Open("sqlite", name+pragmas+common+"&_txlock=immediate"); err != nil {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)
-	if s.read, err = sql.Open("sqlite", name+pragmas+common+"&_pragma=cache_size(-4000)"); err != nil {
+	if s.read, err = sql.Open("sqlite", name+pragmas+common); err != nil {
 		return err
 	}
 	s.read.SetMaxOpenConns(4)
