@@ -19,6 +19,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"eidgate/internal/need"
 	"eidgate/relying"
 )
 
@@ -205,9 +206,7 @@ func TestNamesThatCannotBe(t *testing.T) {
 // subject is: that, registered as it is, must be theirs.
 func TestSubjectOfOpenSSL(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
+	need.Program(t, "openssl")
 	dir := t.TempDir()
 	for i, subject := range []string{
 		"/C=SE/ST=Skåne/L=Lund/O=Shop, Inc. + \\/ sons/OU= a /CN=client#1 \"x\"<y>;z=1\\\\",

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"eidgate/internal/need"
 )
 
 var here = tlsNames("192.168.7.9", []string{"Eid.Test"})
@@ -172,12 +174,7 @@ func TestCARefusesWhatIsNoName(t *testing.T) {
 // TestOpenSSLAcceptsTheCA: another reading of RFC 5280, and a strict one.
 func TestOpenSSLAcceptsTheCA(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("openssl is not installed")
-	}
+	need.Program(t, "openssl")
 	dir := t.TempDir()
 	c := mustCA(t, dir, here, time.Now())
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"eidgate/api/oidc"
+	"eidgate/internal/need"
 )
 
 // TestMutualTLSConfiguration spoils a configuration with a listener for clients'
@@ -209,11 +210,8 @@ const mtlsClients = `oidc_clients:
 // who may get tokens, and with what they count.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
-	for _, tool := range []string{"openssl", "curl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
+	need.Program(t, "openssl")
+	need.Program(t, "curl")
 	s := newHouse(t, "house")
 	const ca, client = "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n", "basicConstraints=CA:false\nextendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.shop.example\n"
 	s.issued(t, "ca", "", "/O=Shop/CN=Shop's own CA", ca)
@@ -330,9 +328,7 @@ store:`, 1)
 // by the address that it comes from.
 func TestCertificatesOfAProxy(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
+	need.Program(t, "openssl")
 	s := newHouse(t, "house")
 	const client = "extendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.shop.example\n"
 	s.issued(t, "ca", "", "/O=Shop/CN=CA", "basicConstraints=critical,CA:true\n")

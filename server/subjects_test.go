@@ -20,6 +20,7 @@ import (
 
 	"eidgate/api/claims"
 	"eidgate/eid"
+	"eidgate/internal/need"
 	"eidgate/internal/pgtest"
 	"eidgate/store"
 )
@@ -333,12 +334,7 @@ var bashBlock = regexp.MustCompile("(?s)```bash\n(.*?)```")
 // leaves.
 func TestSubjectKeyMakesSubjects(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("openssl is not installed")
-	}
+	need.Program(t, "openssl")
 	key, err := SubjectKey(sqliteMover(t).cfg)
 	if err != nil || len(key) != 32 {
 		t.Fatalf("%d bytes, %v", len(key), err)

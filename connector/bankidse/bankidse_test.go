@@ -20,6 +20,7 @@ import (
 	"eidgate/connector"
 	"eidgate/connector/bankidse"
 	"eidgate/eid"
+	"eidgate/internal/need"
 	protocol "eidgate/protocol/bankidse"
 	"eidgate/sandbox"
 	sim "eidgate/sandbox/bankidse"
@@ -313,19 +314,6 @@ func mustRoots(t *testing.T, name string) string {
 	return r
 }
 
-// tool finds a witness that none of us wrote.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatalf("%s is not installed", name)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	return path
-}
-
 // TestForeignWitnesses lets xmlsec1 verify the simulator's signature with its
 // chain, and openssl read the OCSP answer.
 func TestForeignWitnesses(t *testing.T) {
@@ -353,7 +341,7 @@ func TestForeignWitnesses(t *testing.T) {
 	root := write("root.pem", []byte(s.SignatureRoot()))
 	doc := decode(0)
 	verify := func(b []byte) error {
-		return exec.Command(tool(t, "xmlsec1"), "--verify", "--id-attr:Id", "bankIdSignedData", "--id-attr:Id", "KeyInfo",
+		return exec.Command(need.Program(t, "xmlsec1"), "--verify", "--id-attr:Id", "bankIdSignedData", "--id-attr:Id", "KeyInfo",
 			"--trusted-pem", root, "--enabled-reference-uris", "same-doc", write("sig.xml", b)).Run()
 	}
 	if err := verify(doc); err != nil {
@@ -362,7 +350,7 @@ func TestForeignWitnesses(t *testing.T) {
 	if verify([]byte(strings.Replace(string(doc), "<funcId>Identification", "<funcId>Signing", 1))) == nil {
 		t.Error("xmlsec1 accepts an altered signature: it is no witness")
 	}
-	out, err := exec.Command(tool(t, "openssl"), "ocsp", "-respin", write("ocsp.der", decode(1)), "-no_nonce", "-CAfile", root,
+	out, err := exec.Command(need.Program(t, "openssl"), "ocsp", "-respin", write("ocsp.der", decode(1)), "-no_nonce", "-CAfile", root,
 		"-resp_text", "-noverify").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Cert Status: good") {
 		t.Errorf("openssl ocsp: %v\n%s", err, out)

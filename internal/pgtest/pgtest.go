@@ -24,6 +24,8 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver of the administrator's connection
+
+	"eidgate/internal/need"
 )
 
 // Options of the server; each choice has a server of its own.
@@ -38,10 +40,7 @@ func Database(t testing.TB, o Options) (dsn string) {
 	t.Helper()
 	bin, err := findBin()
 	if err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatalf("PostgreSQL is required: %v", err)
-		}
-		t.Skip(err)
+		need.Absent(t, "%v", err)
 	}
 	s, err := running(bin, o)
 	if err != nil {
@@ -65,10 +64,7 @@ func Program(t testing.TB, name string) string {
 	t.Helper()
 	bin, err := findBin()
 	if err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatalf("PostgreSQL is required: %v", err)
-		}
-		t.Skip(err)
+		need.Absent(t, "%v", err)
 	}
 	return filepath.Join(bin, name)
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"eidgate/internal/need"
 	"eidgate/internal/qr"
 )
 
@@ -157,13 +158,7 @@ func raster(t *testing.T, svg []byte, scale int) []byte {
 // read asks zbarimg, which shares no code with us, what a picture says.
 func read(t *testing.T, pic []byte) string {
 	t.Helper()
-	tool, err := exec.LookPath("zbarimg")
-	if err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal("zbarimg is required and not installed (package zbar-tools)")
-		}
-		t.Skip("zbarimg is not installed (package zbar-tools)")
-	}
+	tool := need.Program(t, "zbarimg")
 	file := filepath.Join(t.TempDir(), "code.png")
 	if err := os.WriteFile(file, pic, 0o600); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/beevik/etree"
 	dsig "github.com/russellhaering/goxmldsig"
 
+	"eidgate/internal/need"
 	"eidgate/internal/xmldsig"
 )
 
@@ -22,17 +23,10 @@ type xmlsec struct {
 	bin, dir string
 }
 
-// newXMLSec finds the witness. Where tools are required it must be there.
+// newXMLSec finds the witness.
 func newXMLSec(t *testing.T) xmlsec {
 	t.Helper()
-	bin, err := exec.LookPath("xmlsec1")
-	if err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal("xmlsec1 is not installed")
-		}
-		t.Skip("xmlsec1 is not installed")
-	}
-	return xmlsec{t, bin, t.TempDir()}
+	return xmlsec{t, need.Program(t, "xmlsec1"), t.TempDir()}
 }
 
 func (x xmlsec) file(name, content string) string {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/beevik/etree"
 
+	"eidgate/internal/need"
 	"eidgate/protocol/idin"
 )
 
@@ -264,7 +265,7 @@ func TestWrongKey(t *testing.T) {
 // send, and refuse each when it is altered.
 func TestXMLSecReadsOurs(t *testing.T) {
 	t.Parallel()
-	bin, dir := xmlsec(t), t.TempDir()
+	bin, dir := need.Program(t, "xmlsec1"), t.TempDir()
 	cert := filepath.Join(dir, "merchant.pem")
 	if err := os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: us().cert.Raw}), 0o600); err != nil {
 		t.Fatal(err)
@@ -290,7 +291,7 @@ func TestXMLSecReadsOurs(t *testing.T) {
 // we read is not only what we believe.
 func TestXMLSecReadsTheirs(t *testing.T) {
 	t.Parallel()
-	bin, dir := xmlsec(t), t.TempDir()
+	bin, dir := need.Program(t, "xmlsec1"), t.TempDir()
 	write := func(name string, content []byte) string {
 		name = filepath.Join(dir, name)
 		if err := os.WriteFile(name, content, 0o600); err != nil {
@@ -311,19 +312,6 @@ func TestXMLSecReadsTheirs(t *testing.T) {
 			}
 		}
 	}
-}
-
-// xmlsec finds xmlsec1. Where tools are required it must be there.
-func xmlsec(t *testing.T) string {
-	t.Helper()
-	bin, err := exec.LookPath("xmlsec1")
-	if err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal("xmlsec1 is not installed")
-		}
-		t.Skip("xmlsec1 is not installed")
-	}
-	return bin
 }
 
 // TestNew: references have the form that is asked for, and are new each time.

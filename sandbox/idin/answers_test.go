@@ -15,23 +15,11 @@ import (
 
 	"github.com/beevik/etree"
 
+	"eidgate/internal/need"
 	"eidgate/internal/xmldsig"
 	"eidgate/sandbox"
 	"eidgate/sandbox/idin"
 )
-
-// tool finds a program; where all of them are required, it must be there.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatalf("%s is not installed", name)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	return path
-}
 
 func write(t *testing.T, dir, name string, b []byte) string {
 	t.Helper()
@@ -46,7 +34,7 @@ func write(t *testing.T, dir, name string, b []byte) string {
 // too, and refuses altered ones.
 func TestForeignVerifier(t *testing.T) {
 	t.Parallel()
-	xmlsec := tool(t, "xmlsec1")
+	xmlsec := need.Program(t, "xmlsec1")
 	for _, profile := range []string{"plain", "worldline"} {
 		t.Run(profile, func(t *testing.T) {
 			t.Parallel()
@@ -216,7 +204,7 @@ func TestSchema(t *testing.T) {
 // openssl decrypts an attribute without any code of ours.
 func TestForeignDecryption(t *testing.T) {
 	t.Parallel()
-	openssl := tool(t, "openssl")
+	openssl := need.Program(t, "openssl")
 	s := newService(t, sandbox.Ignore)
 	id, page := s.begin(start{service: "64"})
 	s.approve(page, "jong")

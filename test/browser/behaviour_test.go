@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
+	"eidgate/internal/need"
 	"eidgate/test/rig"
 )
 
@@ -109,12 +110,7 @@ func TestNetworkLost(t *testing.T) {
 // left.
 func TestCodeIsReadable(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("zbarimg"); err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal("zbarimg is not installed")
-		}
-		t.Skip("zbarimg is not installed")
-	}
+	need.Program(t, "zbarimg")
 	ctx := tab(t)
 	read := func(name string) {
 		t.Helper()

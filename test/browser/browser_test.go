@@ -15,7 +15,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,6 +27,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"eidgate/internal/need"
 	"eidgate/test/rig"
 )
 
@@ -61,21 +61,10 @@ func TestMain(m *testing.M) {
 
 var started atomic.Bool
 
-// needs skips a test where a program is missing that it needs.
-func needs(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
-
 // tab opens an empty tab of a browser that has no cookies.
 func tab(t *testing.T) context.Context {
 	t.Helper()
-	needs(t, "chromium")
+	need.Program(t, "chromium")
 	started.Store(true)
 	browser, err := chrome()
 	if err != nil {
@@ -93,7 +82,7 @@ func tab(t *testing.T) context.Context {
 // like that of tab, and takes the certificates of some sites for good.
 func secureTab(t *testing.T, sites ...string) context.Context {
 	t.Helper()
-	needs(t, "chromium")
+	need.Program(t, "chromium")
 	var keys []string
 	for _, site := range sites {
 		c, err := tls.Dial("tcp", strings.TrimPrefix(site, "https://"), &tls.Config{InsecureSkipVerify: true})

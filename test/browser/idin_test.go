@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
+	"eidgate/internal/need"
 	"eidgate/server"
 	"eidgate/test/rig"
 )
@@ -130,7 +131,7 @@ func TestAgeCheck(t *testing.T) {
 // scan reads the code from a picture of the screen.
 func scan(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	needs(t, "zbarimg")
+	need.Program(t, "zbarimg")
 	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	file := filepath.Join(t.TempDir(), "screen.png")
 	if err == nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
+	"eidgate/internal/need"
 	"eidgate/test/rig"
 )
 
@@ -55,12 +56,7 @@ var axe = sync.OnceValues(func() (string, error) {
 
 func needAxe(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("npm"); err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal("npm is not installed")
-		}
-		t.Skip("npm is not installed")
-	}
+	need.Program(t, "npm")
 	text, err := axe()
 	if err != nil {
 		t.Fatal(err)

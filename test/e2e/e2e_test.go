@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"eidgate/internal/need"
 	"eidgate/internal/pgtest"
 	"eidgate/notify"
 	"eidgate/server"
@@ -241,14 +242,8 @@ func orForm(kind string) string {
 // and another program read the code from the picture.
 func TestBrowserShowsACodeThatScans(t *testing.T) {
 	t.Parallel()
-	for _, tool := range []string{"chromium", "zbarimg"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-				t.Fatalf("%s is not installed", tool)
-			}
-			t.Skipf("%s is not installed", tool)
-		}
-	}
+	need.Program(t, "chromium")
+	need.Program(t, "zbarimg")
 	w := rig.StartDev(t, "memory")
 	id := w.Setup("sbid-another", url.Values{"target": {"http://localhost/ok"}})
 	dir := t.TempDir()

@@ -8,18 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"eidgate/internal/need"
 	"eidgate/test/rig"
 )
 
 // TestOIDCByHand types what docs/apis/oidc.md says.
 func TestOIDCByHand(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("openssl is not installed")
-	}
+	need.Program(t, "openssl")
 	w := rig.StartDev(t, "memory")
 	cmd := exec.Command("bash", "-euo", "pipefail", "-c", here(w, blocksOf(t, "apis/oidc.md")["sh"], "1"))
 	cmd.Dir = t.TempDir()

@@ -6,26 +6,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-)
 
-// Absent skips a test whose program is not installed, where that is allowed.
-func Absent(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("EIDGATE_REQUIRE_TOOLS") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
+	"eidgate/internal/need"
+)
 
 // NPM puts a folder's scripts and locked npm packages into a folder of the
 // test's own.
 func NPM(ctx context.Context, t testing.TB, name string, scripts ...string) (dir string) {
 	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			Absent(t, "%s is not installed", tool)
-		}
-	}
+	need.Program(t, "node")
+	need.Program(t, "npm")
 	dir = t.TempDir()
 	for _, file := range append(scripts, "package.json", "package-lock.json") {
 		text, err := os.ReadFile(filepath.Join(name, file))
@@ -39,7 +29,7 @@ func NPM(ctx context.Context, t testing.TB, name string, scripts ...string) (dir
 	npm := exec.CommandContext(ctx, "npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund")
 	npm.Dir = dir
 	if out, err := npm.CombinedOutput(); err != nil {
-		Absent(t, "npm ci: %v\n%s", err, out)
+		need.Absent(t, "npm ci: %v\n%s", err, out)
 	}
 	return dir
 }

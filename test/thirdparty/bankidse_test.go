@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"eidgate/internal/need"
 	"eidgate/sandbox"
 	"eidgate/sandbox/bankidse"
 	"eidgate/test/rig"
@@ -56,9 +57,7 @@ type client struct {
 // with a certificate of the simulator's.
 func startClient(t *testing.T, s *bankidse.Simulator, addr net.Addr) *client {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		rig.Absent(t, "openssl is not installed")
-	}
+	need.Program(t, "openssl")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	dir := rig.NPM(ctx, t, "bankidse", "flow.mjs")

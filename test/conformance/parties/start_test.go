@@ -13,6 +13,7 @@ import (
 	"testing"
 	"text/template"
 
+	"eidgate/internal/need"
 	"eidgate/test/conformance/parties/gooidc"
 	"eidgate/test/rig"
 )
@@ -60,7 +61,7 @@ func authlib(t *testing.T, c *settings) {
 			return
 		}
 	}
-	rig.Absent(t, "no Python has authlib, flask and requests: python3-authlib, python3-flask, python3-requests")
+	need.Absent(t, "no Python has authlib, flask and requests: python3-authlib, python3-flask, python3-requests")
 }
 
 // Where Debian has Apache.
@@ -78,7 +79,7 @@ func httpd(t *testing.T, c *settings, mode string) {
 	t.Helper()
 	for _, file := range []string{program, modules + "/mod_auth_openidc.so"} {
 		if _, err := os.Stat(file); err != nil {
-			rig.Absent(t, "there is no %s: Debian's libapache2-mod-auth-openidc", file)
+			need.Absent(t, "there is no %s: Debian's libapache2-mod-auth-openidc", file)
 		}
 	}
 	app := httptest.NewServer(http.HandlerFunc(echo))
