@@ -1,10 +1,9 @@
 package server
 
 import (
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -25,6 +24,7 @@ import (
 	cidin "eidgate/connector/idin"
 	"eidgate/connector/idinage"
 	"eidgate/eid"
+	"eidgate/internal/keytest"
 )
 
 // soundIDIN is a configuration without problems; the corpus below spoils it.
@@ -42,30 +42,16 @@ accounts:
 // A pair is a certificate and its key, both in PEM.
 func pair(t *testing.T, bits int, ends time.Time) (cert, key string) {
 	t.Helper()
-	var private, public any
-	if bits == 0 {
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		private, public = k, k.Public()
-	} else {
-		k, err := rsa.GenerateKey(rand.Reader, bits)
-		if err != nil {
-			t.Fatal(err)
-		}
-		private, public = k, k.Public()
+	var private crypto.Signer = keytest.Curve(t, elliptic.P256())
+	if bits > 0 {
+		private = keytest.RSA(t, bits)
 	}
 	about := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: ends.AddDate(-5, 0, 0), NotAfter: ends}
-	der, err := x509.CreateCertificate(rand.Reader, about, about, public, private)
+	der, err := x509.CreateCertificate(rand.Reader, about, about, private.Public(), private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), keytest.PEM(t, private)
 }
 
 // TestConfigurationCorpusIDIN spoils a sound file in one place and holds what

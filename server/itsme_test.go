@@ -1,13 +1,7 @@
 package server
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,44 +11,17 @@ import (
 	"time"
 
 	"eidgate/eid"
+	"eidgate/internal/keytest"
 )
 
 // rsaFile writes a key as openssl does.
 func rsaFile(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(keyPEM(t, rsaKey(t, 2048))), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(keytest.PEM(t, keytest.RSA(t, 2048))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
-}
-
-func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func curveKey(t *testing.T, c elliptic.Curve) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(c, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// keyPEM is a key as PKCS#8.
-func keyPEM(t *testing.T, key any) string {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // TestKeysOfItsme: each contract has a set of its own at an address of its own,

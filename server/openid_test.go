@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"eidgate/eid"
+	"eidgate/internal/keytest"
 )
 
 // TestKeysOfContracts: which keys sign and decrypt, and what is said of others,
@@ -36,16 +37,16 @@ func TestKeysOfContracts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p256 := curveKey(t, elliptic.P256())
+	p256 := keytest.Curve(t, elliptic.P256())
 	sec1, err := x509.MarshalECPrivateKey(p256)
 	if err != nil {
 		t.Fatal(err)
 	}
 	openssl := string(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}})) +
 		string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})) // what "openssl ecparam -genkey" writes
-	for name, text := range map[string]string{"rsa": keyPEM(t, rsaKey(t, 2048)), "p256": keyPEM(t, p256), "p384": keyPEM(t, curveKey(t, elliptic.P384())), "openssl": openssl,
-		"weak": keyPEM(t, rsaKey(t, 1024)), "p224": keyPEM(t, curveKey(t, elliptic.P224())), "p521": keyPEM(t, curveKey(t, elliptic.P521())), "ed25519": keyPEM(t, edwards),
-		"x25519": keyPEM(t, agrees), "password": string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{48, 0}})), "parameters": strings.SplitAfter(openssl, "END EC PARAMETERS-----\n")[0]} {
+	for name, text := range map[string]string{"rsa": keytest.PEM(t, keytest.RSA(t, 2048)), "p256": keytest.PEM(t, p256), "p384": keytest.PEM(t, keytest.Curve(t, elliptic.P384())), "openssl": openssl,
+		"weak": keytest.PEM(t, keytest.RSA(t, 1024)), "p224": keytest.PEM(t, keytest.Curve(t, elliptic.P224())), "p521": keytest.PEM(t, keytest.Curve(t, elliptic.P521())), "ed25519": keytest.PEM(t, edwards),
+		"x25519": keytest.PEM(t, agrees), "password": string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{48, 0}})), "parameters": strings.SplitAfter(openssl, "END EC PARAMETERS-----\n")[0]} {
 		s.write(t, name, text)
 	}
 	const (
@@ -102,9 +103,9 @@ func TestKeysOfContracts(t *testing.T) {
 // TestPublishedCurve: a key on a curve as an eID fetches it.
 func TestPublishedCurve(t *testing.T) {
 	t.Parallel()
-	key := curveKey(t, elliptic.P256())
+	key := keytest.Curve(t, elliptic.P256())
 	path := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(path, []byte(keyPEM(t, key)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(keytest.PEM(t, key)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	conf := MitIDConfig{Issuer: "https://i.example", ClientID: "c", Keys: []EIDKeyConfig{{ID: "s1", Use: "sign", File: path}}}

@@ -1,12 +1,8 @@
 package itsme_test
 
 import (
-	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,20 +12,13 @@ import (
 	citsme "eidgate/connector/itsme"
 	"eidgate/connector/openid"
 	"eidgate/eid"
+	"eidgate/internal/keytest"
 )
 
 // curve is a key on P-256, as a contract has it.
 func curve(t *testing.T) openid.Key {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return openid.Key{ID: "curve", Use: "sig", Alg: "ES256", PEM: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))}
+	return openid.Key{ID: "curve", Use: "sig", Alg: "ES256", PEM: keytest.PEM(t, keytest.Curve(t, elliptic.P256()))}
 }
 
 // resign gives a partner another key to sign with, of which itsme knows what we

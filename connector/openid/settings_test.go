@@ -1,13 +1,10 @@
 package openid_test
 
 import (
-	"crypto"
 	"crypto/ecdh"
-	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -18,37 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"eidgate/connector/openid"
+	"eidgate/internal/keytest"
 )
-
-func pkcs8(t *testing.T, key crypto.PrivateKey) string {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text("PRIVATE KEY", der)
-}
 
 func text(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-func straight(t *testing.T, bits int) *rsa.PrivateKey {
-	t.Helper()
-	k, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-func onCurve(t *testing.T, c elliptic.Curve) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(c, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 // TestSigningAlg: the kind of a key decides on its algorithm, and a kind that is
@@ -64,7 +35,7 @@ func TestSigningAlg(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p256 := onCurve(t, elliptic.P256())
+	p256 := keytest.Curve(t, elliptic.P256())
 	sec1, err := x509.MarshalECPrivateKey(p256)
 	if err != nil {
 		t.Fatal(err)
@@ -73,18 +44,18 @@ func TestSigningAlg(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := straight(t, 2048)
+	whole := keytest.RSA(t, 2048)
 	for name, x := range map[string]struct{ pem, alg, no string }{
-		"RSA":           {pkcs8(t, whole), "RS256", ""},
+		"RSA":           {keytest.PEM(t, whole), "RS256", ""},
 		"RSA, PKCS#1":   {text("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(whole)), "RS256", ""},
-		"P-256":         {pkcs8(t, p256), "ES256", ""},
+		"P-256":         {keytest.PEM(t, p256), "ES256", ""},
 		"P-256, SEC 1":  {text("EC PRIVATE KEY", sec1), "ES256", ""},
-		"P-384":         {pkcs8(t, onCurve(t, elliptic.P384())), "ES384", ""},
-		"weak RSA":      {pkcs8(t, straight(t, 1024)), "", kinds + "; this one is RSA with 1024 bits"},
-		"P-224":         {pkcs8(t, onCurve(t, elliptic.P224())), "", kinds + "; this one is EC on P-224"},
-		"P-521":         {pkcs8(t, onCurve(t, elliptic.P521())), "", kinds + "; this one is EC on P-521"},
-		"Ed25519":       {pkcs8(t, edwards), "", kinds + "; this one is Ed25519"},
-		"X25519":        {pkcs8(t, agrees), "", kinds + "; this one is of another kind"},
+		"P-384":         {keytest.PEM(t, keytest.Curve(t, elliptic.P384())), "ES384", ""},
+		"weak RSA":      {keytest.PEM(t, keytest.RSA(t, 1024)), "", kinds + "; this one is RSA with 1024 bits"},
+		"P-224":         {keytest.PEM(t, keytest.Curve(t, elliptic.P224())), "", kinds + "; this one is EC on P-224"},
+		"P-521":         {keytest.PEM(t, keytest.Curve(t, elliptic.P521())), "", kinds + "; this one is EC on P-521"},
+		"Ed25519":       {keytest.PEM(t, edwards), "", kinds + "; this one is Ed25519"},
+		"X25519":        {keytest.PEM(t, agrees), "", kinds + "; this one is of another kind"},
 		"a public key":  {text("PUBLIC KEY", public), "", kinds},
 		"no PEM":        {"x", "", kinds},
 		"with password": {text("ENCRYPTED PRIVATE KEY", []byte("x")), "", kinds},
@@ -106,7 +77,7 @@ func TestRenewal(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	at := start
-	newer, older := pkcs8(t, onCurve(t, elliptic.P256())), pkcs8(t, straight(t, 2048))
+	newer, older := keytest.PEM(t, keytest.Curve(t, elliptic.P256())), keytest.PEM(t, keytest.RSA(t, 2048))
 	for _, ids := range [][2]string{{"a", "b"}, {"b", "a"}} {
 		at = start
 		set, err := openid.Settings{Keys: []openid.Key{{ID: ids[0], Use: "sig", Alg: "ES256", PEM: newer}, {ID: ids[1], Use: "sig", Alg: "RS256", PEM: older, Until: start.Add(time.Hour)}}}.Set(func() time.Time { return at })
@@ -137,7 +108,7 @@ func TestRenewal(t *testing.T) {
 func TestOldKeys(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	curve, whole := pkcs8(t, onCurve(t, elliptic.P256())), pkcs8(t, straight(t, 2048))
+	curve, whole := keytest.PEM(t, keytest.Curve(t, elliptic.P256())), keytest.PEM(t, keytest.RSA(t, 2048))
 	key := func(id, alg string, until time.Time) openid.Key {
 		k := openid.Key{ID: id, Use: "sig", Alg: alg, PEM: whole, Until: until}
 		if strings.HasPrefix(alg, "ES") {

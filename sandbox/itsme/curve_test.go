@@ -1,10 +1,7 @@
 package itsme_test
 
 import (
-	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -17,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
+	"eidgate/internal/keytest"
 	"eidgate/sandbox"
 	"eidgate/sandbox/openid"
 	"eidgate/sandbox/openid/openidtest"
@@ -29,15 +27,6 @@ func jwks(t *testing.T, keys ...jose.JSONWebKey) []byte {
 		t.Fatal(err)
 	}
 	return raw
-}
-
-func onCurve(t *testing.T, c elliptic.Curve) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(c, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 // relabel gives a token another alg; its signature stays.
@@ -55,7 +44,7 @@ func TestCurve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, other, straight, enc := onCurve(t, elliptic.P256()), onCurve(t, elliptic.P256()), openid.NewKey(), openid.NewKey()
+	key, other, straight, enc := keytest.Curve(t, elliptic.P256()), keytest.Curve(t, elliptic.P256()), openid.NewKey(), openid.NewKey()
 	if err := b.Publish(r.ClientID, jwks(t, jose.JSONWebKey{Key: &key.PublicKey, KeyID: "c1", Use: "sig", Algorithm: "ES256"}, jose.JSONWebKey{Key: &enc.PublicKey, KeyID: "e", Use: "enc"})); err != nil {
 		t.Fatal(err)
 	}
@@ -134,11 +123,8 @@ func TestPublished(t *testing.T) {
 	t.Parallel()
 	b := newBox(sandbox.Approve)
 	straight, enc := openid.NewKey(), openid.NewKey()
-	weak, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // that is the mistake
-	if err != nil {
-		t.Fatal(err)
-	}
-	curve := onCurve(t, elliptic.P256())
+	weak := keytest.RSA(t, 1024)
+	curve := keytest.Curve(t, elliptic.P256())
 	key := func(key any, id, use string) jose.JSONWebKey {
 		return jose.JSONWebKey{Key: key, KeyID: id, Use: use}
 	}
@@ -154,8 +140,8 @@ func TestPublished(t *testing.T) {
 		"RSA, first generation": {1, jwks(t, key(&straight.PublicKey, "s", "sig"), key(&enc.PublicKey, "e", "enc")), true},
 		"a curve, first":        {1, jwks(t, key(&curve.PublicKey, "s", "sig"), key(&enc.PublicKey, "e", "enc")), false},
 		"RSA alone, first":      {1, jwks(t, key(&straight.PublicKey, "s", "sig")), false},
-		"P-384":                 {2, jwks(t, key(&onCurve(t, elliptic.P384()).PublicKey, "s", "sig")), false},
-		"P-521":                 {2, jwks(t, key(&onCurve(t, elliptic.P521()).PublicKey, "s", "sig")), false},
+		"P-384":                 {2, jwks(t, key(&keytest.Curve(t, elliptic.P384()).PublicKey, "s", "sig")), false},
+		"P-521":                 {2, jwks(t, key(&keytest.Curve(t, elliptic.P521()).PublicKey, "s", "sig")), false},
 		"weak RSA":              {2, jwks(t, key(&weak.PublicKey, "s", "sig")), false},
 		"a curve that decrypts": {2, jwks(t, key(&curve.PublicKey, "s", "sig"), key(&curve.PublicKey, "e", "enc")), false},
 		"a private key":         {2, jwks(t, key(curve, "s", "sig")), false},

@@ -28,8 +28,10 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
+	"eidgate/internal/keytest"
 	"eidgate/sandbox"
 	"eidgate/sandbox/openid"
+	"eidgate/sandbox/openid/openidtest"
 )
 
 const (
@@ -37,24 +39,6 @@ const (
 	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // of RFC 7636, appendix B
 	verifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 )
-
-// compact signs a payload.
-func compact(t *testing.T, alg jose.SignatureAlgorithm, key any, kid string, payload string) string {
-	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := signer.Sign([]byte(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := o.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
-}
 
 // unsigned is a token with the algorithm none.
 func unsigned(payload string) string {
@@ -103,22 +87,22 @@ func TestSigned(t *testing.T) {
 	t.Parallel()
 	keys := openid.NewKeys(2)
 	c := &openid.Client{ID: "c", KeyID: "k", Key: &keys[0].PublicKey}
-	good := compact(t, jose.RS256, keys[0], "k", `{"a":1}`)
+	good := openidtest.SignText(t, jose.RS256, keys[0], "k", `{"a":1}`)
 	if in, err := c.Signed(good); err != nil || string(in["a"]) != "1" {
 		t.Errorf("%v, %v", in, err)
 	}
 	parts := strings.Split(good, ".")
 	for name, token := range map[string]string{
-		"another key":       compact(t, jose.RS256, keys[1], "k", `{"a":1}`),
-		"another name":      compact(t, jose.RS256, keys[0], "l", `{"a":1}`),
-		"no name":           compact(t, jose.RS256, keys[0], "", `{"a":1}`),
-		"another algorithm": compact(t, jose.PS256, keys[0], "k", `{"a":1}`),
-		"a secret":          compact(t, jose.HS256, []byte(strings.Repeat("s", 32)), "k", `{"a":1}`),
+		"another key":       openidtest.SignText(t, jose.RS256, keys[1], "k", `{"a":1}`),
+		"another name":      openidtest.SignText(t, jose.RS256, keys[0], "l", `{"a":1}`),
+		"no name":           openidtest.SignText(t, jose.RS256, keys[0], "", `{"a":1}`),
+		"another algorithm": openidtest.SignText(t, jose.PS256, keys[0], "k", `{"a":1}`),
+		"a secret":          openidtest.SignText(t, jose.HS256, []byte(strings.Repeat("s", 32)), "k", `{"a":1}`),
 		"unsigned":          unsigned(`{"a":1}`),
 		"other claims":      parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"a":2}`)) + "." + parts[2],
 		"no signature":      parts[0] + "." + parts[1] + ".",
-		"no object":         compact(t, jose.RS256, keys[0], "k", `[1]`),
-		"no JSON":           compact(t, jose.RS256, keys[0], "k", `a`),
+		"no object":         openidtest.SignText(t, jose.RS256, keys[0], "k", `[1]`),
+		"no JSON":           openidtest.SignText(t, jose.RS256, keys[0], "k", `a`),
 		"no token":          "x",
 		"nothing":           "",
 	} {
@@ -145,27 +129,18 @@ func forged(t *testing.T, head, payload string, key *ecdsa.PrivateKey, h crypto.
 	return in + "." + base64.RawURLEncoding.EncodeToString(append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...))
 }
 
-func onCurve(t *testing.T, c elliptic.Curve) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(c, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
 // TestSignedOnCurves: the key that is registered decides on the algorithm, whatever
 // a header says.
 func TestSignedOnCurves(t *testing.T) {
 	t.Parallel()
 	const claims = `{"a":1}`
-	small, large, other, straight := onCurve(t, elliptic.P256()), onCurve(t, elliptic.P384()), onCurve(t, elliptic.P256()), openid.NewKey()
+	small, large, other, straight := keytest.Curve(t, elliptic.P256()), keytest.Curve(t, elliptic.P384()), keytest.Curve(t, elliptic.P256()), openid.NewKey()
 	der, err := x509.MarshalPKIXPublicKey(&small.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	spki := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	good := compact(t, jose.ES256, small, "k", claims)
+	good := openidtest.SignText(t, jose.ES256, small, "k", claims)
 	on256, on384, withRSA := &openid.Client{KeyID: "k", Key: &small.PublicKey}, &openid.Client{KeyID: "k", Key: &large.PublicKey}, &openid.Client{KeyID: "k", Key: &straight.PublicKey}
 	for name, x := range map[string]struct {
 		client *openid.Client
@@ -173,23 +148,23 @@ func TestSignedOnCurves(t *testing.T) {
 		want   bool
 	}{
 		"P-256":                        {on256, good, true},
-		"P-384":                        {on384, compact(t, jose.ES384, large, "k", claims), true},
+		"P-384":                        {on384, openidtest.SignText(t, jose.ES384, large, "k", claims), true},
 		"by hand":                      {on256, forged(t, `{"alg":"ES256","kid":"k"}`, claims, small, crypto.SHA256, 32), true},
-		"another key":                  {on256, compact(t, jose.ES256, other, "k", claims), false},
-		"another name":                 {on256, compact(t, jose.ES256, small, "l", claims), false},
+		"another key":                  {on256, openidtest.SignText(t, jose.ES256, other, "k", claims), false},
+		"another name":                 {on256, openidtest.SignText(t, jose.ES256, small, "l", claims), false},
 		"says RS256":                   {on256, forged(t, `{"alg":"RS256","kid":"k"}`, claims, small, crypto.SHA256, 32), false},
 		"says ES384":                   {on256, forged(t, `{"alg":"ES384","kid":"k"}`, claims, small, crypto.SHA384, 48), false},
 		"says ES256 on P-384":          {on384, forged(t, `{"alg":"ES256","kid":"k"}`, claims, large, crypto.SHA256, 48), false},
 		"says nothing":                 {on256, forged(t, `{"kid":"k"}`, claims, small, crypto.SHA256, 32), false},
-		"RSA, says ES256":              {withRSA, compact(t, jose.ES256, small, "k", claims), false},
-		"RS256 for a curve":            {on256, compact(t, jose.RS256, straight, "k", claims), false},
-		"a MAC by the public key":      {on256, compact(t, jose.HS256, der, "k", claims), false},
-		"a MAC by its PEM":             {on256, compact(t, jose.HS256, spki, "k", claims), false},
+		"RSA, says ES256":              {withRSA, openidtest.SignText(t, jose.ES256, small, "k", claims), false},
+		"RS256 for a curve":            {on256, openidtest.SignText(t, jose.RS256, straight, "k", claims), false},
+		"a MAC by the public key":      {on256, openidtest.SignText(t, jose.HS256, der, "k", claims), false},
+		"a MAC by its PEM":             {on256, openidtest.SignText(t, jose.HS256, spki, "k", claims), false},
 		"unsigned":                     {on256, unsigned(claims), false},
 		"a signature of zeros":         {on256, good[:strings.LastIndexByte(good, '.')+1] + strings.Repeat("A", 86), false},
 		"a key in the header":          {on256, forged(t, `{"alg":"ES256","kid":"k","jwk":`+jwk(t, &other.PublicKey)+`}`, claims, other, crypto.SHA256, 32), false},
 		"halves of another size":       {on256, forged(t, `{"alg":"ES256","kid":"k"}`, claims, small, crypto.SHA256, 33), false},
-		"the other client's signature": {on256, compact(t, jose.ES384, large, "k", claims), false},
+		"the other client's signature": {on256, openidtest.SignText(t, jose.ES384, large, "k", claims), false},
 	} {
 		if in, err := x.client.Signed(x.token); (err == nil) != x.want || x.want && string(in["a"]) != "1" {
 			t.Errorf("%s: %v, %v", name, in, err)
@@ -214,23 +189,20 @@ func TestAlgorithm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	weak, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // that is the mistake
-	if err != nil {
-		t.Fatal(err)
-	}
+	weak := keytest.RSA(t, 1024)
 	for name, x := range map[string]struct {
 		key  any
 		want jose.SignatureAlgorithm
 	}{
 		"RSA":         {&openid.NewKey().PublicKey, jose.RS256},
-		"P-256":       {&onCurve(t, elliptic.P256()).PublicKey, jose.ES256},
-		"P-384":       {&onCurve(t, elliptic.P384()).PublicKey, jose.ES384},
-		"P-521":       {&onCurve(t, elliptic.P521()).PublicKey, ""},
-		"P-224":       {&onCurve(t, elliptic.P224()).PublicKey, ""},
+		"P-256":       {&keytest.Curve(t, elliptic.P256()).PublicKey, jose.ES256},
+		"P-384":       {&keytest.Curve(t, elliptic.P384()).PublicKey, jose.ES384},
+		"P-521":       {&keytest.Curve(t, elliptic.P521()).PublicKey, ""},
+		"P-224":       {&keytest.Curve(t, elliptic.P224()).PublicKey, ""},
 		"Ed25519":     {edwards, ""},
 		"weak RSA":    {&weak.PublicKey, ""},
 		"a secret":    {secret, ""},
-		"a private":   {onCurve(t, elliptic.P256()), ""},
+		"a private":   {keytest.Curve(t, elliptic.P256()), ""},
 		"octets":      {[]byte("secret"), ""},
 		"none at all": {nil, ""},
 	} {
@@ -311,7 +283,7 @@ func TestAssertions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = cs.Authenticate(call(t, url.Values{"client_id": {id}, "client_assertion_type": {kind}, "client_assertion": {compact(t, jose.RS256, key, "k", string(raw))}}),
+		_, err = cs.Authenticate(call(t, url.Values{"client_id": {id}, "client_assertion_type": {kind}, "client_assertion": {openidtest.SignText(t, jose.RS256, key, "k", string(raw))}}),
 			"https://op.example", "https://op.example/token")
 		return err
 	}

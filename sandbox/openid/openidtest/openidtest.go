@@ -104,15 +104,21 @@ func Sign(t testing.TB, r openid.Registration, claims map[string]any) string {
 // SignWith signs with any key.
 func SignWith(t testing.TB, alg jose.SignatureAlgorithm, key any, kid string, claims map[string]any) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	raw, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := signer.Sign(raw)
+	return SignText(t, alg, key, kid, string(raw))
+}
+
+// SignText signs what may be no claims at all.
+func SignText(t testing.TB, alg jose.SignatureAlgorithm, key any, kid, text string) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := signer.Sign([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
