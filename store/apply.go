@@ -33,7 +33,7 @@ func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 			}
 		}
 		if err != nil {
-			if s.rows != nil && !errors.Is(err, broker.ErrConflict) { // nobody knows what has become of it
+			if !errors.Is(err, broker.ErrConflict) { // nobody knows what has become of it
 				s.rows.Drop(c.ID)
 			}
 			return err
@@ -60,7 +60,7 @@ func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 // every change comes by here, in the order of its commit. Reads keep nothing,
 // since a row may have changed since it was read.
 func (s *Store) kept(n *broker.Session) func() {
-	if n == nil || s.rows == nil {
+	if n == nil || s.pool != nil {
 		return nil
 	}
 	row := *n

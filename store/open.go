@@ -55,8 +55,9 @@ type Store struct {
 	log      *slog.Logger
 	master   *seal.Key
 	masterID string
-	keys     *cache.Cache[string, *seal.Key] // of sessions
-	outer    *cache.Cache[string, *seal.Key] // of accounts
+	keys     *cache.Cache[string, *seal.Key]      // of sessions
+	outer    *cache.Cache[string, *seal.Key]      // of accounts
+	rows     *cache.Cache[string, broker.Session] // of sessions, as they were last written; SQLite only
 	seq      sequence
 	dialect  dialect
 
@@ -69,7 +70,6 @@ type Store struct {
 	write  *sql.DB
 	stmts  stmts
 	writer *writer
-	rows   *cache.Cache[string, broker.Session] // of sessions, as they were last written
 	lock   *os.File
 
 	accounts accounts
@@ -98,7 +98,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open store: master key: %w", err)
 	}
 	s := &Store{now: c.Now, log: c.Log, master: master, masterID: masterID(c.Master),
-		keys: cache.New[string, *seal.Key](8192), outer: cache.New[string, *seal.Key](4096), hints: make(chan string, maxHints)}
+		keys: cache.New[string, *seal.Key](8192), outer: cache.New[string, *seal.Key](4096),
+		rows: cache.New[string, broker.Session](4096), hints: make(chan string, maxHints)}
 	s.seq.init()
 	s.accounts.init()
 	s.clients.init()
@@ -130,7 +131,6 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.pool == nil {
 		s.stmts.db = s.read
 		s.writer = newWriter(s.write)
-		s.rows = cache.New[string, broker.Session](4096)
 	}
 	return s, nil
 }

@@ -82,10 +82,8 @@ func scanSession(r scanner) (*broker.Session, error) {
 
 // Session implements broker.Store.
 func (s *Store) Session(ctx context.Context, id string) (*broker.Session, error) {
-	if s.rows != nil {
-		if row, ok := s.rows.Get(id); ok {
-			return &row, ctx.Err()
-		}
+	if row, ok := s.rows.Get(id); ok {
+		return &row, ctx.Err()
 	}
 	all, err := s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE id = $1`, id)
 	if err != nil {
@@ -99,10 +97,8 @@ func (s *Store) Session(ctx context.Context, id string) (*broker.Session, error)
 
 // Version implements broker.Store.
 func (s *Store) Version(ctx context.Context, id string) (n int64, err error) {
-	if s.rows != nil {
-		if row, ok := s.rows.Get(id); ok {
-			return row.Version, ctx.Err()
-		}
+	if row, ok := s.rows.Get(id); ok {
+		return row.Version, ctx.Err()
 	}
 	return n, s.get(ctx, []any{&n}, `SELECT version FROM session WHERE id = $1`, id)
 }

@@ -91,9 +91,7 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 			}
 		}
 		err = s.batch(ctx, all)
-		if s.rows != nil {
-			s.rows.Clear()
-		}
+		s.rows.Clear()
 		if err != nil {
 			return err
 		}
