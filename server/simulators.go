@@ -2,19 +2,154 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"eidgate/broker"
+	cbankidno "eidgate/connector/bankidno"
+	cbankidse "eidgate/connector/bankidse"
+	cidin "eidgate/connector/idin"
+	citsme "eidgate/connector/itsme"
+	cmitid "eidgate/connector/mitid"
+	"eidgate/connector/openid"
+	"eidgate/internal/oidcrp"
+	"eidgate/sandbox"
+	sage "eidgate/sandbox/agechecked"
+	sbankidno "eidgate/sandbox/bankidno"
+	sbankidse "eidgate/sandbox/bankidse"
 	"eidgate/sandbox/control"
+	sidin "eidgate/sandbox/idin"
+	sitsme "eidgate/sandbox/itsme"
+	smitid "eidgate/sandbox/mitid"
 )
+
+// simulators is the issuers' side of the sandbox.
+type simulators struct {
+	clock     *sandbox.Clock
+	people    *sandbox.People
+	decisions *sandbox.Decisions
+	recorder  *sandbox.Recorder
+	faults    *sandbox.Faults
+	bankidse  *sbankidse.Simulator
+	idin      *sidin.Simulator
+	age       *sage.Simulator
+	itsme     *sitsme.Simulator
+	bankidno  *sbankidno.Simulator
+	mitid     *smitid.Simulator
+	issuers   string // address of the listener of the simulators without TLS
+}
+
+// newSimulators makes them; roots are what they trust, nil for the system's.
+func newSimulators(frozen bool, auto string, seed int64, roots *x509.CertPool) *simulators {
+	s := &simulators{clock: sandbox.NewClock(frozen), people: sandbox.NewPeople(), recorder: sandbox.NewRecorder(32 << 20), faults: sandbox.NewFaults(seed)}
+	last := sandbox.Ignore
+	if auto == "approve" {
+		last = sandbox.Approve
+	}
+	s.decisions = sandbox.NewDecisions(s.people, last)
+	s.bankidse = sbankidse.New(sbankidse.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults})
+	s.idin = sidin.New(sidin.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers },
+		HTTP: &http.Client{Timeout: 10 * time.Second, Transport: s.recorder.Transport("idin", s.clock.Now, trusting(roots))}})
+	s.age = sage.New(sage.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
+	s.itsme = sitsme.New(sitsme.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
+	s.bankidno = sbankidno.New(sbankidno.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers },
+		UserInfo: func() string { return strings.Replace(s.issuers, "//localhost:", "//127.0.0.1:", 1) }}) // the same listener under another name
+	s.mitid = smitid.New(smitid.Config{Clock: s.clock, People: s.people, Decisions: s.decisions, Faults: s.faults, Base: func() string { return s.issuers }})
+	return s
+}
+
+// agreement is an RP certificate with everything that reaches the simulator.
+func (s *simulators) agreement(name, base, launch string) (cbankidse.Settings, error) {
+	cert, err := s.bankidse.RPCertificate(name, "5566304928")
+	if err != nil {
+		return cbankidse.Settings{}, err
+	}
+	certPEM, keyPEM, err := sbankidse.PEM(cert)
+	return cbankidse.Settings{Base: base + "/rp/v6.0", Certificate: certPEM, Key: keyPEM, TLSRoots: s.bankidse.TLSRoot(),
+		SignatureRoots: s.bankidse.SignatureRoot(), Launch: launch}, err
+}
+
+// contract is a merchant of iDIN with everything that reaches the simulator;
+// codes of a point of service lead back to public.
+func (s *simulators) contract(name, public string) (cidin.Settings, cidin.QR, error) {
+	c, err := s.idin.Merchant(name)
+	if err == nil {
+		err = s.idin.SetTransactionAPI(c.MerchantID, public+"/callback/test/idin/qr")
+	}
+	return cidin.Settings{MerchantID: c.MerchantID, SubID: c.SubID, LegalID: c.LegalID, Directory: c.DirectoryURL, Transaction: c.TransactionURL,
+			Status: c.StatusURL, Certificate: c.SigningCertificate, Key: c.SigningKey, Decryption: []string{c.DecryptionKey},
+			Routing: c.RoutingCertificate + c.AlternateRoutingCert, AllowHTTP: true},
+		cidin.QR{Backend: c.QRGenerateURL, Token: c.QRMerchantToken, Secret: c.QRSigningKey}, err
+}
+
+// partner is one of itsme with everything that reaches the simulator.
+func (s *simulators) partner(name, public string) (citsme.Settings, error) {
+	r, err := s.itsme.Partner(name, public+"/callback/test/itsme", 2, false)
+	return citsme.Settings{Settings: openid.Settings{Issuer: r.Issuer, ClientID: r.ClientID, Auth: oidcrp.PrivateKeyJWT, AllowHTTP: true, Keys: []openid.Key{
+		{ID: r.SigningKID, Use: "sig", Alg: "RS256", PEM: r.SigningKey}, {ID: r.EncKID, Use: "enc", Alg: "RSA-OAEP-256", PEM: r.EncKey},
+		{ID: r.EncKID2, Use: "enc", Alg: "RSA-OAEP-256", PEM: r.EncKey2}}},
+		Service: r.Service, Login: r.Login, Claims: []string{"age_gte_18", "national_number_ro", "document_number", "document_type", "issuing_country",
+			"issuance_locality", "valid_from", "valid_to", "verified_at", "device"}}, err
+}
+
+// norwegian is a party of Norwegian BankID, with everything that it may know.
+func (s *simulators) norwegian(name, public string) (cbankidno.Settings, error) {
+	r, err := s.bankidno.Party(name, public+"/callback/test/bankidno", false)
+	return cbankidno.Settings{Settings: openid.Settings{Issuer: r.Issuer, ClientID: r.ClientID, Auth: oidcrp.PrivateKeyJWT, AllowHTTP: true,
+		Keys: []openid.Key{{ID: r.KeyID, Use: "sig", Alg: "RS256", PEM: r.Key}}}, Scopes: []string{"profile", "nnin_altsub", "phone", "email", "address"}}, err
+}
+
+// danish is a party of MitID, with everything that it may know.
+func (s *simulators) danish(name, public string) (cmitid.Settings, error) {
+	r, err := s.mitid.Party(name, public+"/callback/test/mitid", true)
+	return cmitid.Settings{Settings: openid.Settings{Issuer: r.Issuer, ClientID: r.ClientID, Auth: oidcrp.SecretBasic, Secret: r.Secret, AllowHTTP: true},
+		Scopes: []string{"ssn", "nemid.pid", "ssn.details_name", "ssn.details_address"}}, err
+}
+
+// issuersHandler is what the simulators without TLS answer.
+func (s *simulators) issuersHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/idin/", s.recorder.Wrap("idin", s.clock.Now, s.idin.Handler()))
+	mux.Handle("/agechecked/", s.recorder.Wrap("agechecked", s.clock.Now, s.age.Handler()))
+	mux.Handle("/itsme/", s.recorder.Wrap("itsme", s.clock.Now, s.itsme.Handler()))
+	mux.Handle("/bankidno/", s.recorder.Wrap("bankidno", s.clock.Now, s.bankidno.Handler()))
+	mux.Handle("/mitid/", s.recorder.Wrap("mitid", s.clock.Now, s.mitid.Handler()))
+	return mux
+}
+
+// person is the key of the test person who took part in a session that has
+// just ended.
+func (s *simulators) person(ctx context.Context, c *core, o broker.Observation) string {
+	if o.Kind != "ended" {
+		return ""
+	}
+	refs, err := c.broker.Refs(ctx, o.Session.ID)
+	if err != nil {
+		return ""
+	}
+	for _, ref := range slices.Backward(append(s.decisions.Orders(o.Session.ID), upstreamNames(refs)...)) { // an OpenID provider's names stay with it
+		if v, err := s.bankidse.Past(ref); err == nil { // it was collected
+			return v.Person
+		}
+		for _, order := range []func(string) (sandbox.Order, error){s.idin.Order, s.age.Order, s.itsme.Order, s.bankidno.Order, s.mitid.Order} {
+			if v, err := order(ref); err == nil && v.Person != "" {
+				return v.Person
+			}
+		}
+	}
+	return ""
+}
 
 // SandboxOptions are the flags of "eidgate sandbox".
 type SandboxOptions struct {
