@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -55,5 +56,6 @@ func write(w http.ResponseWriter, r *http.Request, kind string, body, packed []b
 		}
 		body = packed
 	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // the client may have gone
 }

@@ -3,7 +3,9 @@ package oidc
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/http"
+	"strconv"
 
 	"eidgate/api/claims"
 	"eidgate/relying"
@@ -88,19 +90,21 @@ func (p *Provider) serveKeys(w http.ResponseWriter, r *http.Request) {
 	p.public(w, r, document{body, etag})
 }
 
-// public answers with what everybody may have and keep for an hour.
+// everybodys are the headers of what everybody may have and keep for an hour.
+var everybodys = http.Header{"Cache-Control": {"public, max-age=3600"}, "Access-Control-Allow-Origin": {"*"}, "Content-Type": {"application/json"}}
+
+// public answers with such a document.
 func (p *Provider) public(w http.ResponseWriter, r *http.Request, d document) {
 	if !method(w, r, http.MethodGet, http.MethodHead) {
 		return
 	}
 	h := w.Header()
-	h.Set("Cache-Control", "public, max-age=3600")
-	h.Set("Access-Control-Allow-Origin", "*")
+	maps.Copy(h, everybodys)
 	h.Set("ETag", d.etag)
 	if r.Header.Get("If-None-Match") == d.etag {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Type", "application/json")
-	_, _ = w.Write(d.body) // the client has gone
+	h.Set("Content-Length", strconv.Itoa(len(d.body))) // or it goes in chunks, which cost a write more
+	_, _ = w.Write(d.body)                             // the client has gone
 }

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -301,9 +302,14 @@ func write(w http.ResponseWriter, status int, v any) {
 	if err != nil {
 		status, raw = http.StatusInternalServerError, []byte(`{"id":null,"errors":[{"code":"Internal Exception","description":"An error of this server."}]}`)
 	}
+	send(w, status, raw)
+}
+
+func send(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(raw) // the client has gone
+	_, _ = w.Write(body) // the client has gone
 }
 
 // marshal writes JSON as it is, without escapes for HTML.

@@ -118,8 +118,7 @@ func (a *API) read(w http.ResponseWriter, r *http.Request, c caller, id, method 
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_, _ = w.Write(body) // the client has gone
+	send(w, http.StatusOK, body)
 	return nil
 }
 

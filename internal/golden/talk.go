@@ -35,7 +35,8 @@ func Talks(t *testing.T, pattern string, handler func(t *testing.T) http.Handler
 // each answer with N.response, byte for byte; nothing is scrubbed. A request is
 // what goes over the wire, with lines that may end in LF and without
 // Content-Length, which is added. An answer is its status line, its headers in
-// the order of their names, and its body. The comment before the first file
+// the order of their names without Content-Length, which is checked, and its
+// body. The comment before the first file
 // says what the story is.
 func Talk(t testing.TB, path string, h http.Handler) {
 	t.Helper()
@@ -85,6 +86,7 @@ func play(h http.Handler, raw []byte) ([]byte, error) {
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, req)
 	res := rec.Result()
+	res.Request = req
 	defer func() { _ = res.Body.Close() }()
 	return print(res)
 }
@@ -109,6 +111,8 @@ func complete(raw []byte) ([]byte, error) {
 
 func print(res *http.Response) ([]byte, error) {
 	var b bytes.Buffer
+	said := res.Header.Get("Content-Length")
+	res.Header.Del("Content-Length")
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\n", res.StatusCode, http.StatusText(res.StatusCode))
 	names := make([]string, 0, len(res.Header))
 	for name := range res.Header {
@@ -124,6 +128,9 @@ func print(res *http.Response) ([]byte, error) {
 	n, err := io.Copy(&b, res.Body)
 	if err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	if said != "" && said != strconv.FormatInt(n, 10) && res.Request.Method != http.MethodHead {
+		return nil, fmt.Errorf("an answer of %d bytes says that it has %s", n, said)
 	}
 	if n > 0 {
 		b.WriteByte('\n') // the archive's: a body that ends in one shows an empty line

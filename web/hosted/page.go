@@ -238,6 +238,7 @@ func (p *Pages) show(w http.ResponseWriter, d *view, parts ...string) error {
 			return err
 		}
 	}
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len())) // or it goes in chunks, which cost a write more
 	_, err := w.Write(b.Bytes())
 	return err
 }
