@@ -82,11 +82,7 @@ func (b *Broker) change(ctx context.Context, l *live, res connector.Result) (*Ch
 		c.Notes = append(c.Notes, Note{now, "upstream", n})
 	}
 	for _, e := range res.Evidence {
-		raw, err := json.Marshal(e)
-		if err != nil {
-			return nil, nil, err
-		}
-		c.Data = append(c.Data, Data{DataEvidence + e.Name, raw})
+		c.Data = append(c.Data, evidence(e))
 		bd.Kept = true
 	}
 	before := s.State

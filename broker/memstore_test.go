@@ -2,7 +2,6 @@ package broker_test
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -136,10 +135,14 @@ func (m *memory) Evidence(_ context.Context, session string) ([]eid.Evidence, er
 	defer m.mu.Unlock()
 	var out []eid.Evidence
 	for kind, raw := range m.data[session] {
-		var e eid.Evidence
-		if strings.HasPrefix(kind, broker.DataEvidence) && json.Unmarshal(raw, &e) == nil {
-			out = append(out, e)
+		if !strings.HasPrefix(kind, broker.DataEvidence) {
+			continue
 		}
+		e, err := broker.Data{Kind: kind, Value: raw}.Evidence()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
 	}
 	slices.SortFunc(out, func(a, b eid.Evidence) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil

@@ -1,9 +1,12 @@
 package broker
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +146,21 @@ const (
 	DataIdentity = "identity"
 	DataEvidence = "evidence/"
 )
+
+// evidence is what is stored of a piece under its name: its media type, a line
+// feed, and the bytes as they came.
+func evidence(e eid.Evidence) Data {
+	return Data{DataEvidence + e.Name, slices.Concat([]byte(e.Type), []byte{'\n'}, e.Data)}
+}
+
+// Evidence is the piece that was stored as d.
+func (d Data) Evidence() (eid.Evidence, error) {
+	kind, body, ok := bytes.Cut(d.Value, []byte{'\n'})
+	if !ok {
+		return eid.Evidence{}, errors.New("read evidence: stored value is not readable")
+	}
+	return eid.Evidence{Name: strings.TrimPrefix(d.Kind, DataEvidence), Type: string(kind), Data: body}, nil
+}
 
 // Data is a blob that is written once and sealed with the session's key.
 type Data struct {

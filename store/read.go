@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -196,9 +195,9 @@ func (s *Store) Evidence(ctx context.Context, session string) ([]eid.Evidence, e
 		if err != nil {
 			return nil, err
 		}
-		var e eid.Evidence
-		if err := json.Unmarshal(raw, &e); err != nil {
-			return nil, errors.New("read evidence: stored value is not readable")
+		e, err := broker.Data{Kind: x.kind, Value: raw}.Evidence()
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, e)
 	}
