@@ -87,41 +87,57 @@ func bare() {
 
 var one = []string{"GOMAXPROCS=1"}
 
+// A bareServer is bare in a process of its own, and a client of it.
+type bareServer struct {
+	process *rig.Process
+	get     func() error
+}
+
+func startBare(b *testing.B) *bareServer {
+	b.Helper()
+	addr := "127.0.0.1:" + rig.FreePort(b)
+	s := &bareServer{process: rig.Start(b, append(one, bareEnv+"="+addr), os.Args[0])}
+	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	s.get = func() error {
+		res, err := c.Get("http://" + addr)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, res.Body) // a body that is not read costs the connection
+		return errors.Join(err, res.Body.Close())
+	}
+	for s.get() != nil {
+		<-time.After(time.Millisecond)
+	}
+	return s
+}
+
+// cpu is the processor time of n bare requests, eight at the same time.
+func (s *bareServer) cpu(b *testing.B, n int) time.Duration {
+	b.Helper()
+	return cost(b, s.process, n, s.get)
+}
+
+// cost is the processor time that a process takes for n calls of f, eight at
+// the same time.
+func cost(b *testing.B, p *rig.Process, n int, f func() error) time.Duration {
+	b.Helper()
+	before := p.CPU(b)
+	run(n, 8, func(int) {
+		if err := f(); err != nil {
+			b.Error(err)
+		}
+	})
+	return p.CPU(b) - before
+}
+
 // request is the processor time of one bare request.
 func request(b *testing.B) time.Duration {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close() // for the child
-	p := rig.Start(b, append(one, bareEnv+"="+addr), os.Args[0])
-	defer p.Kill()
-	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
-	get := func() bool {
-		res, err := c.Get("http://" + addr)
-		if err != nil {
-			return false
-		}
-		_, err = io.Copy(io.Discard, res.Body) // a body that is not read costs the connection
-		return errors.Join(err, res.Body.Close()) == nil
-	}
-	for !get() {
-		<-time.After(time.Millisecond)
-	}
+	s := startBare(b)
+	defer s.process.Kill()
 	const n = 30_000
-	before := p.CPU(b)
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range n / 8 {
-				get()
-			}
-		})
-	}
-	wg.Wait()
-	return (p.CPU(b) - before) / n
+	return s.cpu(b, n) / n
 }
 
 func stores(b *testing.B, f func(b *testing.B, name, store string)) {
