@@ -50,6 +50,7 @@ type core struct {
 	worker     *notify.Worker
 	health     *health
 	metrics    *metrics
+	trail      *trail
 	handler    http.Handler // the public listener's
 	mtls       http.Handler // that of clients with certificates; nil for none
 	keys       *oidc.Keyring
@@ -119,6 +120,10 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if err := c.store.Alone(ctx); err != nil {
 		return err
 	}
+	if _, err := c.store.AuditHead(ctx); err != nil {
+		return err
+	}
+	c.trail = &trail{store: c.store, metrics: c.metrics, log: p.log}
 	c.metrics.outbox.backlog, c.metrics.outbox.now = c.store.Backlog, p.now
 	clients := map[eid.Environment]*safehttp.Client{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
@@ -314,8 +319,17 @@ func (c *core) run(ctx context.Context) error {
 	g.Go(func() error { return c.worker.Run(ctx) })
 	g.Go(func() error { return c.keys.Run(ctx) })
 	g.Go(func() error { return c.sweep(ctx) })
+	g.Go(func() error { return c.trail.seal(ctx) })
+	g.Go(func() error { return c.trail.watch(ctx) })
 	g.Go(func() error { return c.store.RunHints(ctx, c.epoch, c.broker.Hinted) })
 	return g.Wait()
+}
+
+// close ends the core, once nothing runs any more. What the store could say is
+// of no use by then.
+func (c *core) close(ctx context.Context) {
+	c.trail.last(ctx)
+	_ = c.store.Close()
 }
 
 // sweep removes what the OpenID provider has kept and needs no more.

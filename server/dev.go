@@ -90,7 +90,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	if c, err = newCore(ctx, p); err != nil {
 		return err
 	}
-	defer func() { _ = c.store.Close() }() // what it could say is of no use any more
+	defer c.close(ctx)
 	if err := devAccount(ctx, c, at.urls["demo"]); err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ type metrics struct {
 	lists    *prometheus.CounterVec
 	listAge  *prometheus.GaugeVec
 	erased   prometheus.Counter
+	verified prometheus.Gauge
 	outbox   *outboxGauge
 
 	mu      sync.Mutex
@@ -74,7 +75,7 @@ func newMetrics(version string) *metrics {
 	m.up = gauge("eidgate_upstream_up", "0 after five requests in a row without an answer, 1 after the next answer.", "eid", "environment")
 	m.expiry = gauge("eidgate_certificate_expiry_timestamp_seconds",
 		"When a certificate ends. use is rp, or routing for the last of those of iDIN's routing service; account and config are empty for the server's own.", "use", "eid", "environment", "account", "config")
-	m.security = counter("eidgate_security_events_total", "What should not happen: proof_invalid, binding_mismatch.", "kind")
+	m.security = counter("eidgate_security_events_total", "What should not happen: proof_invalid, binding_mismatch, audit_failure.", "kind")
 	m.ignored = counter("eidgate_acr_values_ignored_total",
 		"Keys of acr_values that had no effect on a login. kind is known for those that we have, and unknown; a session's timeline names them.", "kind")
 	m.webhooks = counter("eidgate_webhook_attempts_total", "Notifications sent.", "kind", "result")
@@ -84,10 +85,12 @@ func newMetrics(version string) *metrics {
 		"Lists fetched from an upstream: the banks of iDIN. result is same, changed, older, empty or failed; with the last three the old list stays.", "eid", "environment", "result")
 	m.listAge = gauge("eidgate_list_fetched_timestamp_seconds", "When a list was last fetched; more than 8 days ago means that it cannot be had.", "eid", "environment")
 	m.erased = prometheus.NewCounter(prometheus.CounterOpts{Name: "eidgate_erasures_total", Help: "Sessions erased."})
+	m.verified = prometheus.NewGauge(prometheus.GaugeOpts{Name: "eidgate_audit_verified_timestamp_seconds",
+		Help: "When this node last found the audit trail whole; 0 before the first time. It looks once an hour; more than two hours ago means that the trail is not whole or cannot be read."})
 	m.outbox = &outboxGauge{
 		pending: prometheus.NewDesc("eidgate_outbox_pending", "Notifications that are not delivered yet, at most 10000 of them are counted. The same on every node.", nil, nil),
 		late:    prometheus.NewDesc("eidgate_outbox_late_seconds", "How long the notification that was due first has waited; more than a minute means that nobody delivers. The same on every node.", nil, nil)}
-	m.own = append(m.own, m.erased, m.outbox)
+	m.own = append(m.own, m.erased, m.verified, m.outbox)
 	m.registry.MustRegister(m.own...)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

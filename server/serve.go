@@ -45,7 +45,7 @@ func Serve(ctx context.Context, cfg *Config, o ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.store.Close() }() // what it could say is of no use any more
+	defer c.close(ctx)
 	if err := cfg.accounts(ctx, c); err != nil {
 		return err
 	}

@@ -71,6 +71,7 @@ type Store struct {
 	stmts  stmts
 	writer *writer
 	lock   *os.File
+	beside string // how to write one row into a file that is only looked at; "" where it is ours
 
 	accounts accounts
 	clients  clients
@@ -112,6 +113,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	case strings.HasPrefix(c.URL, "sqlite:"):
 		file := strings.TrimPrefix(c.URL, "sqlite:")
 		if c.Look {
+			s.beside = "file:" + file + "?mode=rw&_pragma=busy_timeout(5000)"
 			err = s.openSQLite("file:"+file+"?mode=rw", "&_pragma=query_only(1)")
 			break
 		}
@@ -140,6 +142,9 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return errors.New("the address of PostgreSQL cannot be read") // the parser's own text may hold the password
+	}
+	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
+		cfg.ConnConfig.RuntimeParams["application_name"] = "eidgate" // nodes know each other by it, see settled
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		cfg.MaxConns = 16

@@ -16,10 +16,12 @@ type sequence struct {
 	node int64
 }
 
+const nodeBits = 11
+
 func (q *sequence) init() {
 	var b [2]byte
 	_, _ = rand.Read(b[:]) // never fails
-	q.node = int64(binary.BigEndian.Uint16(b[:]) >> 5)
+	q.node = int64(binary.BigEndian.Uint16(b[:]) >> (16 - nodeBits))
 }
 
 func (q *sequence) next() int64 {
@@ -27,7 +29,17 @@ func (q *sequence) next() int64 {
 		last := q.last.Load()
 		at := max(time.Now().UnixMicro(), last+1)
 		if q.last.CompareAndSwap(last, at) {
-			return at<<11 | q.node
+			return at<<nodeBits | q.node
+		}
+	}
+}
+
+// raise makes the numbers that follow greater than those of a moment.
+func (q *sequence) raise(at int64) {
+	for {
+		last := q.last.Load()
+		if at <= last || q.last.CompareAndSwap(last, at) {
+			return
 		}
 	}
 }
