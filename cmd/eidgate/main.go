@@ -32,6 +32,7 @@ type cli struct {
 	Sandbox     sandboxCmd     `cmd:"" help:"The simulators alone, in a process of their own." example:"eidgate sandbox --data sim --ready-file sim.json"`
 	Session     sessionCmd     `cmd:"" help:"Look at sessions."`
 	Subject     subjectCmd     `cmd:"" help:"The names of persons: bring them along, take them away."`
+	Audit       auditCmd       `cmd:"" help:"The audit trail: is it whole, and a copy of it."`
 	Verify      verifyCmd      `cmd:"" help:"Check evidence offline."`
 	Version     versionCmd     `cmd:"" help:"Which version this is." example:"eidgate version --json"`
 }

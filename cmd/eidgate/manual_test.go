@@ -27,7 +27,7 @@ change. Secrets are never arguments. This page is made from the command's own he
 | 5 | refused |
 | 6 | not found |
 | 7 | waited too long |
-| 8 | evidence did not verify |
+| 8 | evidence, or the audit trail, did not verify |
 | 130 | interrupted |
 `
 
