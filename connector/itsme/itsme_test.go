@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"eidgate/connector"
 	"eidgate/connector/connectortest"
@@ -210,6 +211,22 @@ func TestReturns(t *testing.T) {
 	}
 	if s, err := c.Locate(connector.Inbound{Query: url.Values{"state": {"a", "b"}}}); err == nil {
 		t.Errorf("two states name %q", s)
+	}
+}
+
+// TestLink: who is sent to itsme, or was given its link, may take their time.
+func TestLink(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.Connector()
+	r := s.Request
+	begun, err := c.Begin(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Config.Clock.Advance(59 * time.Minute)
+	if res, err := s.Finish(c, begun, s.Act(s.Page(begun.Step), "approve", "florent")); err != nil || res.Confirmed == nil {
+		t.Errorf("%#v, %v", res.Step, err)
 	}
 }
 

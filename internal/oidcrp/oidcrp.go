@@ -284,7 +284,9 @@ func texts(all url.Values, objects map[string]json.RawMessage) url.Values {
 	return out
 }
 
-const objectLife = 5 * time.Minute
+// objectLife is as long as FAPI 2.0 Message Signing lets it be: a page of ours, or
+// of a party, may show the link for as long as its session waits.
+const objectLife = time.Hour
 
 // object is a request object (§3).
 func (c *Client) object(ctx context.Context, m *Metadata, all url.Values, objects map[string]json.RawMessage, encrypt bool) (string, error) {

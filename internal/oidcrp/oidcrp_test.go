@@ -62,6 +62,18 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestNoKid: a token that names no key is checked by those of its algorithm.
+func TestNoKid(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	p.sign = func(c []byte) string { return signed(p.t, gojose.RS256, "", rsaKeys()[0], c) }
+	if _, _, err := p.login(t, p.client(t)); err != nil {
+		t.Error(err)
+	}
+	p.sign = func(c []byte) string { return signed(p.t, gojose.RS256, "", rsaKeys()[1], c) } // which is to encrypt
+	wants(t, p, p.client(t), oidcrp.BadIDToken, "another key")
+}
+
 // TestMeans: what reaches the provider by each way of asking.
 func TestMeans(t *testing.T) {
 	t.Parallel()
@@ -69,7 +81,7 @@ func TestMeans(t *testing.T) {
 	inside := func(t *testing.T, p *provider, claims map[string]any, l *oidcrp.Login) {
 		t.Helper()
 		if claims["iss"] != "me" || claims["aud"] != p.URL || claims["state"] != l.State || claims["nonce"] != l.Nonce || claims["response_type"] != "code" ||
-			claims["redirect_uri"] != "https://us.example/back" || claims["exp"].(float64)-claims["nbf"].(float64) != 300 || claims["jti"] == "" {
+			claims["redirect_uri"] != "https://us.example/back" || claims["exp"].(float64)-claims["nbf"].(float64) != 3600 || claims["jti"] == "" {
 			t.Errorf("request object %v", claims)
 		}
 		if _, ok := claims["claims"].(map[string]any); !ok {
@@ -339,6 +351,9 @@ func TestRefusals(t *testing.T) {
 		"over":                       {set("exp", start.Add(-2*time.Minute).Unix()), oidcrp.Expired},
 		"from tomorrow":              {set("iat", start.Add(2*time.Minute).Unix()), oidcrp.Expired},
 		"no exp":                     {set("exp", nil), oidcrp.BadIDToken},
+		"no iat":                     {set("iat", nil), oidcrp.BadIDToken},
+		"no iss":                     {set("iss", nil), oidcrp.WrongIssuer},
+		"no aud":                     {set("aud", nil), oidcrp.Audience},
 		"at_hash of another token":   {set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), oidcrp.WrongHash},
 		"altered": {func(p *provider) {
 			p.sign = func(c []byte) string { return spoil(signed(p.t, gojose.RS256, "s1", rsaKeys()[0], c)) }

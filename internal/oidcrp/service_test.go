@@ -103,3 +103,37 @@ func TestPost(t *testing.T) {
 		t.Errorf("out of order: %v", err)
 	}
 }
+
+// TestPushRefused: what is wrong with the answer to a pushed request, and how that
+// is called.
+func TestPushRefused(t *testing.T) {
+	t.Parallel()
+	say := func(status int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	for name, x := range map[string]struct {
+		answer http.HandlerFunc
+		kind   oidcrp.Kind // "" for the provider's own no
+	}{
+		"elsewhere":      {redirect, oidcrp.Redirected},
+		"too long":       {say(201, strings.Repeat("x", 300<<10)), oidcrp.TooLarge},
+		"no address":     {say(201, `{"expires_in":600}`), oidcrp.BadResponse},
+		"a long address": {say(201, `{"request_uri":"urn:`+strings.Repeat("x", 1024)+`"}`), oidcrp.BadResponse},
+		"a page":         {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, oidcrp.ContentType},
+		"broken":         {say(500, `{"error":"server_error"}`), oidcrp.BadStatus},
+		"no":             {say(400, `{"error":"invalid_request_object","error_description":"of Nordmann"}`), ""},
+	} {
+		p := newProvider(t)
+		p.instead["/par"] = x.answer
+		_, _, err := p.client(t).Begin(t.Context(), oidcrp.Request{By: oidcrp.Pushed})
+		e, _ := errors.AsType[*oidcrp.Error](err)
+		no, _ := errors.AsType[*oidcrp.Refused](err)
+		if x.kind != "" && (e == nil || e.Kind != x.kind) || x.kind == "" && (no == nil || no.Where != "pushed" || no.Code != "invalid_request_object") || strings.Contains(err.Error(), "Nordmann") {
+			t.Errorf("%s: %v, want %q", name, err, x.kind)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -130,6 +131,11 @@ func (s *Simulator) params(q url.Values, c *client, g *generation) (url.Values, 
 	}
 	out := openid.Params(in)
 	aud := out.Get("aud")
+	if out.Has("exp") {
+		if until, err := strconv.ParseInt(out.Get("exp"), 10, 64); err != nil || s.Clock.Now().Unix() >= until {
+			return out, errObject
+		}
+	}
 	if out.Get("iss") != c.ID || aud != s.issuer(g) && aud != s.issuer(g)+"/authorization" {
 		return out, errObject
 	}

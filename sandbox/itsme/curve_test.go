@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -83,6 +84,13 @@ func TestCurve(t *testing.T) {
 	}
 	if got := requested(say(jose.ES256, key, object)); got != "" {
 		t.Errorf("request object: %s", got)
+	}
+	for after, want := range map[time.Duration]string{time.Second: "", 0: "invalid_request_object", -time.Minute: "invalid_request_object"} {
+		until := maps.Clone(object)
+		until["exp"] = b.clock.Now().Add(after).Unix()
+		if got := requested(say(jose.ES256, key, until)); got != want {
+			t.Errorf("request object that ends in %s: %s", after, got)
+		}
 	}
 	for name, sign := range map[string]func(map[string]any) string{
 		"another key":           func(c map[string]any) string { return say(jose.ES256, other, c) },
