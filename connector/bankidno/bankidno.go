@@ -248,9 +248,10 @@ var bankIDCode = regexp.MustCompile(`bankid_error_codes:([0-9A-Za-z]{1,8})\b`)
 // person had to agree to.
 func (a *agreement) Person(ctx context.Context, r *connector.Request, t openid.Told) (*openid.Person, error) {
 	h, _ := a.hint(r) // Ask has looked
+	scopes := a.scopes(r, h)
 	all := openid.Claims{}
 	p := &openid.Person{}
-	if slices.ContainsFunc(a.scopes(r, h), func(s string) bool { return slices.Contains(fromUserInfo, s) }) {
+	if slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(fromUserInfo, s) }) {
 		info, err := t.Client.UserInfo(ctx, t.Tokens)
 		if err != nil {
 			return nil, err
@@ -267,6 +268,9 @@ func (a *agreement) Person(ctx context.Context, r *connector.Request, t openid.T
 		return nil, err
 	}
 	p.Identity = identity(all, t.Now)
+	if !slices.Contains(scopes, numberByRight) && !slices.Contains(scopes, numberByConsent) { // nobody has asked for it
+		p.Identity.Number = ""
+	}
 	switch who := p.Identity; {
 	case who.Subject == "":
 		return nil, openid.Refuse(eid.BadAnswer, "no_pid")

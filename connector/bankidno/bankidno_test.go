@@ -17,6 +17,7 @@ import (
 	"eidgate/connector/openid"
 	"eidgate/connector/openid/openidtest"
 	"eidgate/eid"
+	"eidgate/internal/jose"
 	"eidgate/internal/oidcrp"
 	"eidgate/sandbox"
 	sbankidno "eidgate/sandbox/bankidno"
@@ -188,6 +189,34 @@ func TestScopes(t *testing.T) {
 	res, err = s.Login(s.Connector(), "approve", "ola")
 	if err != nil || res.Confirmed == nil || res.Confirmed.Number == "" || res.Confirmed.Phone == "" || res.Confirmed.Email == "" || res.Confirmed.Address == nil || len(res.Evidence) != 2 {
 		t.Errorf("a person and more: %#v, %v", res, err)
+	}
+}
+
+// TestNotGranted: a number that nobody has asked for is not told, whatever
+// BankID says.
+func TestNotGranted(t *testing.T) {
+	t.Parallel()
+	const ola = "01819010354"
+	for _, x := range []struct {
+		contract, wanted []string
+		pinned, want     eid.Number
+	}{
+		{[]string{"profile"}, nil, "", ""}, {[]string{"profile", "nnin_altsub"}, []string{eid.WantName}, "", ""},
+		{[]string{"profile", "nnin_altsub"}, nil, "", ola}, {[]string{"profile", "nnin_altsub"}, []string{eid.WantName}, ola, ola},
+	} {
+		raw, err := json.Marshal(cbankidno.Settings{Scopes: x.contract})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := cbankidno.Dialect().Read(raw, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := map[string]json.RawMessage{"acr": json.RawMessage(`"urn:bankid:bis"`), "sub_bankid": json.RawMessage(`"9578-6000-4-000017"`), "sub_nnin": json.RawMessage(`"` + ola + `"`), "name": json.RawMessage(`"Ola"`)}
+		p, err := a.Person(t.Context(), &connector.Request{Wanted: x.wanted, Pinned: x.pinned}, openid.Told{Tokens: &oidcrp.Tokens{ID: &jose.Claims{Raw: told}}, Now: time.Now()})
+		if err != nil || p.Identity.Number != x.want || p.Identity.Name != "Ola" {
+			t.Errorf("%+v: %v", x, err)
+		}
 	}
 }
 
