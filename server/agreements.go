@@ -34,7 +34,7 @@ type agreement struct {
 	now    connector.Settings
 	before []connector.Settings
 	renews bool                 // orders that earlier settings began go on with those of now: a key or a secret is another
-	ends   map[string]time.Time // of the certificates, by what they are for: "rp" signs for the party, "routing" for the upstream
+	ends   map[string]time.Time // of certificates, by what they are for: "rp" signs for the party, "routing" for the upstream; and of the last key to "sign" or "decrypt", where each has an end
 
 	keys func(now func() time.Time) ([]byte, error) // the public half of keys that the eID fetches from us; nil for none
 }

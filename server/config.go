@@ -160,6 +160,8 @@ type ItsmeConfig struct {
 	Scopes           []string       `yaml:"scopes"`             // that the contract covers; default profile, email, phone, address, eid
 	Claims           []string       `yaml:"claims"`             // asked for one by one: age_gte_18, national_number, document_number, citizenship and others of docs/protocols/itsme.md §5
 	Level            string         `yaml:"level"`              // basic, or advanced for the app's code at each login; default basic
+	Unencrypted      bool           `yaml:"unencrypted"`        // true takes tokens that are signed and not encrypted too, though a key decrypts: while itsme changes a contract over; default false
+	OldDevice        bool           `yaml:"old_device"`         // of generation 1: true asks for device by its name of 2016-06, not of 2017-05; default false
 }
 
 // BankIDNOConfig is a contract about Norwegian BankID. The way back to register is
@@ -605,7 +607,7 @@ func (k *checker) ends(at string, c *x509.Certificate) {
 	switch {
 	case left <= 0:
 		k.doc.Report(at, "expired on %s", c.NotAfter.Format(time.DateOnly))
-	case left < 60*24*time.Hour:
+	case left < soon:
 		k.doc.Warn(at, "expires in %d days (%s)", int(left.Hours()/24), c.NotAfter.Format(time.DateOnly))
 	}
 }

@@ -204,7 +204,7 @@ func (k *checker) routing(at string, files []string) {
 	switch left := last.NotAfter.Sub(k.now); {
 	case left <= 0:
 		k.doc.Warn(at, "expired on %s: get the next certificate from your acquirer's portal and name it too", last.NotAfter.Format(time.DateOnly))
-	case left < 60*24*time.Hour:
+	case left < soon:
 		k.doc.Warn(at, "expires in %d days (%s): get the next certificate from your acquirer's portal and name it too", int(left.Hours()/24), last.NotAfter.Format(time.DateOnly))
 	}
 }

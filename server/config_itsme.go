@@ -23,7 +23,7 @@ func (k *checker) itsme(at string, c *ItsmeConfig, env eid.Environment) {
 	}
 	if k.openID(at, c.contract(), env, "itsme", "https://idp.prd.itsme.services/v2", "https://idp.e2e.itsme.services/v2", "one to sign and one that decrypts") && c.Service != "" {
 		set, err := c.settings(env)
-		k.settings(at, citsme.Dialect(), set, err)
+		k.settings(at, citsme.Dialect(), set, set.Keys, err)
 		if set.Signs() && !set.Opens() && set.Generation != 1 {
 			k.doc.Warn(at+".keys", "has none that decrypts: only a contract without encryption works so")
 		}
@@ -33,7 +33,8 @@ func (k *checker) itsme(at string, c *ItsmeConfig, env eid.Environment) {
 // settings are what the connector needs.
 func (c *ItsmeConfig) settings(env eid.Environment) (citsme.Settings, error) {
 	base, err := c.contract().settings(env)
-	return citsme.Settings{Settings: base, Generation: c.Generation, Service: c.Service, Login: c.LoginService, Scopes: c.Scopes, Claims: c.Claims, Level: c.Level}, err
+	return citsme.Settings{Settings: base, Generation: c.Generation, Service: c.Service, Login: c.LoginService, Scopes: c.Scopes, Claims: c.Claims, Level: c.Level,
+		Unencrypted: c.Unencrypted, OldDevice: c.OldDevice}, err
 }
 
 func (c *ItsmeConfig) agreement(env eid.Environment) (agreement, error) {

@@ -77,6 +77,24 @@ func (k *checker) keys(at string, keys []EIDKeyConfig, opens bool) {
 	}
 }
 
+// keyUses are what our keys are for: as the connector says it, as the configuration
+// does, and as a problem does.
+var keyUses = []struct{ use, name, text string }{{jose.Signing, "sign", "to sign"}, {jose.Encrypting, "decrypt", "that decrypts"}}
+
+// lasts is when the last key of a use ends; zero where none is, or one has no end.
+func lasts(keys []openid.Key, use string) (last time.Time) {
+	for _, key := range keys {
+		switch {
+		case key.Use != use:
+		case key.Until.IsZero():
+			return time.Time{}
+		case key.Until.After(last):
+			last = key.Until
+		}
+	}
+	return last
+}
+
 // read is a key as the connector takes it; opens is the algorithm of keys that
 // decrypt.
 func (c *EIDKeyConfig) read(opens string) (openid.Key, error) {
@@ -109,13 +127,19 @@ func readSigning(name string) (text, alg string, err error) {
 	return text, alg, err
 }
 
-// settings reports what only the connector finds.
-func (k *checker) settings(at string, d openid.Dialect, set any, err error) {
+// settings reports what only the connector finds, and warns of keys that end.
+func (k *checker) settings(at string, d openid.Dialect, set any, keys []openid.Key, err error) {
 	if err == nil {
 		err = d.Check(set)
 	}
 	if err != nil {
 		k.doc.Report(at, "%v", err)
+	}
+	for _, u := range keyUses {
+		last := lasts(keys, u.use)
+		if left := last.Sub(k.now); !last.IsZero() && left > 0 && left < soon {
+			k.doc.Warn(at+".keys", "the last one %s ends in %d days (%s): name a newer one above it, which the eID then knows in time", u.text, int(left.Hours()/24), last.Format(time.DateOnly))
+		}
 	}
 }
 
@@ -143,7 +167,12 @@ func (c openIDContract) settings(env eid.Environment) (openid.Settings, error) {
 // or a secret were renewed.
 func byOpenID(set any, base openid.Settings) (agreement, error) {
 	now, err := keyed(set)
-	out := agreement{now: now, renews: true}
+	out := agreement{now: now, renews: true, ends: map[string]time.Time{}}
+	for _, u := range keyUses {
+		if last := lasts(base.Keys, u.use); !last.IsZero() {
+			out.ends[u.name] = last
+		}
+	}
 	if len(base.Keys) > 0 && err == nil {
 		out.keys = func(now func() time.Time) ([]byte, error) { return base.JWKS(now) }
 	}
@@ -158,7 +187,7 @@ func (c *BankIDNOConfig) contract() openIDContract {
 func (k *checker) bankIDNO(at string, c *BankIDNOConfig, env eid.Environment) {
 	if k.openID(at, c.contract(), env, "BankID", "https://auth.bankid.no/auth/realms/prod", "https://auth.current.bankid.no/auth/realms/current", "one to sign") {
 		set, err := c.settings(env)
-		k.settings(at, cbankidno.Dialect(), set, err)
+		k.settings(at, cbankidno.Dialect(), set, set.Keys, err)
 	}
 }
 
@@ -183,7 +212,7 @@ func (c *MitIDConfig) contract() openIDContract {
 func (k *checker) mitID(at string, c *MitIDConfig, env eid.Environment) {
 	if k.openID(at, c.contract(), env, "the broker", "https://netseidbroker.dk/op", "https://pp.netseidbroker.dk/op", "one to sign") {
 		set, err := c.settings(env)
-		k.settings(at, cmitid.Dialect(), set, err)
+		k.settings(at, cmitid.Dialect(), set, set.Keys, err)
 	}
 }
 

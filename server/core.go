@@ -321,6 +321,7 @@ func (c *core) run(ctx context.Context) error {
 	g.Go(func() error { return c.sweep(ctx) })
 	g.Go(func() error { return c.trail.seal(ctx) })
 	g.Go(func() error { return c.trail.watch(ctx) })
+	g.Go(func() error { return c.watchEnds(ctx) })
 	g.Go(func() error { return c.store.RunHints(ctx, c.epoch, c.broker.Hinted) })
 	return g.Wait()
 }

@@ -74,7 +74,7 @@ func newMetrics(version string) *metrics {
 		[]float64{.02, .1, .5, 1, 5, 10}, "eid", "environment", "operation", "result")
 	m.up = gauge("eidgate_upstream_up", "0 after five requests in a row without an answer, 1 after the next answer.", "eid", "environment")
 	m.expiry = gauge("eidgate_certificate_expiry_timestamp_seconds",
-		"When a certificate ends. use is rp, or routing for the last of those of iDIN's routing service; account and config are empty for the server's own.", "use", "eid", "environment", "account", "config")
+		"When a certificate ends, or the last key of a use. use is rp, or routing for the last of those of iDIN's routing service; sign or decrypt for keys that have an end. account and config are empty for the server's own.", "use", "eid", "environment", "account", "config")
 	m.security = counter("eidgate_security_events_total", "What should not happen: proof_invalid, binding_mismatch, audit_failure.", "kind")
 	m.ignored = counter("eidgate_acr_values_ignored_total",
 		"Keys of acr_values that had no effect on a login. kind is known for those that we have, and unknown; a session's timeline names them.", "kind")
