@@ -227,4 +227,10 @@ func TestMethodOfNorwegianBankID(t *testing.T) {
 	if c := claims.Choose(text, false, &relying.Client{}, active); len(c.Params) != 0 {
 		t.Errorf("by anybody's link: %v", c.Params)
 	}
+	for n, want := range map[int]string{130: strings.Repeat("å", 130), 131: ""} { // characters, not octets
+		long := "idp:mitid mitid_reference_text:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("å", n)))
+		if c := claims.Choose(long, true, &relying.Client{}, active); c.Params["mitid_reference_text"] != want || (want == "") != (len(c.Ignored) == 1) {
+			t.Errorf("%d characters: %v, ignored %v", n, c.Params, c.Ignored)
+		}
+	}
 }

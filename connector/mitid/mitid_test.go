@@ -138,11 +138,19 @@ func TestMatch(t *testing.T) {
 	if res, err := login(hanne, "udencpr", none); err != nil || res.Confirmed != nil || res.Step.(connector.Fail).Reason != eid.WrongPerson {
 		t.Errorf("nobody's number: %#v, %v", res, err)
 	}
-	for _, kind := range []string{sandbox.Status, sandbox.Reset, sandbox.Garbage} { // a try may be lost: it is not repeated
-		value := map[string]string{sandbox.Status: "503", sandbox.Reset: "after"}[kind]
-		res, err := login(hanne, "hanne", func(s *service) { s.Config.Faults.Add(sandbox.Fault{Target: "mitid.match", Kind: kind, Value: value}) })
-		if fail, ok := res.Step.(connector.Fail); err != nil || !ok || res.Confirmed != nil || fail.Reason != eid.Unavailable && fail.Reason != eid.BadAnswer {
-			t.Errorf("%s: %#v, %v", kind, res.Step, err)
+	again := connector.Fail{Reason: eid.Unavailable, Code: "cpr_match", Retry: true}
+	for _, x := range []struct { // a try may be lost: it is not repeated
+		kind, value string
+		want        connector.Fail
+	}{
+		{sandbox.Status, "400", again}, {sandbox.Status, "401", again}, {sandbox.Status, "429", again}, {sandbox.Status, "503", again}, {sandbox.Reset, "after", again},
+		{sandbox.Garbage, "", connector.Fail{Reason: eid.BadAnswer, Code: "cpr_match"}},
+	} {
+		res, err := login(hanne, "hanne", func(s *service) {
+			s.Config.Faults.Add(sandbox.Fault{Target: "mitid.match", Kind: x.kind, Value: x.value})
+		})
+		if err != nil || res.Confirmed != nil || res.Step != x.want {
+			t.Errorf("%s %s: %#v, %v", x.kind, x.value, res.Step, err)
 		}
 	}
 	if res, err := login("", "hanne", none); err != nil || res.Confirmed == nil || res.Confirmed.Number != "" {

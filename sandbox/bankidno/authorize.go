@@ -25,9 +25,11 @@ func (s *Simulator) discovery(w http.ResponseWriter, _ *http.Request) {
 		{Name: "jwks_uri", Value: at + "/certs"}, {Name: "response_types_supported", Value: []string{"code"}}, {Name: "response_modes_supported", Value: []string{"query", "fragment", "form_post"}},
 		{Name: "grant_types_supported", Value: []string{"authorization_code", "client_credentials", "refresh_token"}}, {Name: "subject_types_supported", Value: []string{"public"}},
 		{Name: "id_token_signing_alg_values_supported", Value: []string{"RS256"}}, {Name: "userinfo_signing_alg_values_supported", Value: []string{"RS256"}},
-		{Name: "request_parameter_supported", Value: true}, {Name: "request_object_encryption_alg_values_supported", Value: []string{"RSA-OAEP", "RSA-OAEP-256"}},
+		{Name: "request_parameter_supported", Value: true}, {Name: "request_object_signing_alg_values_supported", Value: openid.Algorithms},
+		{Name: "request_object_encryption_alg_values_supported", Value: []string{"RSA-OAEP", "RSA-OAEP-256"}},
 		{Name: "request_object_encryption_enc_values_supported", Value: contentAlgs},
 		{Name: "token_endpoint_auth_methods_supported", Value: []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}},
+		{Name: "token_endpoint_auth_signing_alg_values_supported", Value: openid.Algorithms},
 		{Name: "scopes_supported", Value: scopes}, {Name: "acr_values_supported", Value: []string{"urn:bankid:bid;LOA=4", "urn:bankid:bis;LOA=3"}},
 		{Name: "code_challenge_methods_supported", Value: []string{"S256"}}, {Name: "tls_client_certificate_bound_access_tokens", Value: false}, {Name: "release", Value: "sandbox"},
 	}

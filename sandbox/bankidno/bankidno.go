@@ -127,6 +127,12 @@ func (s *Simulator) Party(name, redirect string, secret bool) (openid.Registrati
 	return s.clients.Register(s.issuer(), fmt.Sprintf("rp-bankid-current-%x", openid.Octets(4)), name, redirect, secret)
 }
 
+// Publish replaces the key of a party with the one of its own JWKS; RSA, P-256
+// and P-384 are taken.
+func (s *Simulator) Publish(clientID string, jwks []byte) error {
+	return s.clients.Publish(clientID, jwks)
+}
+
 func (s *Simulator) issuer() string { return s.Base() + realm }
 
 // tinfo is who signs UserInfo.
@@ -144,6 +150,7 @@ func Fidelity() []sandbox.Fidelity {
 	return openid.Of("bankidno",
 		sandbox.Fidelity{What: "authorization, token, UserInfo on another host, keys", State: sandbox.Exact},
 		sandbox.Fidelity{What: "discovery", State: sandbox.Differs, Because: "values of its arrays are not published, and ours"},
+		sandbox.Fidelity{What: "algorithms of what a client signs", State: sandbox.Differs, Because: "by the kind of its key RS256, ES256 or ES384, of which BankID publishes nothing"},
 		sandbox.Fidelity{What: "a number in an address", State: sandbox.Differs, Because: "is refused with invalid_request; BankID forbids it and does not say how"},
 		sandbox.Fidelity{What: "a scope that a client does not have", State: sandbox.Differs, Because: "invalid_scope for one that nobody has; every client has all of the others"},
 		sandbox.Fidelity{What: "sessions at BankID", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},

@@ -2,6 +2,7 @@ package itsme
 
 import (
 	"net/http"
+	"strings"
 
 	"eidgate/sandbox"
 	"eidgate/sandbox/openid"
@@ -14,6 +15,7 @@ type pageView struct {
 	People                               []sandbox.Person
 	Person                               sandbox.Person
 	Releases                             []release
+	Phone                                bool // whether a telephone number may say whose app it is
 }
 
 type release struct{ Name, Value string }
@@ -30,9 +32,36 @@ func (s *Simulator) notice(w http.ResponseWriter, status int, text, fault string
 	s.render(w, status, "notice", &pageView{Text: text, Error: fault})
 }
 
-// ask shows whose app it may be.
-func (s *Simulator) ask(w http.ResponseWriter, l *login, _ string) {
-	s.render(w, http.StatusOK, "who", &pageView{RP: l.Client.Name, People: s.Holders()})
+// ask shows whose app it may be. The first generation asks for the telephone
+// number.
+func (s *Simulator) ask(w http.ResponseWriter, l *login, wrong string) {
+	status := http.StatusOK
+	if wrong != "" {
+		status = http.StatusBadRequest
+	}
+	s.render(w, status, "who", &pageView{RP: l.Client.Name, People: s.Holders(), Error: wrong, Phone: l.Own.gen.number == 1})
+}
+
+// byPhone is the key of the first person whose number it is, however it is
+// written; "" for nobody.
+func (s *Simulator) byPhone(number string) string {
+	want := dialled(number)
+	for _, p := range s.Holders() {
+		if want != "" && dialled(p.Itsme.Phone) == want {
+			return p.Key
+		}
+	}
+	return ""
+}
+
+// dialled are the digits of a number, from the code of the country on.
+func dialled(number string) string {
+	return strings.TrimPrefix(strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, number), "00")
 }
 
 // press does what a button says.
@@ -42,6 +71,13 @@ func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	act, person := r.PostForm.Get("act"), r.PostForm.Get("person")
+	if act == "phone" && l.Own.gen.number == 1 {
+		if person = s.byPhone(r.PostForm.Get("phone")); person == "" {
+			s.ask(w, &l, "Nobody here has this number. Take one of the people below.")
+			return
+		}
+		act = ""
+	}
 	switch {
 	case act == "" && person != "":
 		s.desk.Named(w, r, &l, person, func() { s.confirm(w, &l, person) })

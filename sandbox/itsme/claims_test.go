@@ -485,6 +485,30 @@ func TestNobodyActs(t *testing.T) {
 	}
 }
 
+// TestTelephone: the page of the first generation asks for a number, and finds
+// whose app it is; that of the second does not.
+func TestTelephone(t *testing.T) {
+	t.Parallel()
+	b := newBox(sandbox.Ignore)
+	for gen := 1; gen <= 2; gen++ {
+		page := b.begin(t, b.partner(t, gen), "profile", "")
+		if asks := strings.Contains(b.send(t, http.MethodGet, page, nil).Body.String(), `name="phone"`); asks != (gen == 1) {
+			t.Errorf("generation %d asks for a number: %v", gen, asks)
+		}
+		for number, want := range map[string]string{"+32 425009715": "Peeters", "0032 425 00 97 15": "Peeters", "+39 3000000001": "Nobody acts in the app.", "+32 1": "", "": ""} {
+			w := b.send(t, http.MethodPost, b.begin(t, b.partner(t, gen), "profile", ""), url.Values{"act": {"phone"}, "phone": {number}})
+			switch body := w.Body.String(); {
+			case gen == 2 && w.Code != http.StatusBadRequest, gen == 2 && strings.Contains(body, "Peeters"):
+				t.Errorf("generation 2, %q: %d %s", number, w.Code, body)
+			case gen == 1 && want == "" && (w.Code != http.StatusBadRequest || !strings.Contains(body, "Nobody here has this number.") || !strings.Contains(body, "person-florent")):
+				t.Errorf("%q: %d %s", number, w.Code, body)
+			case gen == 1 && want != "" && (w.Code != http.StatusOK || !strings.Contains(body, want) || strings.Contains(body, "person-florent")):
+				t.Errorf("%q: %d %s", number, w.Code, body)
+			}
+		}
+	}
+}
+
 // TestFidelity: what differs is said, and what no longer does is not.
 func TestFidelity(t *testing.T) {
 	t.Parallel()
@@ -492,7 +516,7 @@ func TestFidelity(t *testing.T) {
 		if f.Upstream != "itsme" || f.What == "" || f.State != sandbox.Exact && f.Because == "" {
 			t.Errorf("%+v", f)
 		}
-		for _, over := range []string{"are not told", "capitals"} {
+		for _, over := range []string{"are not told", "capitals", "telephone"} {
 			if strings.Contains(f.Because, over) {
 				t.Errorf("%+v is no longer so", f)
 			}

@@ -184,6 +184,12 @@ func (s *Simulator) Party(name, redirect string, secret bool) (openid.Registrati
 	return s.clients.Register(s.issuer(), openid.GUID(s.pepper.Digest(openid.Random())), name, redirect, secret)
 }
 
+// Publish replaces the key of a party with the one of its own JWKS; RSA, P-256
+// and P-384 are taken.
+func (s *Simulator) Publish(clientID string, jwks []byte) error {
+	return s.clients.Publish(clientID, jwks)
+}
+
 func (s *Simulator) issuer() string { return s.Base() + op }
 
 // Faults are the kinds of faults that each target knows.
@@ -202,7 +208,7 @@ func Fidelity() []sandbox.Fidelity {
 		sandbox.Fidelity{What: "the pages of MitID", State: sandbox.Differs, Because: "one page each, without the real box; 5 minutes, then mitid_timeout"},
 		sandbox.Fidelity{What: "a person without a CPR number who is asked for one", State: sandbox.Differs, Because: "mitid_cpr_match_failed; the broker's answer is not known"},
 		sandbox.Fidelity{What: "sessions at the broker", State: sandbox.Differs, Because: "none is kept: each login asks, as with prompt=login"},
-		sandbox.Fidelity{What: "proofs and request objects with HS256, plain PKCE, response modes but query", State: sandbox.NotSimulated, Because: "no connector uses them"},
+		sandbox.Fidelity{What: "proofs and request objects with HS256, RSA-PSS, other hashes or P-521, plain PKCE, response modes but query", State: sandbox.NotSimulated, Because: "no connector uses them"},
 		sandbox.Fidelity{What: "the hybrid and implicit flows, DPoP", State: sandbox.NotSimulated, Because: "no connector uses them"},
 		sandbox.Fidelity{What: "transaction tokens and signing, CIBA, PID and register APIs, logout, MitID Erhverv, frames", State: sandbox.NotSimulated, Because: "no connector uses them yet"},
 	)

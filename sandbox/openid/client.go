@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -47,6 +48,34 @@ func Algorithm(key crypto.PublicKey) jose.SignatureAlgorithm {
 		}
 	}
 	return ""
+}
+
+// Algorithms are those that Algorithm knows.
+var Algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384}
+
+// Published reads the JWKS of a party: the one key that it signs with, by one of
+// some algorithms, and those that decrypt, which are RSA; nil for none.
+func Published(jwks []byte, algs []jose.SignatureAlgorithm) (sig jose.JSONWebKey, enc []jose.JSONWebKey, err error) {
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(jwks, &set); err != nil {
+		return sig, nil, err
+	}
+	for _, k := range set.Keys {
+		alg := Algorithm(k.Key)
+		_, isRSA := k.Key.(*rsa.PublicKey)
+		switch {
+		case k.Use == "sig" && sig.Key == nil && slices.Contains(algs, alg) && (k.Algorithm == "" || k.Algorithm == string(alg)):
+			sig = k
+		case k.Use == "enc" && isRSA:
+			enc = append(enc, k)
+		default:
+			return sig, nil, fmt.Errorf("key %q: of another use or kind, or a second one to sign", k.KeyID)
+		}
+	}
+	if sig.Key == nil {
+		return sig, nil, errors.New("there is no key to sign with")
+	}
+	return sig, enc, nil
 }
 
 // Knows says whether a way back is registered: octet for octet, but for the
@@ -109,12 +138,37 @@ func (cs *Clients) Add(c *Client) {
 	cs.all[c.ID] = c
 }
 
+// Publish replaces the key of a client with the one of its own JWKS, which has
+// none that decrypts. The client has no secret afterwards, and logins that have
+// begun are lost.
+func (cs *Clients) Publish(id string, jwks []byte) error {
+	sig, enc, err := Published(jwks, Algorithms)
+	if err == nil && enc != nil {
+		err = errors.New("nothing is encrypted for clients here")
+	}
+	if err != nil {
+		return err
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	old := cs.all[id]
+	if old == nil {
+		return errNobody
+	}
+	c := *old
+	c.Secret, c.Key, c.KeyID = "", sig.Key, sig.KeyID
+	cs.all[id] = &c
+	return nil
+}
+
 // Get finds one; nil for none.
 func (cs *Clients) Get(id string) *Client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return cs.all[id]
 }
+
+var errNobody = errors.New("client_id is not known")
 
 // maxAssertion is how long a client's word is good at most: it is remembered so
 // long.
@@ -137,7 +191,7 @@ func (cs *Clients) Authenticate(r *http.Request, audiences ...string) (*Client, 
 	}
 	c := cs.Get(id)
 	if c == nil {
-		return nil, errors.New("client_id is not known")
+		return nil, errNobody
 	}
 	if token := f.Get("client_assertion"); token != "" {
 		if f.Get("client_assertion_type") != assertionType || secret != "" {

@@ -212,6 +212,41 @@ func TestAlgorithm(t *testing.T) {
 	}
 }
 
+// TestPublish: one key to sign with takes the place of what a client had, and
+// nothing else is a set.
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	small, straight := keytest.Curve(t, elliptic.P256()), openid.NewKey()
+	sig, more := jose.JSONWebKey{Key: &small.PublicKey, KeyID: "s", Use: "sig"}, jose.JSONWebKey{Key: &straight.PublicKey, KeyID: "e", Use: "enc"}
+	mislabelled, second := sig, more
+	mislabelled.Algorithm, second.Use = "ES384", "sig"
+	cs := openid.NewClients(sandbox.NewClock(true))
+	for name, x := range map[string]struct {
+		keys []jose.JSONWebKey
+		want bool
+	}{
+		"one": {[]jose.JSONWebKey{sig}, true}, "RSA": {[]jose.JSONWebKey{second}, true}, "none": {nil, false}, "one that decrypts too": {[]jose.JSONWebKey{sig, more}, false},
+		"one that decrypts": {[]jose.JSONWebKey{more}, false}, "two to sign": {[]jose.JSONWebKey{sig, second}, false}, "another algorithm": {[]jose.JSONWebKey{mislabelled}, false},
+		"P-521": {[]jose.JSONWebKey{{Key: &keytest.Curve(t, elliptic.P521()).PublicKey, KeyID: "s", Use: "sig"}}, false}, "a private key": {[]jose.JSONWebKey{{Key: small, KeyID: "s", Use: "sig"}}, false},
+	} {
+		cs.Add(&openid.Client{ID: name, Name: "Shop", Secret: "s"})
+		raw, err := json.Marshal(jose.JSONWebKeySet{Keys: x.keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = cs.Publish(name, raw)
+		c := cs.Get(name)
+		if (err == nil) != x.want || x.want != (c.Secret == "") || x.want != (c.Key != nil) || c.Name != "Shop" {
+			t.Errorf("%s: %v, %+v", name, err, c)
+		}
+	}
+	for id, raw := range map[string]string{"x": `{"keys":[` + strings.Replace(jwk(t, &small.PublicKey), "{", `{"use":"sig",`, 1) + `]}`, "one": "x"} {
+		if err := cs.Publish(id, []byte(raw)); err == nil {
+			t.Errorf("%s of %s", raw, id)
+		}
+	}
+}
+
 // call is a request of a client whose form was parsed.
 func call(t *testing.T, form url.Values) *http.Request {
 	t.Helper()

@@ -129,6 +129,16 @@ func SignText(t testing.TB, alg jose.SignatureAlgorithm, key any, kid, text stri
 	return token
 }
 
+// JWKS are the keys of a party that signs with this one, and has no other.
+func JWKS(t testing.TB, key any, kid string) []byte {
+	t.Helper()
+	raw, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key, KeyID: kid, Use: "sig"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 // Keys are those that an answer publishes.
 func Keys(t testing.TB, w *httptest.ResponseRecorder) (set jose.JSONWebKeySet) {
 	t.Helper()
