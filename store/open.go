@@ -204,8 +204,8 @@ func (s *Store) Close() error {
 	if s.pool != nil {
 		s.pool.Close()
 	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+	if s.lock != nil { // closing alone would leave it to a program that is just being started
+		errs = append(errs, syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close()) //nolint:gosec // a descriptor fits
 	}
 	return errors.Join(errs...)
 }

@@ -11,9 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -728,4 +730,36 @@ func TestOneProcessPerFile(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "in use by another eidgate process") {
 		t.Errorf("opening it twice: %v", err)
 	}
+}
+
+// A program that is started while the file is open has its descriptors too, for
+// as long as it takes to begin. The file is free as soon as its store is closed.
+func TestFileIsFree(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "eidgate.db")
+	first, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + path, Master: make([]byte, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("only Linux lists descriptors so")
+	}
+	for _, fd := range held {
+		if name, _ := os.Readlink("/proc/self/fd/" + fd.Name()); name != path+".lock" {
+			continue
+		}
+		n, err := strconv.Atoi(fd.Name())
+		if err == nil {
+			n, err = syscall.Dup(n)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Close(n) }) // the file goes with the test
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, "sqlite:"+path)
 }
