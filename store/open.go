@@ -85,11 +85,12 @@ type dialect struct {
 	share string // holds a row that is read, against deletion
 	table string // stands after a table's columns where its rows are small and found by their key alone
 	goose goose.Dialect
+	ample string // lets a transaction's statements take as long as they need
 }
 
 var (
-	sqlite   = dialect{"sqlite", "", "", " WITHOUT ROWID", goose.DialectSQLite3}
-	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", " FOR SHARE", "", goose.DialectPostgres}
+	sqlite   = dialect{"sqlite", "", "", " WITHOUT ROWID", goose.DialectSQLite3, ""}
+	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", " FOR SHARE", "", goose.DialectPostgres, "SET LOCAL statement_timeout = 0"}
 )
 
 // Open connects; it changes nothing. See Migrate.
@@ -148,6 +149,11 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		cfg.MaxConns = 16
+	}
+	for name, limit := range map[string]string{"statement_timeout": "5s", "idle_in_transaction_session_timeout": "10s"} { // so that nothing hangs on to a connection, or to rows
+		if _, said := cfg.ConnConfig.RuntimeParams[name]; !said {
+			cfg.ConnConfig.RuntimeParams[name] = limit
+		}
 	}
 	s.pool, err = pgxpool.NewWithConfig(ctx, cfg)
 	return err
@@ -246,7 +252,7 @@ func (s *Store) migrations() (p *goose.Provider, done func() error, err error) {
 			return nil, nil, fmt.Errorf("migration %s: %w", f, err)
 		}
 		sql := strings.ReplaceAll(string(text), " /* small */", s.dialect.table)
-		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: runAll(strings.Split(sql, ";\n"))}, nil))
+		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: runAll(append([]string{s.dialect.ample}, strings.Split(sql, ";\n")...))}, nil))
 	}
 	db := s.write
 	if s.pool != nil {
