@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 func TestForwardedAddresses(t *testing.T) {
@@ -254,6 +258,90 @@ func TestDrain(t *testing.T) {
 		}
 		if got := <-answer; got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestHostileClients: while clients send headers and bodies byte by byte, hold
+// idle connections and reset HTTP/2 streams as fast as they can, a client that
+// behaves is answered.
+func TestHostileClients(t *testing.T) {
+	t.Parallel()
+	s := httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // as slowly as it comes
+		_, _ = io.WriteString(w, "well")
+	}), slog.New(slog.DiscardHandler))
+	cert := httptest.NewUnstartedServer(nil)
+	cert.StartTLS()
+	t.Cleanup(cert.Close)
+	s.TLSConfig = publicTLS(cert.TLS.Certificates[0])
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, l, s, time.Millisecond, slog.New(slog.DiscardHandler)) }()
+	dial := func(protocol string) *tls.Conn {
+		t.Helper()
+		conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}) //nolint:gosec // whose certificate it is does not matter here
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if got := conn.ConnectionState().NegotiatedProtocol; got != protocol {
+			t.Fatalf("the connection speaks %q, want %q", got, protocol)
+		}
+		return conn
+	}
+	for range 10 {
+		for _, text := range []string{"", "GET / HTTP/1.1\r\nHost: x\r\nA", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\na"} {
+			if _, err := io.WriteString(dial("http/1.1"), text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var resets sync.WaitGroup
+	for range 2 {
+		conn := dial("h2")
+		resets.Go(func() { rapidReset(ctx, conn) })
+	}
+	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true} //nolint:gosec // likewise
+	client := &http.Client{Transport: tr, Timeout: 5 * time.Second}
+	for i := range 10 {
+		res, err := client.Get("https://" + l.Addr().String()) //nolint:noctx // bounded by the client
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		raw, err := io.ReadAll(res.Body)
+		if _ = res.Body.Close(); err != nil || string(raw) != "well" {
+			t.Fatalf("request %d: %q, %v", i, raw, err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	resets.Wait()
+}
+
+// rapidReset begins streams and ends them at once until the server has enough
+// of that, or the test.
+func rapidReset(ctx context.Context, conn net.Conn) {
+	_, _ = io.WriteString(conn, http2.ClientPreface) // where that fails, so does what follows
+	f := http2.NewFramer(conn, conn)
+	_ = f.WriteSettings()
+	go func() { _, _ = io.Copy(io.Discard, conn) }() // until it is closed
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, h := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":path", Value: "/"}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: "x"}} {
+		_ = enc.WriteField(h) // into memory
+	}
+	fields := block.Bytes()
+	for id := uint32(1); id < 1<<20 && ctx.Err() == nil; id += 2 {
+		if f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: fields, EndStream: true, EndHeaders: true}) != nil ||
+			f.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
+			return
 		}
 	}
 }
