@@ -63,7 +63,7 @@ type Limits struct {
 
 // An Observation is something that metrics count.
 type Observation struct {
-	Kind    string // "created", "started", "ended", "upstream", "binding_mismatch", "erased", "conflict", "collect", "list"
+	Kind    string // "created", "started", "ended", "upstream", "binding_mismatch", "replay", "cross_tenant", "erased", "conflict", "collect", "list"
 	Session *Session
 	Took    time.Duration
 	Result  string

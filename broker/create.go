@@ -64,6 +64,9 @@ func (b *Broker) Session(ctx context.Context, account string, env eid.Environmen
 	if err != nil {
 		return nil, err
 	}
+	if s.Account != account {
+		b.observe(Observation{Kind: "cross_tenant", Session: s})
+	}
 	if s.Account != account || s.Environment != env || s.State == Erased {
 		return nil, ErrNotFound
 	}

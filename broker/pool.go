@@ -10,6 +10,9 @@ import (
 // wait. Nothing was asked of it.
 var errBusy = errors.New("too many calls of this eID")
 
+// Busy is the code of a session that failed as Unavailable for want of room.
+const Busy = "busy"
+
 // A pool bounds the calls of one eID in one environment, so that one that
 // hangs takes nothing away from the others, and what waits for it stays small.
 type pool struct {

@@ -137,7 +137,7 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 		res, err := b.call(ctx, conn, l, a)
 		switch {
 		case errors.Is(err, errBusy) && a.begin && l.order.Stage == 0: // nothing was asked yet: better an answer now than a wait
-			res = connector.Result{Step: connector.Fail{Reason: eid.Unavailable, Code: "busy", Retry: !l.spec.Headless}}
+			res = connector.Result{Step: connector.Fail{Reason: eid.Unavailable, Code: Busy, Retry: !l.spec.Headless}}
 		case errors.Is(err, errBusy): // the event is persisted, and the next tick delivers it
 			b.watch(conn, l, b.now().Add(busyPause))
 			return nil

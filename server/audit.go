@@ -81,7 +81,7 @@ func (t *trail) watch(ctx context.Context) error {
 		case len(found) == 0:
 			t.metrics.verified.SetToCurrentTime()
 		default:
-			t.metrics.security.WithLabelValues("audit_failure").Inc()
+			t.metrics.alarm("audit_failure")
 			for _, f := range found {
 				t.log.ErrorContext(ctx, "the audit trail was tampered with", "segment", f.Segment, "row", f.Row, "kind", f.Kind)
 			}

@@ -33,6 +33,7 @@ import (
 	"eidgate/connector/openid"
 	"eidgate/docs"
 	"eidgate/eid"
+	"eidgate/internal/circuit"
 	"eidgate/internal/oidcrp"
 	"eidgate/internal/safehttp"
 	"eidgate/notify"
@@ -127,7 +128,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 	c.metrics.outbox.backlog, c.metrics.outbox.now = c.store.Backlog, p.now
 	clients := map[eid.Environment]*safehttp.Client{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
-		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 10 * time.Second}})
+		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 10 * time.Second}, Blocked: c.blocked})
 	}
 	c.worker = notify.New(notify.Config{Store: c.store, Client: func(e eid.Environment) *safehttp.Client { return clients[e] },
 		Mailer: p.mailer, LimitMail: !p.sandbox, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
@@ -142,7 +143,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		conns[env] = map[eid.EID]connector.Connector{}
 		for _, e := range p.agreements.eids(env) {
-			conns[env][e] = constructors[e](build{p.now, c.metrics.watch(env, e), providers, p.roots})
+			conns[env][e] = constructors[e](build{p.now, c.metrics.watch(env, e), c.circuits(env, e), providers, p.roots})
 			if p.wrap != nil {
 				conns[env][e] = p.wrap(conns[env][e])
 			}
@@ -179,10 +180,27 @@ func (c *core) open(ctx context.Context, p parts) error {
 	return err
 }
 
+// blocked counts a call that a relying party's address would have led astray.
+func (c *core) blocked() { c.metrics.alarm("ssrf_blocked") }
+
+// circuits are those of one eID, which the metrics count.
+func (c *core) circuits(env eid.Environment, e eid.EID) *circuit.Board {
+	b := circuit.NewBoard(c.now, func(ctx context.Context, host string, open bool) {
+		if open {
+			c.log.WarnContext(ctx, "an upstream does not answer: calls are kept back", "eid", e, "environment", env, "host", host)
+			return
+		}
+		c.log.InfoContext(ctx, "an upstream answers again", "eid", e, "environment", env, "host", host)
+	})
+	c.metrics.circuits.boards[[2]string{string(e), string(env)}] = b
+	return b
+}
+
 // A build is what connectors are made from.
 type build struct {
 	now       func() time.Time
 	watch     func(operation, result string, took time.Duration)
+	circuits  *circuit.Board
 	providers *oidcrp.Directory // what OpenID providers publish, of all eIDs that are ones
 	roots     *x509.CertPool
 }
@@ -191,18 +209,19 @@ type build struct {
 var constructors = map[eid.EID]func(build) connector.Connector{
 	eid.BankIDSE: func(b build) connector.Connector {
 		c := cbankidse.New(b.now)
-		c.Watch = b.watch
+		c.Watch, c.Circuits = b.watch, b.circuits
 		return c
 	},
 	eid.IDIN: func(b build) connector.Connector {
 		c := cidin.New(b.now)
-		c.Watch = b.watch
+		c.Watch, c.Circuits = b.watch, b.circuits
 		c.Trust(b.roots)
 		return c
 	},
 	eid.IDINAge: func(b build) connector.Connector {
 		c := cidinage.New(b.now)
 		c.Watch = b.watch
+		c.Guard(b.circuits)
 		c.Trust(b.roots)
 		return c
 	},
@@ -215,7 +234,7 @@ var constructors = map[eid.EID]func(build) connector.Connector{
 func speaking(d openid.Dialect) func(build) connector.Connector {
 	return func(b build) connector.Connector {
 		c := openid.New(d, b.now, b.providers)
-		c.Watch = b.watch
+		c.Watch, c.Circuits = b.watch, b.circuits
 		return c
 	}
 }
@@ -244,7 +263,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 		return nil, err
 	}
 	api := zignsec.New(zignsec.Config{Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
-		Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string, browser bool) (*url.URL, error) {
+		Security: c.metrics.alarm, Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string, browser bool) (*url.URL, error) {
 			policy := p.policy(env)
 			policy.AnyPort = policy.AnyPort || browser
 			return safehttp.CheckURL(raw, policy)
@@ -293,9 +312,9 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 		return nil, err
 	}
 	// A test client's keys may be on this machine, if this server is there too.
-	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 5 * time.Second}})
+	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 5 * time.Second}, Blocked: c.blocked})
 	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
-		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
+		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, Security: c.metrics.alarm, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
 		Fetch: fetch.Get, Client: p.proxies.client, Now: p.now, NewID: uuid.NewString, Log: p.log})
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"eidgate/broker"
 	"eidgate/eid"
+	"eidgate/internal/circuit"
 )
 
 // metrics counts what docs/metrics.md lists. Labels come from closed sets of
@@ -38,6 +39,7 @@ type metrics struct {
 	erased   prometheus.Counter
 	verified prometheus.Gauge
 	outbox   *outboxGauge
+	circuits *circuitGauge
 
 	mu      sync.Mutex
 	failing map[[2]string]int // environment and eID → requests in a row without an answer
@@ -75,7 +77,10 @@ func newMetrics(version string) *metrics {
 	m.up = gauge("eidgate_upstream_up", "0 after five requests in a row without an answer, 1 after the next answer.", "eid", "environment")
 	m.expiry = gauge("eidgate_certificate_expiry_timestamp_seconds",
 		"When a certificate ends, or the last key of a use. use is rp, or routing for the last of those of iDIN's routing service; sign or decrypt for keys that have an end. account and config are empty for the server's own.", "use", "eid", "environment", "account", "config")
-	m.security = counter("eidgate_security_events_total", "What should not happen: proof_invalid, binding_mismatch, audit_failure.", "kind")
+	m.security = counter("eidgate_security_events_total", "What should not happen. proof_invalid: an eID's answer that does not verify; binding_mismatch: another browser than the one that began; replay: what works once came again; client_auth: a wrong key, secret or proof; cross_tenant: what belongs to another account or client; ssrf_blocked: an address inside a network was to be called; audit_failure: the audit trail was tampered with.", "kind")
+	for _, kind := range []string{"proof_invalid", "binding_mismatch", "replay", "client_auth", "cross_tenant", "ssrf_blocked", "audit_failure"} {
+		m.security.WithLabelValues(kind)
+	}
 	m.ignored = counter("eidgate_acr_values_ignored_total",
 		"Keys of acr_values that had no effect on a login. kind is known for those that we have, and unknown; a session's timeline names them.", "kind")
 	m.webhooks = counter("eidgate_webhook_attempts_total", "Notifications sent.", "kind", "result")
@@ -90,7 +95,9 @@ func newMetrics(version string) *metrics {
 	m.outbox = &outboxGauge{
 		pending: prometheus.NewDesc("eidgate_outbox_pending", "Notifications that are not delivered yet, at most 10000 of them are counted. The same on every node.", nil, nil),
 		late:    prometheus.NewDesc("eidgate_outbox_late_seconds", "How long the notification that was due first has waited; more than a minute means that nobody delivers. The same on every node.", nil, nil)}
-	m.own = append(m.own, m.erased, m.verified, m.outbox)
+	m.circuits = &circuitGauge{boards: map[[2]string]*circuit.Board{}, desc: prometheus.NewDesc("eidgate_upstream_circuit_state",
+		"Agreements with an eID that is not called for want of answers: state is open, or half_open where the next call tries. 0 is well.", []string{"eid", "environment", "state"}, nil)}
+	m.own = append(m.own, m.erased, m.verified, m.outbox, m.circuits)
 	m.registry.MustRegister(m.own...)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -135,10 +142,10 @@ func (m *metrics) observe(o broker.Observation) {
 		m.ended.WithLabelValues(s.API, string(s.EID), outcome, string(s.Reason)).Inc()
 		m.took.WithLabelValues(string(s.EID), outcome).Observe(o.Took.Seconds())
 		if s.Reason == eid.BadProof {
-			m.security.WithLabelValues("proof_invalid").Inc()
+			m.alarm("proof_invalid")
 		}
-	case "binding_mismatch":
-		m.security.WithLabelValues(o.Kind).Inc()
+	case "binding_mismatch", "replay", "cross_tenant":
+		m.alarm(o.Kind)
 	case "erased":
 		m.erased.Inc()
 	case "collect":
@@ -150,6 +157,9 @@ func (m *metrics) observe(o broker.Observation) {
 		}
 	}
 }
+
+// alarm counts what should not happen; kind is one of those above.
+func (m *metrics) alarm(kind string) { m.security.WithLabelValues(kind).Inc() }
 
 // ignore counts a key of acr_values that had no effect.
 func (m *metrics) ignore(known bool) {
@@ -202,4 +212,22 @@ func (g *outboxGauge) Collect(to chan<- prometheus.Metric) {
 	}
 	to <- prometheus.MustNewConstMetric(g.pending, prometheus.GaugeValue, float64(n))
 	to <- prometheus.MustNewConstMetric(g.late, prometheus.GaugeValue, late)
+}
+
+// A circuitGauge counts circuits whenever it is asked.
+type circuitGauge struct {
+	desc   *prometheus.Desc
+	boards map[[2]string]*circuit.Board // eID and environment → circuits; does not change while serving
+}
+
+// Describe implements prometheus.Collector.
+func (g *circuitGauge) Describe(to chan<- *prometheus.Desc) { to <- g.desc }
+
+// Collect implements prometheus.Collector.
+func (g *circuitGauge) Collect(to chan<- prometheus.Metric) {
+	for at, board := range g.boards {
+		open, half := board.Count()
+		to <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(open), at[0], at[1], "open")
+		to <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(half), at[0], at[1], "half_open")
+	}
 }

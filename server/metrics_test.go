@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -31,7 +33,7 @@ func TestMetricsManual(t *testing.T) {
 	for _, c := range newMetrics("test").own {
 		kind := ""
 		switch c.(type) {
-		case *prometheus.GaugeVec, *outboxGauge, prometheus.Gauge: // a Gauge has all that a Counter has
+		case *prometheus.GaugeVec, *outboxGauge, *circuitGauge, prometheus.Gauge: // a Gauge has all that a Counter has
 			kind = "gauge"
 		case *prometheus.CounterVec, prometheus.Counter:
 			kind = "counter"
@@ -92,6 +94,52 @@ func TestUpstreamIsDownAfterSilence(t *testing.T) {
 	}
 	if got := scrape(t, m, `eidgate_upstream_request_duration_seconds_count{eid="bankidse",environment="live",operation="collect",result="error"}`); got != "5" {
 		t.Errorf("errors counted: %q", got)
+	}
+}
+
+// TestCircuits: circuits that open and close are counted, and the log names the
+// eID and its host, and nothing of a request.
+func TestCircuits(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	c := &core{metrics: newMetrics("test"), now: func() time.Time { return now }, log: slog.New(slog.NewTextHandler(&log, nil))}
+	status := http.StatusServiceUnavailable
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	defer srv.Close()
+	client := &http.Client{Transport: c.circuits(eid.Live, eid.BankIDSE).Guard(http.DefaultTransport)}
+	is := func(when, open, half string) {
+		t.Helper()
+		for state, want := range map[string]string{"open": open, "half_open": half} {
+			if got := scrape(t, c.metrics, `eidgate_upstream_circuit_state{eid="bankidse",environment="live",state="`+state+`"}`); got != want {
+				t.Errorf("%s: %s = %q, want %s", when, state, got, want)
+			}
+		}
+	}
+	call := func() {
+		if res, err := client.Get(srv.URL + "/rp?number=199001012385"); err == nil { //nolint:noctx // what comes of it is the point
+			_ = res.Body.Close()
+		}
+	}
+	is("at first", "0", "0")
+	for range 5 {
+		call()
+	}
+	is("after silence", "1", "0")
+	now = now.Add(10 * time.Second)
+	is("later", "0", "1")
+	status = http.StatusOK
+	call()
+	is("after an answer", "0", "0")
+	host := strings.TrimPrefix(srv.URL, "http://")
+	for _, line := range []string{`level=WARN msg="an upstream does not answer: calls are kept back" eid=bankidse environment=live host=` + host,
+		`level=INFO msg="an upstream answers again" eid=bankidse environment=live host=` + host} {
+		if strings.Count(log.String(), line+"\n") != 1 {
+			t.Errorf("the log has no line %q:\n%s", line, &log)
+		}
+	}
+	if strings.Contains(log.String(), "199001012385") {
+		t.Error("the log holds what was sent")
 	}
 }
 

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -151,7 +152,7 @@ func (p *Provider) assertion(r *http.Request, c *relying.Client, text string) er
 	if err := cl.Times(jose.Window{Now: p.c.Now(), Skew: skew, Need: []string{"exp"}, Ahead: 10 * time.Minute}); err != nil {
 		return errClient
 	}
-	first, err := p.c.Store.Once(r.Context(), "assertion "+c.ID, cl.ID, cl.Expires.Add(skew))
+	first, err := p.once(r.Context(), "assertion "+c.ID, cl.ID, cl.Expires.Add(skew))
 	if err != nil {
 		return err
 	}
@@ -159,6 +160,14 @@ func (p *Provider) assertion(r *http.Request, c *relying.Client, text string) er
 		return errClient
 	}
 	return nil
+}
+
+// once says whether a value that counts once comes for the first time.
+func (p *Provider) once(ctx context.Context, purpose, value string, expires time.Time) (first bool, err error) {
+	if first, err = p.c.Store.Once(ctx, purpose, value, expires); err == nil && !first {
+		p.c.Security("replay")
+	}
+	return first, err
 }
 
 // forUs says whether an assertion was made for this provider: for its issuer,

@@ -34,7 +34,7 @@ func (p *Provider) proven(r *http.Request, algs []string, endpoint string) (*jos
 	if !proof.For(r.Method, p.here(r)+Root+"/connect/"+endpoint) || proof.IssuedAt.Before(now.Add(-proofAge)) || proof.IssuedAt.After(now.Add(proofAhead)) {
 		return nil, errProof
 	}
-	first, err := p.c.Store.Once(r.Context(), "proof "+proof.JKT, proof.ID, proof.IssuedAt.Add(proofAge+proofAhead))
+	first, err := p.once(r.Context(), "proof "+proof.JKT, proof.ID, proof.IssuedAt.Add(proofAge+proofAhead))
 	if err != nil {
 		return nil, err
 	}

@@ -195,6 +195,7 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 	signedOn, err = p.c.Store.PutGrant(ctx, g, pushed, begun, one.read)
 	switch {
 	case errors.Is(err, ErrUsed):
+		p.c.Security("replay")
 		return failure("invalid_request_uri", "The pushed request was used before."), false, nil
 	case errors.Is(err, ErrUnknown):
 		return failure("server_error", "The login is over."), false, nil

@@ -109,9 +109,10 @@ type world struct {
 	docs     map[string][]byte // what can be fetched
 	fetched  int
 	sent     []broker.Delivery
-	trail    []string     // what was recorded of reads
-	places   int          // that requests came from which do not say it
-	ignored  map[bool]int // keys of acr_values, by whether they are known
+	trail    []string       // what was recorded of reads
+	places   int            // that requests came from which do not say it
+	alarms   map[string]int // by kind
+	ignored  map[bool]int   // keys of acr_values, by whether they are known
 	kept     *jose.Set
 }
 
@@ -158,7 +159,7 @@ const shop = "https://shop.example/cb"
 // newWorld makes one; change says how its provider differs.
 func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 	t.Helper()
-	w := &world{t: t, clock: sandbox.NewClock(true), eids: map[eid.EID]*instant{}, log: &record{}, docs: map[string][]byte{}, ignored: map[bool]int{}}
+	w := &world{t: t, clock: sandbox.NewClock(true), eids: map[eid.EID]*instant{}, log: &record{}, docs: map[string][]byte{}, ignored: map[bool]int{}, alarms: map[string]int{}}
 	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if w.store, err = store.Open(t.Context(), store.Config{URL: "memory", Master: bytes.Repeat([]byte{7}, 32), Now: w.clock.Now, Log: logger}); err != nil {
@@ -237,6 +238,11 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 			defer w.mu.Unlock()
 			w.fields = fields
 			rw.Header().Set("X-Asks", map[bool]string{true: "1"}[ask])
+		},
+		Security: func(kind string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.alarms[kind]++
 		},
 		Ignored: func(known bool) {
 			w.mu.Lock()

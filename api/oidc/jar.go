@@ -75,7 +75,7 @@ func (p *Provider) readObject(ctx context.Context, c *relying.Client, object str
 		if until.IsZero() {
 			until = p.c.Now().Add(time.Hour)
 		}
-		first, err := p.c.Store.Once(ctx, "request "+c.ID, cl.ID, until.Add(skew))
+		first, err := p.once(ctx, "request "+c.ID, cl.ID, until.Add(skew))
 		if err != nil {
 			return nil, err
 		}

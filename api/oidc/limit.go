@@ -110,6 +110,7 @@ func (p *Provider) shut(r *http.Request, c *relying.Client) error {
 
 // mistaken counts a proof that is wrong; c is nil where there is no client of that name.
 func (p *Provider) mistaken(r *http.Request, c *relying.Client) error {
+	p.c.Security("client_auth")
 	if c == nil {
 		c = &relying.Client{} // whose id no client has
 	} else if !guessable(c) {

@@ -101,7 +101,11 @@ func (p *Provider) push(r *http.Request, c *relying.Client, in params) (*request
 func (p *Provider) pushed(ctx context.Context, c *relying.Client, handle string) (*request, error) {
 	hash := sha256.Sum256([]byte(handle))
 	kept, err := p.c.Store.Pushed(ctx, hash, p.c.Now())
-	if errors.Is(err, ErrUnknown) || err == nil && kept.Client != c.ID {
+	if err == nil && kept.Client != c.ID {
+		p.c.Security("cross_tenant")
+		err = ErrUnknown
+	}
+	if errors.Is(err, ErrUnknown) {
 		return nil, refuse("invalid_request_uri", "request_uri is used, expired, or another client's.")
 	}
 	if err != nil {

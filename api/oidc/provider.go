@@ -62,6 +62,8 @@ type Config struct {
 	// Ignored counts a key of acr_values that has had no effect; known ones
 	// would have one in another request.
 	Ignored func(known bool)
+	// Security counts what should not happen: "replay", "client_auth" or "cross_tenant".
+	Security func(kind string)
 	// Ended tells a person that they are logged out; ask lets them confirm it.
 	Ended func(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values)
 	// Fetch reads a document of a relying party: its keys.

@@ -119,7 +119,10 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 		return all, nil
 	})
 	switch {
-	case errors.Is(err, ErrUnknown), errors.Is(err, ErrUsed):
+	case errors.Is(err, ErrUsed):
+		p.c.Security("replay")
+		return nil, errGrant
+	case errors.Is(err, ErrUnknown):
 		return nil, errGrant
 	case err != nil:
 		return nil, err
@@ -200,6 +203,9 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 	if errors.Is(err, ErrUsed) {
 		err = p.reused(ctx, c, old, now)
 	}
+	if err == nil && old.Client != c.ID {
+		p.c.Security("cross_tenant")
+	}
 	switch {
 	case errors.Is(err, ErrUnknown), err == nil && (g == nil || old.Client != c.ID || !g.of(c) || old.Bound != "" && old.Bound != key):
 		return nil, errGrant
@@ -253,12 +259,10 @@ const graceful = 30 * time.Second
 // reused decides about a refresh token that was replaced: asked for again at
 // once it is a lost answer, later it is a theft, which ends the grant.
 func (p *Provider) reused(ctx context.Context, c *relying.Client, old *Token, now time.Time) error {
-	if old.Client != c.ID {
-		return ErrUnknown
-	}
-	if now.Sub(old.Replaced) <= graceful {
+	if old.Client != c.ID || now.Sub(old.Replaced) <= graceful {
 		return nil
 	}
+	p.c.Security("replay")
 	if err := p.c.Store.Revoke(ctx, old.Hash, c.ID, true, now); err != nil {
 		return err
 	}

@@ -54,6 +54,8 @@ type Config struct {
 	// have any port.
 	CheckURL func(env eid.Environment, raw string, browser bool) (*url.URL, error)
 	Client   func(*http.Request) netip.Addr
+	// Security counts what should not happen: "client_auth".
+	Security func(kind string)
 	Now      func() time.Time
 	Clock    func() time.Time // optional: of this machine, for limits, which a sandbox's clock shall not move; default time.Now
 	NewID    func() string
@@ -241,6 +243,7 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 	}
 	switch {
 	case errors.Is(err, relying.ErrUnknown):
+		a.c.Security("client_auth")
 		if err := a.take(a.guesses, limit.Address(a.c.Client(r)), guessRate, 0, errGuesses); err != nil {
 			return c, err
 		}
@@ -248,6 +251,7 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 	case err != nil:
 		return c, err
 	case !addressAllowed(c.Account.AllowedIPs, a.c.Client(r)):
+		a.c.Security("client_auth")
 		return c, errIP
 	}
 	return c, nil

@@ -48,7 +48,7 @@ var guide = map[string]struct{ status, cause, fix string }{
 	"CERTIFICATE_ERR":        {"", "The person's eID is revoked or blocked, or the security code was wrong too often.", "Offer another way. The person gets a new eID from the issuer, with BankID their bank."},
 	"CLIENT_ERR":             {"", "The person's app is too old for what was asked.", "The person updates the app and starts again."},
 	"REQ_BLOCKED":            {"", "The eID stopped the login because of its risk.", "Do not repeat it. Reach the person in another way."},
-	"RETRY":                  {"502", "The eID did not answer, or not in time.", "Offer to start again a little later, or another way."},
+	"RETRY":                  {"502, 503", "The eID did not answer, or not in time; with 503 it was not asked, since too many calls wait.", "After 503 wait as long as `Retry-After` says. Offer to start again a little later, or another way."},
 	"ACCESS_DENIED_RP":       {"502", "The eID refused this server: its certificate or agreement is not in order.", "Only the operator can mend it: check the certificate's end and the agreement, and see the log line of the session."},
 	"ALREADY_COLLECTED":      {"", "The result of a headless order was read before. It is given once.", "Keep what the first `collect` answered that was complete."},
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"eidgate/broker"
 	"eidgate/connector"
@@ -64,7 +65,12 @@ func (a *API) start(w http.ResponseWriter, r *http.Request, c caller, selector s
 	}
 	wait, ok := v.Step.(connector.Wait)
 	if v.Place != broker.AtStep || !ok {
-		return &problem{startStatus(v.Failed), failure(&v.Session), s.ID}
+		no := &problem{startStatus(v.Failed), failure(&v.Session), s.ID}
+		if v.Failed == eid.Unavailable && v.Session.Code == broker.Busy { // nothing was asked of the eID: soon there may be room
+			no.status = http.StatusServiceUnavailable
+			return &tooMany{no, time.Second}
+		}
+		return no
 	}
 	refs, err := a.c.Broker.Refs(r.Context(), s.ID)
 	if err != nil {

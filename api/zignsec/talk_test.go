@@ -187,7 +187,7 @@ func (w *world) serve(log *slog.Logger) {
 		w.t.Fatal(err)
 	}
 	client := func(r *http.Request) netip.Addr { return netip.MustParseAddrPort(r.RemoteAddr).Addr() }
-	w.api = New(Config{Broker: w.broker, Accounts: w.store, Public: public, Client: client, Now: w.now, Clock: w.now, NewID: ids("a"), Log: log,
+	w.api = New(Config{Security: func(string) {}, Broker: w.broker, Accounts: w.store, Public: public, Client: client, Now: w.now, Clock: w.now, NewID: ids("a"), Log: log,
 		Has: func(a *relying.Account, _ eid.Environment, e eid.EID) bool {
 			return e == eid.BankIDSE || strings.HasPrefix(a.ID, winkel) && (e == eid.IDIN || e == eid.IDINAge) || a.ID == butikk && e == eid.BankIDNO
 		},

@@ -65,13 +65,13 @@ type clients struct {
 
 func newClients(limit int) *clients { return &clients{limit: limit, byKey: map[string]*client{}} }
 
-func (cs *clients) get(set connector.Settings, watch watcher) (*client, error) {
+func (cs *clients) get(set connector.Settings, wrap wrapper) (*client, error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.byKey[set.Key]; c != nil {
 		return c, nil
 	}
-	c, err := build(set.Data, watch)
+	c, err := build(set.Data, wrap)
 	if err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
 	}
@@ -85,7 +85,7 @@ func (cs *clients) get(set connector.Settings, watch watcher) (*client, error) {
 	return c, nil
 }
 
-func build(raw json.RawMessage, watch watcher) (*client, error) {
+func build(raw json.RawMessage, wrap wrapper) (*client, error) {
 	var s Settings
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, errors.New("settings of BankID are not readable")
@@ -104,16 +104,21 @@ func build(raw json.RawMessage, watch watcher) (*client, error) {
 	}
 	t := bankidse.Transport(cert, trust)
 	return &client{set: s, roots: sign, name: name, close: t.CloseIdleConnections,
-		api: &bankidse.Client{Base: s.Base, HTTP: &http.Client{Transport: watched{t, watch}}}}, nil
+		api: &bankidse.Client{Base: s.Base, HTTP: &http.Client{Transport: wrap(t)}}}, nil
 }
 
-// A watcher is Connector.Watch; it may be nil.
-type watcher = func(operation, result string, took time.Duration)
+// A wrapper puts something before each client's transport.
+type wrapper = func(http.RoundTripper) http.RoundTripper
+
+// client finds or builds what the settings lead to.
+func (c *Connector) client(set connector.Settings) (*client, error) {
+	return c.clients.get(set, func(t http.RoundTripper) http.RoundTripper { return c.Circuits.Guard(watched{t, c.Watch}) })
+}
 
 // watched tells a watcher about each request, up to the answer's header.
 type watched struct {
 	next http.RoundTripper
-	tell watcher
+	tell func(operation, result string, took time.Duration) // nil for nobody
 }
 
 func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -21,6 +21,7 @@ import (
 
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/circuit"
 	"eidgate/natid"
 	"eidgate/protocol/bankidse"
 )
@@ -29,6 +30,7 @@ const (
 	interval    = 2 * time.Second  // between two collects (§8)
 	maxRenewals = 6                // of a code that nobody scanned: three minutes in all
 	maxFailures = 5                // collects in a row without an answer
+	maxSilence  = time.Minute      // without a collect, since the circuit is open
 	abandoned   = 30 * time.Second // a page not seen for so long gets no new code
 )
 
@@ -37,6 +39,8 @@ type Connector struct {
 	// Watch, if any, learns of each request to BankID: auth, sign, collect or
 	// cancel, and whether it was ok, refused, an error or a timeout.
 	Watch func(operation, result string, took time.Duration)
+	// Circuits keep calls away from a BankID that does not answer; nil for none.
+	Circuits *circuit.Board
 
 	now     func() time.Time
 	clients *clients
@@ -114,7 +118,7 @@ func (c *Connector) ask(r *connector.Request, s *state) connector.Result {
 // before without our knowing: then one answer "already in progress" is the
 // echo of that, and both orders are gone.
 func (c *Connector) start(ctx context.Context, r *connector.Request, s *state, first bool) (connector.Result, error) {
-	cl, err := c.clients.get(r.Settings, c.Watch)
+	cl, err := c.client(r.Settings)
 	if err != nil {
 		return connector.Result{}, err
 	}
@@ -131,7 +135,7 @@ func (c *Connector) start(ctx context.Context, r *connector.Request, s *state, f
 		return fault(s, err, r.Headless)
 	}
 	s.Ref, s.Token, s.QRToken, s.QRSecret = order.OrderRef, order.AutoStartToken, order.QRStartToken, order.QRStartSecret
-	s.Began, s.Hint, s.Scanned, s.Rests, s.Failures = c.now(), "", false, false, 0
+	s.Began, s.Hint, s.Scanned, s.Rests, s.Failures, s.Silent = c.now(), "", false, false, 0, time.Time{}
 	s.Linked = s.Device == onSame
 	s.Launch = cl.launch(bankidse.Platform(s.System))
 	return connector.Result{Step: c.step(s), State: s.bytes(), Refs: []connector.Ref{connector.Ref(s.Ref)},
@@ -160,7 +164,7 @@ func (c *Connector) Cancel(ctx context.Context, r *connector.Request, raw []byte
 	if err != nil || s.Ref == "" || s.Rests || s.Answer != nil {
 		return err
 	}
-	cl, err := c.clients.get(r.Settings, c.Watch)
+	cl, err := c.client(r.Settings)
 	if err != nil {
 		return err
 	}
@@ -227,7 +231,7 @@ func (c *Connector) submitted(ctx context.Context, r *connector.Request, s *stat
 
 // collect asks for the order's state and turns the answer into a step.
 func (c *Connector) collect(ctx context.Context, r *connector.Request, s *state) (connector.Result, error) {
-	cl, err := c.clients.get(r.Settings, c.Watch)
+	cl, err := c.client(r.Settings)
 	if err != nil {
 		return connector.Result{}, err
 	}
@@ -235,7 +239,7 @@ func (c *Connector) collect(ctx context.Context, r *connector.Request, s *state)
 	if err != nil {
 		return c.collectFault(s, err, r.Headless)
 	}
-	s.Failures = 0
+	s.Failures, s.Silent = 0, time.Time{}
 	switch got.Status {
 	case "complete":
 		raw, err := json.Marshal(got)
@@ -277,7 +281,7 @@ func (c *Connector) expired(ctx context.Context, r *connector.Request, s *state)
 	if s.Ref == "" || s.Rests {
 		return over, nil
 	}
-	cl, err := c.clients.get(r.Settings, c.Watch)
+	cl, err := c.client(r.Settings)
 	if err != nil {
 		return connector.Result{}, err
 	}
@@ -327,10 +331,20 @@ func fault(s *state, err error, headless bool) (connector.Result, error) {
 }
 
 // collectFault goes on after errors that pass, and names the one that means
-// that the answer is lost.
+// that the answer is lost. A collect that was not made since the circuit is open
+// is no failure of this order's.
 func (c *Connector) collectFault(s *state, err error, headless bool) (connector.Result, error) {
 	if code(err) == "invalidparameters" { // "No such order": it was given, and not to us
 		return connector.Result{Step: connector.Fail{Reason: eid.OutcomeUnknown, Code: "invalidParameters"}, State: s.bytes()}, nil
+	}
+	if _, open := errors.AsType[*circuit.Open](err); open {
+		if s.Silent.IsZero() {
+			s.Silent = c.now()
+		}
+		if c.now().Sub(s.Silent) >= maxSilence {
+			return fault(s, err, headless)
+		}
+		return c.same(s), nil
 	}
 	var e *bankidse.Error
 	passes := !errors.As(err, &e) || e.Status >= 500 || e.Status == 429 || e.Status == 408

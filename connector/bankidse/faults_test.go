@@ -13,6 +13,7 @@ import (
 	"eidgate/connector"
 	"eidgate/connector/bankidse"
 	"eidgate/eid"
+	"eidgate/internal/circuit"
 	"eidgate/sandbox"
 )
 
@@ -272,4 +273,65 @@ func TestHintsAreWords(t *testing.T) {
 			t.Errorf("pending with %.20q shows %q and the link %q", hint, w.Hint, w.Launch)
 		}
 	}
+}
+
+// TestOpenCircuit: while BankID is not called, an order that runs waits, and
+// ends no earlier for it, nor much later than if it were called in vain.
+func TestOpenCircuit(t *testing.T) {
+	t.Parallel()
+	opened := func(t *testing.T, times int) (*service, string, connector.Result) {
+		t.Helper()
+		s := newService(t, sandbox.Ignore)
+		s.conn.Circuits = circuit.NewBoard(s.clock.Now, nil)
+		res := s.begin(t)
+		ref := string(res.Refs[0])
+		s.faults.Add(sandbox.Fault{Target: "bankidse", Kind: "http", Value: "503", Times: times})
+		for range 5 {
+			s.begin(t)
+		}
+		before := s.wire.asked()
+		if f, ok := s.begin(t).Step.(connector.Fail); !ok || f != (connector.Fail{Reason: eid.Unavailable, Retry: true}) {
+			t.Fatalf("a new order: %#v", f)
+		}
+		for range 4 {
+			s.clock.Advance(2 * time.Second)
+			res = s.resume(t, res.State, connector.Tick{})
+			if _, waits := res.Step.(connector.Wait); !waits || !res.Due.Equal(s.clock.Now().Add(2*time.Second)) {
+				t.Fatalf("an order that runs: %#v, next look at %v", res.Step, res.Due)
+			}
+		}
+		if n := s.wire.asked() - before; n != 0 {
+			t.Fatalf("BankID was called %d times", n)
+		}
+		s.clock.Advance(2 * time.Second)
+		return s, ref, res
+	}
+	t.Run("answers again", func(t *testing.T) {
+		t.Parallel()
+		s, ref, res := opened(t, 5)
+		if _, err := s.Event(ref, "approve", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		if res = s.tick(t, res); res.Confirmed == nil {
+			t.Errorf("step = %#v, want Done", res.Step)
+		}
+	})
+	t.Run("stays away", func(t *testing.T) {
+		t.Parallel()
+		s, _, res := opened(t, 0)
+		for waited := 10 * time.Second; ; waited += 2 * time.Second {
+			s.begin(t) // others try, and are refused
+			res = s.resume(t, res.State, connector.Tick{})
+			if f, over := res.Step.(connector.Fail); over {
+				if f != (connector.Fail{Reason: eid.Unavailable, Retry: true}) || waited != time.Minute+2*time.Second {
+					t.Errorf("after %v: %#v", waited, f)
+				}
+				return
+			}
+			if waited > 2*time.Minute {
+				t.Fatal("the order waits for ever")
+			}
+			s.clock.Advance(2 * time.Second)
+		}
+	})
 }

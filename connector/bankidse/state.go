@@ -28,6 +28,7 @@ type state struct {
 	Returned bool      `json:"returned,omitempty"`
 	Pinned   string    `json:"pinned,omitempty"`   // 12 digits: only this person
 	Failures int       `json:"failures,omitempty"` // collects in a row that brought no answer
+	Silent   time.Time `json:"silent,omitzero"`    // since when no collect is made, the circuit being open
 	Launch   string    `json:"launch"`             // base of the link that opens the app
 	Answer   []byte    `json:"-"`                  // the once-only result in JSON, not yet verified
 }

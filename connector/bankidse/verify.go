@@ -20,7 +20,7 @@ import (
 // verify turns the stored answer into an identity, or refuses it. Nothing of
 // an answer that does not verify is used.
 func (c *Connector) verify(ctx context.Context, r *connector.Request, s *state) (connector.Result, error) {
-	cl, err := c.clients.get(r.Settings, c.Watch)
+	cl, err := c.client(r.Settings)
 	if err != nil {
 		return connector.Result{}, err
 	}

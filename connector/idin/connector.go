@@ -28,6 +28,7 @@ import (
 	"eidgate/connector"
 	"eidgate/eid"
 	"eidgate/internal/cache"
+	"eidgate/internal/circuit"
 	"eidgate/protocol/idin"
 	"eidgate/protocol/idinqr"
 )
@@ -37,6 +38,8 @@ type Connector struct {
 	// Watch, if any, learns of each request to the routing service: directory,
 	// transaction or status, or generate of the QR back-end.
 	Watch func(operation, result string, took time.Duration)
+	// Circuits keep calls away from a service that does not answer; nil for none.
+	Circuits *circuit.Board
 
 	now       func() time.Time
 	transport *http.Transport
@@ -97,9 +100,9 @@ func (c *Connector) List(ctx context.Context, s connector.Settings) (*connector.
 	return out, nil
 }
 
-// watch tells how a request went.
+// watch tells how a request went that was made.
 func (c *Connector) watch(operation string, start time.Time, err error) {
-	if c.Watch == nil {
+	if _, open := errors.AsType[*circuit.Open](err); open || c.Watch == nil {
 		return
 	}
 	result := "ok"
@@ -417,7 +420,7 @@ func (c *Connector) ask(ctx context.Context, cl *client, s *state, otherwise con
 	c.watch("status", start, err)
 	if err != nil {
 		if e, ok := errors.AsType[*idin.TransportError](err); ok && !e.Sent {
-			return connector.Result{}, &connector.Unknown{Reason: eid.Unavailable, Repeat: true, After: time.Second, Err: err}
+			return connector.Result{}, &connector.Unknown{Reason: eid.Unavailable, Repeat: true, After: circuit.Pause(err, time.Second), Err: err}
 		}
 		return connector.Result{Step: otherwise, State: s.bytes()}, nil
 	}

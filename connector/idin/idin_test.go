@@ -1,6 +1,7 @@
 package idin_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"eidgate/connector"
 	cidin "eidgate/connector/idin"
 	"eidgate/eid"
+	"eidgate/internal/circuit"
 	"eidgate/sandbox"
 	sidin "eidgate/sandbox/idin"
 )
@@ -528,5 +530,47 @@ func TestProfiles(t *testing.T) {
 				t.Errorf("%s %s: somebody else", profile, key)
 			}
 		}
+	}
+}
+
+// TestOpenCircuit: a routing service that does not answer is not called. Who
+// begins is told at once; a status that is to be asked for is asked for later,
+// and nothing of it is lost.
+func TestOpenCircuit(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.conn = cidin.New(s.clock.Now)
+	s.conn.Circuits = circuit.NewBoard(s.clock.Now, nil)
+	var told int
+	s.conn.Watch = func(string, string, time.Duration) { told++ }
+	begun := s.begin(t)
+	s.act(t, begun, "approve", "vries")
+	back := s.back(t, begun.Refs[0])
+	down := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	s.broken.Store(&down)
+	begin := func() {
+		t.Helper()
+		res, err := s.conn.Begin(t.Context(), &s.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fail(t, res, eid.Unavailable, "no_answer")
+	}
+	for range 5 {
+		begin()
+	}
+	calls, seen := s.calls.Load(), told
+	begin()
+	_, err := s.conn.Resume(t.Context(), &s.request, begun.State, back)
+	if u, ok := errors.AsType[*connector.Unknown](err); !ok || !u.Repeat || u.Reason != eid.Unavailable || u.After != 10*time.Second {
+		t.Errorf("on the return: %v", err)
+	}
+	if s.calls.Load() != calls || told != seen {
+		t.Errorf("%d calls were made, %d told of", s.calls.Load()-calls, told-seen)
+	}
+	s.broken.Store(nil)
+	s.clock.Advance(10 * time.Second)
+	if res := s.resume(t, begun.State, back); res.Confirmed == nil {
+		t.Errorf("ten seconds later: %#v", res.Step)
 	}
 }

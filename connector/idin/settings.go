@@ -17,6 +17,7 @@ import (
 
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/circuit"
 	"eidgate/protocol/idin"
 	"eidgate/protocol/idinqr"
 )
@@ -86,11 +87,11 @@ type client struct {
 
 // Check finds what is wrong with settings before anybody uses them.
 func (s Settings) Check() error {
-	_, err := s.build(time.Now, http.DefaultTransport)
+	_, err := s.build(time.Now, http.DefaultTransport, nil)
 	return err
 }
 
-func (s Settings) build(now func() time.Time, transport http.RoundTripper) (*client, error) {
+func (s Settings) build(now func() time.Time, transport http.RoundTripper, circuits *circuit.Board) (*client, error) {
 	m := &idin.Merchant{ID: s.MerchantID, SubID: s.SubID, LegalID: s.LegalID, DirectoryURL: s.Directory, TransactionURL: s.Transaction,
 		StatusURL: s.Status, Pins: s.Pins, Aliases: s.Aliases, Skew: s.Skew, AllowHTTP: s.AllowHTTP}
 	var err error
@@ -123,16 +124,17 @@ func (s Settings) build(now func() time.Time, transport http.RoundTripper) (*cli
 	if s.Incomplete != "" && s.Incomplete != Deliver && s.Incomplete != Refuse {
 		return nil, errors.New("iDIN: incomplete is deliver or fail")
 	}
-	c := &client{set: s, merchant: m, api: idin.NewClient(m, idin.WithClock(now), idin.WithTransport(transport)),
-		http: &http.Client{Transport: transport, Timeout: 5 * time.Second,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	c := &client{set: s, merchant: m, api: idin.NewClient(m, idin.WithClock(now), idin.WithTransport(circuits.Guard(transport)))}
 	if s.QR == nil {
 		return c, nil
 	}
 	if c.key, err = idinqr.ParseKey(s.QR.Secret, idinqr.KeyMode(s.QR.Encoding)); err != nil {
 		return nil, fmt.Errorf("iDIN QR: %w", err)
 	}
-	c.qr = &idinqr.Client{URL: s.QR.Backend, Token: s.QR.Token, Key: c.key, HTTP: &http.Client{Transport: transport}, Now: now, AllowHTTP: s.AllowHTTP}
+	back := circuits.Guard(transport)
+	c.http = &http.Client{Transport: back, Timeout: 5 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c.qr = &idinqr.Client{URL: s.QR.Backend, Token: s.QR.Token, Key: c.key, HTTP: &http.Client{Transport: back}, Now: now, AllowHTTP: s.AllowHTTP}
 	return c, c.qr.Check()
 }
 
@@ -178,7 +180,7 @@ func (c *Connector) client(s connector.Settings) (*client, error) {
 	if err := json.Unmarshal(s.Data, &set); err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: errors.New("settings of iDIN are not readable")}
 	}
-	built, err := set.build(c.now, c.transport)
+	built, err := set.build(c.now, c.transport, c.Circuits)
 	if err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/circuit"
 	"eidgate/protocol/agechecked"
 )
 
@@ -100,11 +101,17 @@ func with(address string, more url.Values) string {
 	return address + "?" + more.Encode()
 }
 
+// notMade is the result of a request that its circuit has kept back.
+const notMade = ""
+
 func result(err error) string {
 	e, _ := errors.AsType[*agechecked.Error](err)
+	_, open := errors.AsType[*circuit.Open](err)
 	switch {
 	case err == nil:
 		return "ok"
+	case open:
+		return notMade
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
 	case e != nil && e.Status != 0 && e.Status < 500:

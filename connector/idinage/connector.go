@@ -23,6 +23,7 @@ import (
 	"eidgate/connector/idin"
 	"eidgate/eid"
 	"eidgate/internal/cache"
+	"eidgate/internal/circuit"
 )
 
 // Settings choose the upstream; exactly one is set.
@@ -59,6 +60,7 @@ type Connector struct {
 	// Watch, if any, learns of each request to an upstream.
 	Watch func(operation, result string, took time.Duration)
 
+	circuits  *circuit.Board
 	now       func() time.Time
 	idin      *idin.Connector
 	transport *http.Transport
@@ -86,8 +88,12 @@ func (c *Connector) Trust(roots *x509.CertPool) {
 	c.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 }
 
+// Guard has a board keep calls away from upstreams that do not answer. It comes
+// before every other call.
+func (c *Connector) Guard(b *circuit.Board) { c.circuits, c.idin.Circuits = b, b }
+
 func (c *Connector) watch(operation, result string, took time.Duration) {
-	if c.Watch != nil {
+	if c.Watch != nil && result != notMade {
 		c.Watch(operation, result, took)
 	}
 }
@@ -116,7 +122,7 @@ func (c *Connector) settings(s connector.Settings) (*parsed, error) {
 		}
 		p.idin = &connector.Settings{Key: s.Key, Data: raw}
 	case set.AgeChecked != nil:
-		cl, err := set.AgeChecked.client(c.transport)
+		cl, err := set.AgeChecked.client(c.circuits.Guard(c.transport))
 		if err != nil {
 			return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
 		}

@@ -1,6 +1,7 @@
 package mitid_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"eidgate/connector/openid"
 	"eidgate/connector/openid/openidtest"
 	"eidgate/eid"
+	"eidgate/internal/circuit"
 	"eidgate/internal/oidcrp"
 	"eidgate/sandbox"
 	smitid "eidgate/sandbox/mitid"
@@ -328,3 +330,44 @@ func TestSettings(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenCircuit: a provider that does not answer is not called. Who begins is
+// told at once; whose code is at hand waits, and nothing of it is lost.
+func TestOpenCircuit(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.Connector()
+	c.Circuits = circuit.NewBoard(s.Config.Clock.Now, nil)
+	var told int
+	c.Watch = func(string, string, time.Duration) { told++ }
+	begin := func() (connector.Result, error) { return c.Begin(t.Context(), &s.Request) }
+	begun, err := begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := s.Act(s.Page(begun.Step), "approve", "hanne")
+	heal := s.Bench("", "", "", nil, nil, nil).Faults["500"]()
+	for range 5 {
+		if u, ok := errors.AsType[*connector.Unknown](second(begin())); !ok || u.After != time.Second {
+			t.Fatalf("without an answer: %v", u)
+		}
+	}
+	calls, seen := s.Calls.Load(), told
+	if res, err := begin(); err != nil || res.Step != (connector.Fail{Reason: eid.Unavailable, Code: "unreachable", Retry: true}) {
+		t.Errorf("begin: %#v, %v", res.Step, err)
+	}
+	_, err = s.Finish(c, begun, back)
+	if u, ok := errors.AsType[*connector.Unknown](err); !ok || !u.Repeat || u.Reason != eid.Unavailable || u.After != 10*time.Second {
+		t.Errorf("with a code: %v", err)
+	}
+	if s.Calls.Load() != calls || told != seen {
+		t.Errorf("%d calls were made, %d told of", s.Calls.Load()-calls, told-seen)
+	}
+	heal()
+	s.Config.Clock.Advance(10 * time.Second)
+	if res, err := s.Finish(c, begun, back); err != nil || res.Confirmed == nil {
+		t.Errorf("ten seconds later: %#v, %v", res.Step, err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

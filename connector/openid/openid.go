@@ -21,6 +21,7 @@ import (
 	"eidgate/connector"
 	"eidgate/eid"
 	"eidgate/internal/cache"
+	"eidgate/internal/circuit"
 	"eidgate/internal/oidcrp"
 )
 
@@ -95,6 +96,8 @@ func Refuse(reason eid.Reason, code string) error {
 type Connector struct {
 	// Watch, if any, learns of each request: begin, token or userinfo.
 	Watch func(operation, result string, took time.Duration)
+	// Circuits keep calls away from a provider that does not answer; nil for none.
+	Circuits *circuit.Board
 
 	d       Dialect
 	now     func() time.Time
@@ -168,6 +171,7 @@ func (c *Connector) client(s connector.Settings) (*client, error) {
 	if err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
 	}
+	conf.Circuits = c.Circuits
 	rp, err := oidcrp.New(conf, c.dir)
 	if err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
@@ -212,7 +216,7 @@ func (c *Connector) Begin(ctx context.Context, r *connector.Request) (connector.
 	address, login, err := cl.rp.Begin(ctx, ask)
 	c.watch("begin", start, err)
 	if err != nil {
-		return c.failed(cl, err, false)
+		return c.notBegun(cl, err)
 	}
 	s := &state{Login: login, URL: address}
 	if c.d.Stranded > 0 {
@@ -252,7 +256,7 @@ func (c *Connector) renew(ctx context.Context, cl *client, r *connector.Request,
 	address, err := cl.rp.Again(ctx, ask, s.Login)
 	c.watch("begin", start, err)
 	if err != nil {
-		return c.failed(cl, err, false)
+		return c.notBegun(cl, err)
 	}
 	s.URL = address
 	return c.stay(s), nil
@@ -370,6 +374,15 @@ func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, 
 	return res, nil
 }
 
+// notBegun is failed for a login that has not begun: nobody waits until a
+// provider that does not answer is called again.
+func (c *Connector) notBegun(cl *client, err error) (connector.Result, error) {
+	if _, open := errors.AsType[*circuit.Open](err); open {
+		return connector.Result{Step: connector.Fail{Reason: eid.Unavailable, Code: string(oidcrp.Unreachable), Retry: true}}, nil
+	}
+	return c.failed(cl, err, false)
+}
+
 // failed sorts what went wrong. once says that what was sent works one time only.
 func (c *Connector) failed(cl *client, err error, once bool) (connector.Result, error) {
 	if no, ok := errors.AsType[*No](err); ok {
@@ -390,7 +403,7 @@ func (c *Connector) failed(cl *client, err error, once bool) (connector.Result, 
 		if once && e.Sent {
 			return fail(eid.OutcomeUnknown)
 		}
-		return connector.Result{}, &connector.Unknown{Reason: eid.Unavailable, Repeat: true, After: time.Second, Err: err}
+		return connector.Result{}, &connector.Unknown{Reason: eid.Unavailable, Repeat: true, After: circuit.Pause(err, time.Second), Err: err}
 	case oidcrp.Redirected, oidcrp.TooLarge, oidcrp.ContentType, oidcrp.BadMetadata, oidcrp.BadResponse, oidcrp.BadUserInfo, oidcrp.Missing, oidcrp.Duplicate:
 		return fail(eid.BadAnswer)
 	case oidcrp.BadConfig:
@@ -400,9 +413,9 @@ func (c *Connector) failed(cl *client, err error, once bool) (connector.Result, 
 	}
 }
 
-// watch tells how a request went.
+// watch tells how a request went that was made.
 func (c *Connector) watch(operation string, start time.Time, err error) {
-	if c.Watch == nil {
+	if _, open := errors.AsType[*circuit.Open](err); open || c.Watch == nil {
 		return
 	}
 	result := "ok"

@@ -33,12 +33,12 @@ type answer struct {
 
 // do makes one call. It follows no redirect, repeats nothing, and reads at most
 // maxAnswer.
-func (d *Directory) do(ctx context.Context, req *http.Request) (*answer, error) {
+func do(ctx context.Context, over *http.Client, req *http.Request) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
-	res, err := d.http.Do(req.WithContext(ctx))
+	res, err := over.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, netError(err, sent.Load())
 	}
@@ -84,7 +84,7 @@ func (c *Client) post(ctx context.Context, m *Metadata, where, address string, f
 		return nil, &Error{Kind: BadMetadata, Err: errNoURL}
 	}
 	req.Header = header
-	a, err := c.dir.do(ctx, req)
+	a, err := do(ctx, c.http, req)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (c *Client) UserInfo(ctx context.Context, t *Tokens) (*Info, error) {
 	}
 	req.Header.Set("Authorization", "Bearer "+t.Access)
 	req.Header.Set("Accept", "application/json, application/jwt")
-	a, err := c.dir.do(ctx, req)
+	a, err := do(ctx, c.http, req)
 	switch {
 	case err != nil:
 		return nil, err
@@ -213,7 +213,7 @@ func (c *Client) Post(ctx context.Context, t *Tokens, path string, in any) (stat
 	req.Header.Set("Authorization", "Bearer "+t.Access)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	a, err := c.dir.do(ctx, req)
+	a, err := do(ctx, c.http, req)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -59,7 +59,7 @@ func (d *Directory) fetch(ctx context.Context, address string) ([]byte, error) {
 		return nil, &Error{Kind: BadMetadata, Err: errNoURL}
 	}
 	req.Header.Set("Accept", "application/json")
-	a, err := d.do(ctx, req)
+	a, err := do(ctx, d.http, req)
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Sent = false
 	}

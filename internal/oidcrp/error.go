@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 
+	"eidgate/internal/circuit"
 	"eidgate/internal/jose"
 )
 
@@ -116,6 +117,9 @@ func netError(err error, sent bool) error {
 	}
 	if errors.Is(err, context.Canceled) {
 		e.Err = context.Canceled
+	}
+	if open, ok := errors.AsType[*circuit.Open](err); ok {
+		e.Err = open
 	}
 	return e
 }

@@ -17,10 +17,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"eidgate/internal/circuit"
 	"eidgate/internal/jose"
 )
 
@@ -63,6 +65,8 @@ type Config struct {
 	NoPKCE     bool          // the provider's dialect is older than PKCE
 	Skew       time.Duration // by which clocks may differ; default 60 s
 	AllowHTTP  bool          // a simulator
+
+	Circuits *circuit.Board // where the client's circuit is, which its calls pass; nil for none. What all share, metadata and keys, does not
 }
 
 // LogValue hides the secret.
@@ -88,11 +92,13 @@ const OfEndpoint = "endpoint"
 
 // A Client is a Config in use. It is safe for concurrent use.
 type Client struct {
-	c   Config
-	dir *Directory
+	c    Config
+	dir  *Directory
+	http *http.Client
 }
 
-// New checks a configuration; *ConfigError.
+// New checks a configuration; *ConfigError. Without a Directory that is all the
+// client is good for.
 func New(c Config, d *Directory) (*Client, error) {
 	if c.Metadata == "" {
 		c.Metadata = strings.TrimSuffix(c.Issuer, "/") + "/.well-known/openid-configuration"
@@ -142,7 +148,11 @@ func New(c Config, d *Directory) (*Client, error) {
 			return nil, &ConfigError{"keys", "must have one that decrypts: " + name + " comes encrypted"}
 		}
 	}
-	return &Client{c, d}, nil
+	cl := &Client{c: c, dir: d}
+	if d != nil {
+		cl.http = &http.Client{Transport: c.Circuits.Guard(d.http.Transport), CheckRedirect: d.http.CheckRedirect}
+	}
+	return cl, nil
 }
 
 // secure says whether an address may be talked to.

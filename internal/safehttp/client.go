@@ -39,6 +39,7 @@ type Config struct {
 	Certificate *tls.Certificate // presented when asked for; nil for none
 	Resolver    *net.Resolver    // nil for the system's
 	Timeouts    Timeouts
+	Blocked     func() // learns of each request whose address is refused with Blocked; nil for nobody
 }
 
 // A Client makes requests. It keeps connections for a short while, no cookies
@@ -47,6 +48,7 @@ type Client struct {
 	policy Policy
 	total  time.Duration
 	http   *http.Client
+	told   func()
 }
 
 // A Response is an answer, read and closed.
@@ -72,6 +74,7 @@ func New(c Config) *Client {
 	return &Client{
 		policy: c.Policy,
 		total:  limits.Total,
+		told:   c.Blocked,
 		http: &http.Client{
 			Transport: &http.Transport{
 				Proxy:                  nil, // a proxy would resolve names for us, unchecked
@@ -126,6 +129,14 @@ func (p Policy) control(network, address string, _ syscall.RawConn) error {
 // status is an answer. Once the headers are complete there is an answer, even
 // if its body breaks off.
 func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
+	res, err := c.do(ctx, req)
+	if e, ok := errors.AsType[*Error](err); ok && e.Reason == Blocked && c.told != nil {
+		c.told()
+	}
+	return res, err
+}
+
+func (c *Client) do(ctx context.Context, req *http.Request) (*Response, error) {
 	u, err := CheckURL(req.URL.String(), c.policy)
 	if err != nil {
 		return nil, err

@@ -265,16 +265,18 @@ func TestNamesThatLeadInside(t *testing.T) {
 	for i, s := range ranges {
 		hosts[fmt.Sprintf("range%d.example.", i)] = []string{netip.MustParsePrefix(s).Addr().String()}
 	}
+	var told int
 	for name := range hosts {
 		c := safehttp.New(safehttp.Config{
 			Policy:   safehttp.Policy{HTTP: true, AnyPort: true},
 			Resolver: resolver(hosts),
+			Blocked:  func() { told++ },
 		})
 		_, err := get(t, c, "http://"+strings.TrimSuffix(name, ".")+":"+port+"/")
 		wantReason(t, err, safehttp.Blocked)
 	}
-	if n := calls.Load(); n != 0 {
-		t.Errorf("%d connections reached the listener", n)
+	if n := calls.Load(); n != 0 || told != len(hosts) {
+		t.Errorf("%d connections reached the listener, and %d of %d were told of", n, told, len(hosts))
 	}
 	c := safehttp.New(safehttp.Config{Policy: safehttp.Policy{HTTP: true, AnyPort: true, Networks: prefixes("127.0.0.0/8")}, Resolver: resolver(hosts)})
 	if _, err := get(t, c, "http://loop.example:"+port+"/"); err == nil || calls.Load() == 0 {

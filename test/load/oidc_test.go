@@ -121,7 +121,7 @@ func serveProvider(ctx context.Context, addr string) error {
 	if err := keys.Renew(ctx); err != nil {
 		return err
 	}
-	p, err = oidc.New(oidc.Config{Broker: b, Accounts: db, Store: db, Public: "http://" + addr, Keys: keys.Set, Secret: bytes.Repeat([]byte{9}, 32),
+	p, err = oidc.New(oidc.Config{Security: func(string) {}, Broker: b, Accounts: db, Store: db, Public: "http://" + addr, Keys: keys.Set, Secret: bytes.Repeat([]byte{9}, 32),
 		Has: func(*relying.Account, eid.Environment, eid.EID) bool { return true }, Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: func(bool) {},
 		Fetch:  func(context.Context, string) ([]byte, error) { return nil, errors.New("there is no network") },
 		Client: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") }, Now: time.Now, NewID: uuid.NewString, Log: log})
