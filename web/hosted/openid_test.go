@@ -76,6 +76,22 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// TestLanguageOfRequest: a page that belongs to no session speaks the language
+// that its request asks for.
+func TestLanguageOfRequest(t *testing.T) {
+	t.Parallel()
+	p := pages(t, view(), true, hosted.Return{})
+	for query, lang := range map[string]string{"": "sv", "ui_locales=xx+de-AT+fr": "de", "ui_locales=nn": "nb", "ui_locales=xx": "sv", "ui_locales=%22%3E": "sv"} {
+		r := httptest.NewRequest(http.MethodGet, "https://eid.example/auth/open/connect/authorize?"+query, nil)
+		r.Header.Set("Accept-Language", "sv")
+		problem, ended := httptest.NewRecorder(), httptest.NewRecorder()
+		p.Problem(problem, r, http.StatusBadRequest, "invalid_request", "")
+		p.Ended(ended, r, false, nil)
+		holds(t, problem.Body.String(), `<html lang="`+lang+`"`)
+		holds(t, ended.Body.String(), `<html lang="`+lang+`"`)
+	}
+}
+
 // TestPost: what is posted to a party stands in a form, and that may lead
 // nowhere else.
 func TestPost(t *testing.T) {

@@ -499,7 +499,7 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 // Post shows a page that posts fields to a relying party, by itself or by its
 // button. Nothing of them is in an address.
 func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields url.Values, frames []string) error {
-	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
+	lang := p.spoken(r)
 	d := &view{words: p.c.Words, Lang: lang, View: "post", CSS: p.c.Static.Path("page.css"), Script: p.c.Static.Path("page.js"),
 		Title: p.c.Words.Say(lang, "post.title"), Lead: p.c.Words.Say(lang, "post.lead"), Action: to}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
@@ -517,7 +517,7 @@ func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields u
 // Ended tells a person that they are logged out, or asks whether they want to
 // be: fields are posted back then.
 func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values) {
-	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
+	lang := p.spoken(r)
 	say := func(key string) string { return p.c.Words.Say(lang, key) }
 	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: say("logout.title"), Lead: say("logout.lead"), Mood: "good", Mark: "✓"}
 	if ask {
@@ -538,7 +538,7 @@ func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields u
 // under /docs/errors. Without text only the code is shown, and what leads an
 // operator to the log.
 func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code, text string) {
-	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
+	lang := p.spoken(r)
 	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: p.c.Words.Say(lang, "request.title"),
 		Lead: p.c.Words.Say(lang, "request.lead"), Mood: "bad", Mark: "!", Code: code, Cause: text, Trace: w.Header().Get("X-Trace-Id")}
 	if status == http.StatusTooManyRequests { // nothing is wrong with the request
@@ -564,6 +564,16 @@ func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key,
 	if err := p.show(w, d, "top", part(d.View), "bottom"); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
+}
+
+// spoken is the language of a page that belongs to no session: one that an
+// OpenID request asks for, else the browser's.
+func (p *Pages) spoken(r *http.Request) string {
+	asked := strings.Fields(r.URL.Query().Get("ui_locales"))
+	for i, tag := range asked {
+		asked[i], _, _ = strings.Cut(tag, "-")
+	}
+	return p.c.Words.Choose(r.Header.Get("Accept-Language"), asked...)
 }
 
 // fingerprint stands for a secret where only equality matters.
