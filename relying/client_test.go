@@ -119,6 +119,7 @@ func TestSandboxReturns(t *testing.T) {
 	c.SandboxReturn = true
 	for uri, want := range map[string]bool{
 		"http://localhost:3000/any/where?x=1": true, "http://127.0.0.1:8704/": true, "http://[::1]:9": true, "http://localhost": true,
+		"https://localhost:5001/cb": true, "https://127.0.0.1/": true, "https://[::1]:9/": true, "https://localhost.evil.example/": false, "https://localhost:5001@evil.example/": false,
 		"http://localhost:3000/#x": false, "http://localhost.evil.example/": false, "http://localhost:3000@evil.example/": false, `http://localhost:3000\@evil.example/`: false,
 		"http://localhost:3000/\n": false, "http://localhost:3000/a/../b": false, "https://evil.example/": false, "http://localhost:0/": false, "http://localhost:00080/": false,
 		"javascript:http://localhost/": false, "http://localhost:3000?a=\"b": false, "http://localhost:3000" + strings.Repeat("/a", 1025): false,

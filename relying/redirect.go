@@ -33,7 +33,8 @@ func (c *Client) Logout(uri string) bool {
 }
 
 func (c *Client) anyLoopback(uri string) bool {
-	return c.SandboxReturn && c.Environment == eid.Test && loopback(uri)
+	rest, secure := strings.CutPrefix(uri, "https:")
+	return c.SandboxReturn && c.Environment == eid.Test && (loopback(uri) || secure && loopback("http:"+rest))
 }
 
 // loopback says whether an address of this machine is acceptable at all.

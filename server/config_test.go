@@ -291,14 +291,17 @@ func TestSandboxClient(t *testing.T) {
 	if err := errors.Join(c.Check(), secure.Check()); err != nil {
 		t.Error(err)
 	}
-	if !secure.Redirect("https://localhost:8704/oidc/callback") || !secure.Logout("https://localhost:8704/oidc/bye") || secure.Redirect("https://localhost:3000/cb") {
-		t.Error("over https it is not the demo shop that may")
+	for _, demo := range []string{"http://localhost:8704", "https://localhost:8704", "http://192.168.7.9:8704", "https://192.168.7.9:8704"} {
+		c := devClient(demo)
+		if !c.Redirect(demo+"/oidc/callback") || !c.Logout(demo+"/oidc/bye") || !c.Redirect("http://127.0.0.1:3000/cb") || c.Redirect("http://192.168.7.8:8704/oidc/callback") {
+			t.Errorf("with a demo shop at %s, the wrong ones may", demo)
+		}
 	}
 	if _, ok := c.Secret(sandboxClientSecret, time.Now()); !ok {
 		t.Error("its secret is not its secret")
 	}
 	for uri, want := range map[string]bool{"http://localhost:8704/cb": true, "http://127.0.0.1:1/": true, "http://[::1]:9/x?y": true,
-		"https://shop.example/cb": false, "http://localhost.example/": false} {
+		"https://localhost:5001/cb": true, "https://shop.example/cb": false, "http://localhost.example/": false} {
 		if got := c.Redirect(uri); got != want {
 			t.Errorf("Redirect(%s) = %v, want %v", uri, got, want)
 		}

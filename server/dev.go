@@ -383,14 +383,14 @@ func devAccount(ctx context.Context, c *core, demo string) error {
 }
 
 // devClient may do what a client of a program written for Signicat may, from
-// any address of this machine that is plain http; and the demo shop, too, if it
-// is not.
+// any address of this machine; and the demo shop, too, if it is at another one,
+// though a rule for clients is against http in a local network.
 func devClient(demo string) *relying.Client {
 	c := &relying.Client{ID: sandboxClient, Account: sandboxAccount, Environment: eid.Test, Name: "Demo shop", Profile: relying.Signicat,
 		SandboxReturn: true, Scopes: claims.Scopes(), Auth: relying.SecretBasic,
 		Secrets: []relying.ClientSecret{{Name: "sandbox", Hash: relying.HashSecret(sandboxClientSecret)}}}
-	if strings.HasPrefix(demo, "https:") {
-		c.Redirects, c.Logouts = []string{demo + "/oidc/callback"}, []string{demo + "/oidc/bye"}
+	if back := demo + "/oidc/callback"; !c.Redirect(back) {
+		c.Redirects, c.Logouts = []string{back}, []string{demo + "/oidc/bye"}
 	}
 	return c
 }
