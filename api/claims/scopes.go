@@ -1,7 +1,6 @@
 package claims
 
 import (
-	"errors"
 	"slices"
 
 	"eidgate/eid"
@@ -13,6 +12,30 @@ type scope struct {
 	standard bool     // OpenID Connect Core has it
 	want     []string // what it needs of an eID that releases only what is asked
 	use      Use
+}
+
+// Proofs says whether one of the scopes tells something of the evidence.
+func Proofs(names []string) bool {
+	return slices.Contains(names, bankIDExtra) || slices.Contains(names, bankIDEvidence)
+}
+
+// Releasing is the scopes, of those that are allowed, which release claims that
+// are asked for by name: for each the one that is made for it, which is the last
+// in the table.
+func Releasing(names, allowed []string) []string {
+	var out []string
+	for _, name := range names {
+		for _, r := range slices.Backward(table) {
+			if r.claim != name || !slices.Contains(allowed, r.scope) {
+				continue
+			}
+			if !slices.Contains(out, r.scope) {
+				out = append(out, r.scope)
+			}
+			break
+		}
+	}
+	return out
 }
 
 // A Use is what a login is for, which its scopes tell (§2.2).
@@ -45,14 +68,16 @@ var scopes = []scope{
 	{"itsme-eid", false, []string{eid.WantNumber, eid.WantDocument}, Identification},
 	{"itsme-device", false, []string{eid.WantDevice}, Identification},
 	{"nbid-extra", false, nil, Identification},
-	{"sbid-extra", false, nil, Identification},
-	{"sbid-evidence", false, nil, Identification},
+	{bankIDExtra, false, nil, Identification},
+	{bankIDEvidence, false, nil, Identification},
 	{"offline_access", true, nil, Login},
 }
 
 const (
-	dateOfBirth = "date-of-birth"
-	adult       = "eighteen-or-older"
+	dateOfBirth    = "date-of-birth"
+	adult          = "eighteen-or-older"
+	bankIDExtra    = "sbid-extra"
+	bankIDEvidence = "sbid-evidence"
 )
 
 // Scopes is what is served, in the order in which it is published.
@@ -90,17 +115,16 @@ func (u Use) Purpose() eid.Purpose {
 	return eid.Identify
 }
 
-// ErrExclusive means that scopes ask both for the date of birth and for
-// whether the person is 18, which the eID refuses to tell at once (§2.2).
-var ErrExclusive = errors.New("date-of-birth and eighteen-or-older exclude each other")
+// Exclusive says whether scopes ask both for the date of birth and for whether
+// the person is 18, which the eID refuses to tell at once (§2.2).
+func Exclusive(names []string) bool {
+	return slices.Contains(names, dateOfBirth) && slices.Contains(names, adult)
+}
 
 // Wanted is what must be asked of an eID that releases only what is asked:
 // values of eid.Want…, in their order (§2.2). An age check does not ask who the
 // person is, unless a scope does.
-func Wanted(names []string) ([]string, error) {
-	if slices.Contains(names, dateOfBirth) && slices.Contains(names, adult) {
-		return nil, ErrExclusive
-	}
+func Wanted(names []string) []string {
 	asked := map[string]bool{eid.WantID: UseOf(names) != AgeCheck}
 	for _, n := range names {
 		for _, w := range known(n).want {
@@ -116,5 +140,5 @@ func Wanted(names []string) ([]string, error) {
 			out = append(out, w)
 		}
 	}
-	return out, nil
+	return out
 }

@@ -133,17 +133,17 @@ var table = []row{
 	{scope: "nbid-extra", claim: "nbid_subject_uuid", value: func(p *person) any { return p.signal(eid.BankIDNO, "bankid_sub") }},
 	{scope: "nbid-extra", claim: "nbid_idp", value: func(p *person) any { return p.told(eid.BankIDNO, p.Kind) }},
 
-	{scope: "sbid-extra", claim: "sbid_ocsp_responder_id", value: responder},
-	{scope: "sbid-extra", claim: "sbid_certificate_not_after", value: func(p *person) any { return millis(p.certificate().NotAfter) }},
-	{scope: "sbid-extra", claim: "sbid_subject_dn", value: func(p *person) any { return p.certificate().subject }},
-	{scope: "sbid-extra", claim: "sbid_uhi", value: func(p *person) any { return p.device().UHI }},
-	{scope: "sbid-extra", claim: "sbid_issuer_dn", value: func(p *person) any { return p.certificate().issuer }},
-	{scope: "sbid-extra", claim: "sbid_device_ip", value: func(p *person) any { return p.device().IPAddress }},
-	{scope: "sbid-extra", claim: "sbid_mrtd", value: func(p *person) any { return p.signal(eid.BankIDSE, "mrtd") }},
-	{scope: "sbid-extra", claim: "sbid_certificate_not_before", value: func(p *person) any { return millis(p.certificate().NotBefore) }},
+	{scope: bankIDExtra, claim: "sbid_ocsp_responder_id", value: responder},
+	{scope: bankIDExtra, claim: "sbid_certificate_not_after", value: func(p *person) any { return millis(p.certificate().NotAfter) }},
+	{scope: bankIDExtra, claim: "sbid_subject_dn", value: func(p *person) any { return p.certificate().subject }},
+	{scope: bankIDExtra, claim: "sbid_uhi", value: func(p *person) any { return p.device().UHI }},
+	{scope: bankIDExtra, claim: "sbid_issuer_dn", value: func(p *person) any { return p.certificate().issuer }},
+	{scope: bankIDExtra, claim: "sbid_device_ip", value: func(p *person) any { return p.device().IPAddress }},
+	{scope: bankIDExtra, claim: "sbid_mrtd", value: func(p *person) any { return p.signal(eid.BankIDSE, "mrtd") }},
+	{scope: bankIDExtra, claim: "sbid_certificate_not_before", value: func(p *person) any { return millis(p.certificate().NotBefore) }},
 
-	{scope: "sbid-evidence", claim: "sbid_ocsp_response", value: func(p *person) any { return string(p.proof(ocspEvidence)) }},
-	{scope: "sbid-evidence", claim: "sbid_xml_signature", value: func(p *person) any { return string(p.proof(signatureEvidence)) }},
+	{scope: bankIDEvidence, claim: "sbid_ocsp_response", value: func(p *person) any { return string(p.proof(ocspEvidence)) }},
+	{scope: bankIDEvidence, claim: "sbid_xml_signature", value: func(p *person) any { return string(p.proof(signatureEvidence)) }},
 }
 
 // told is a value of one eID.

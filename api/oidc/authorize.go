@@ -180,7 +180,7 @@ func (p *Provider) check(ctx context.Context, c *relying.Client, in params, sign
 	if err := q.keepScopes(c); err != nil {
 		return q, err
 	}
-	if _, err := claims.Wanted(q.Scopes); err != nil {
+	if claims.Exclusive(q.Scopes) {
 		return q, bad("invalid_scope", "date-of-birth and eighteen-or-older exclude each other.")
 	}
 	if err := p.expect(ctx, c, q, in["id_token_hint"]); err != nil {
@@ -211,16 +211,31 @@ func (p *Provider) expect(ctx context.Context, c *relying.Client, q *request, hi
 func (q *request) keepScopes(c *relying.Client) *wireError {
 	var kept []string
 	for _, s := range q.Scopes {
-		ok := s == "openid" || slices.Contains(claims.Scopes(), s) && (len(c.Scopes) == 0 || slices.Contains(c.Scopes, s))
+		ok := s == "openid" || slices.Contains(claims.Scopes(), s) && slices.Contains(scopesOf(c), s)
 		switch {
 		case ok:
 			kept = append(kept, s)
 		case c.Profile != relying.Signicat:
 			return bad("invalid_scope", "A scope is not known, or not the client's.")
+		default:
+			q.ignore("scope", s)
 		}
 	}
 	q.Scopes = kept
 	return nil
+}
+
+// wordShape has no digits, so that no number of anybody gets into a note.
+var wordShape = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,39}$`)
+
+// ignore notes that a word of a parameter has no effect.
+func (q *request) ignore(name, word string) {
+	if !wordShape.MatchString(word) {
+		word = "?"
+	}
+	if word = name + " " + word; len(q.Ignored) < 16 && !slices.Contains(q.Ignored, word) {
+		q.Ignored = append(q.Ignored, word)
+	}
 }
 
 // login uses a login that this browser has, or begins one.
@@ -247,6 +262,9 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err != nil {
 		return err
 	}
+	if c.Environment == eid.Test && len(q.Ignored) > 0 {
+		w.Header().Set("X-Eidgate-Warning", "no effect: "+strings.Join(q.Ignored, ", "))
+	}
 	w.Header().Set("Location", page(s.ID))
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
@@ -259,16 +277,28 @@ func page(session string) string { return Root + "/login/" + session + "/" }
 // number, which an address that anybody can make must not name.
 var nbidHint = regexp.MustCompile(`^(BID|BIS|BIM)$`)
 
+// pinned is the person whom login_hint names to Swedish BankID, in the words that
+// Signicat's clients have for it; "" for nobody (§13.3). It counts only where no
+// browser can have written it.
+func (q *request) pinned(choice claims.Choice, now time.Time) eid.Number {
+	if !q.Sealed || !slices.Equal(choice.EIDs, []eid.EID{eid.BankIDSE}) {
+		return ""
+	}
+	hint := strings.TrimPrefix(strings.TrimPrefix(q.Hint, "subject-"), "nin:")
+	number, err := claims.Person(eid.BankIDSE, hint, now)
+	if err != nil {
+		return ""
+	}
+	return eid.Number(number)
+}
+
 // begin makes a session of the broker for the browser that asks.
 func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Account, q *request, choice claims.Choice, h broker.Handle) (*broker.Session, error) {
 	payload, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := claims.Wanted(q.Scopes)
-	if err != nil {
-		return nil, err // check has looked
-	}
+	scopes := q.telling(c)
 	back, err := url.Parse(q.Redirect)
 	if err != nil {
 		return nil, err // it is registered
@@ -278,7 +308,7 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 		next = back.Scheme + ":"
 	}
 	id := p.c.NewID()
-	spec := broker.Spec{Wanted: wanted, Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
+	spec := broker.Spec{Wanted: claims.Wanted(scopes), Pinned: q.pinned(choice, p.c.Now()), Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
 		Next: []string{next}, Page: page(id), Payload: payload}
 	if marker, ok := strings.CutPrefix(q.Hint, "sandbox:"); ok && c.Environment == eid.Test {
 		spec.Marker = "sandbox:" + marker
@@ -293,14 +323,17 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 	for _, e := range choice.EIDs {
 		spec.Methods = append(spec.Methods, broker.Method{Name: claims.IDP(e), EID: e, Mode: mode(e, choice), Country: countries[e]})
 	}
-	n := broker.NewSession{ID: id, Handle: h, API: Name, Purpose: claims.UseOf(q.Scopes).Purpose(), Language: language(q.Locales, a.Language),
+	n := broker.NewSession{ID: id, Handle: h, API: Name, Purpose: claims.UseOf(scopes).Purpose(), Language: language(q.Locales, a.Language),
 		Caller: relying.Caller{Account: a, Key: relying.Key{ID: "client " + c.ID, Account: a.ID, Environment: c.Environment}}, Spec: spec}
 	if len(choice.Text) > 0 {
 		n.Texts, n.Spec.Format = &connector.Texts{Visible: choice.Text, Format: choice.Format}, choice.Format
 	}
 	for _, key := range choice.Ignored {
-		n.Notes = append(n.Notes, "acr_values: "+key+" has no effect")
+		q.ignore("acr_values", key)
 		p.c.Ignored(claims.Known(key))
+	}
+	for _, word := range q.Ignored {
+		n.Notes = append(n.Notes, word+" has no effect")
 	}
 	return p.c.Broker.Create(ctx, n)
 }

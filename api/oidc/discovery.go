@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"eidgate/api/claims"
@@ -27,16 +28,20 @@ var (
 	ourKeyAlgs  = []string{"RSA-OAEP"}
 )
 
+// ofLogin are the claims about a login, rather than about the person.
+var ofLogin = []string{"sub", "auth_time", "acr", "amr", "sid", "idp", "idp_issuer", "transaction_id", "sandbox", bindingClaim}
+
 // describe writes the provider's metadata, in the order of members that
 // programs of Signicat's customers have seen.
 func (p *Provider) describe() (document, error) {
 	at := func(path string) string { return p.issuer + "/connect/" + path }
-	methods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}
+	proven := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	var more claims.Object
 	if p.c.TLS != nil {
-		methods = append(methods, string(relying.TLS), string(relying.SelfSignedTLS))
+		proven = append(proven, string(relying.TLS), string(relying.SelfSignedTLS))
 		more = p.c.TLS.describe()
 	}
+	methods := slices.Concat(proven, []string{string(relying.Public)})
 	body, err := append(claims.Object{
 		{Name: "issuer", Value: p.issuer},
 		{Name: "jwks_uri", Value: p.issuer + "/.well-known/openid-configuration/jwks"},
@@ -51,12 +56,16 @@ func (p *Provider) describe() (document, error) {
 		{Name: "backchannel_logout_supported", Value: true},
 		{Name: "backchannel_logout_session_supported", Value: true},
 		{Name: "scopes_supported", Value: claims.Scopes()},
-		{Name: "claims_supported", Value: append([]string{"sub", "idp_issuer", bindingClaim}, claims.Names()...)},
+		{Name: "claims_supported", Value: slices.Concat(ofLogin, claims.Names())},
 		{Name: "grant_types_supported", Value: []string{"authorization_code", "client_credentials", "refresh_token"}},
 		{Name: "response_types_supported", Value: []string{"code"}},
 		{Name: "response_modes_supported", Value: []string{"form_post", "query", "jwt", "query.jwt", "form_post.jwt"}},
 		{Name: "token_endpoint_auth_methods_supported", Value: methods},
 		{Name: "token_endpoint_auth_signing_alg_values_supported", Value: requestAlgs},
+		{Name: "revocation_endpoint_auth_methods_supported", Value: methods},
+		{Name: "revocation_endpoint_auth_signing_alg_values_supported", Value: requestAlgs},
+		{Name: "introspection_endpoint_auth_methods_supported", Value: proven},
+		{Name: "introspection_endpoint_auth_signing_alg_values_supported", Value: requestAlgs},
 		{Name: "id_token_signing_alg_values_supported", Value: signs},
 		{Name: "id_token_encryption_alg_values_supported", Value: keyAlgs},
 		{Name: "id_token_encryption_enc_values_supported", Value: contentEncs},

@@ -47,18 +47,18 @@ func nobody(id string) *refusal {
 // is said which one was meant, and what differs; the one that came is not
 // repeated.
 func astray(c *relying.Client, uri string) *refusal {
-	switch {
-	case uri == "":
+	if uri == "" {
 		return refuse("invalid_request", "redirect_uri is missing.")
-	case c.Environment != eid.Test:
-	case len(c.Redirects) == 0:
-		return refuse("invalid_request", "redirect_uri is not an address of this machine: http, localhost or 127.0.0.1, and without a fragment.")
-	default:
+	}
+	if c.Environment == eid.Test {
 		for _, known := range c.Redirects {
 			if what := difference(uri, known); what != "" {
 				return refuse("invalid_request", "redirect_uri is not registered. It differs from "+known+" in "+what+".")
 			}
 		}
+	}
+	if c.SandboxReturn {
+		return refuse("invalid_request", "redirect_uri is not an address of this machine, on localhost or 127.0.0.1, and without a fragment.")
 	}
 	return refuse("invalid_request", "redirect_uri is not registered for the client exactly as it is sent.")
 }

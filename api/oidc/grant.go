@@ -98,7 +98,7 @@ type person struct {
 }
 
 func (p *Provider) identity(ctx context.Context, c *relying.Client, q *request, s *broker.Session) (out person, err error) {
-	out.who, out.evidence, out.read, err = p.c.Broker.Identity(ctx, s, "client "+c.ID, q.has("sbid-evidence"))
+	out.who, out.evidence, out.read, err = p.c.Broker.Identity(ctx, s, "client "+c.ID, claims.Proofs(q.telling(c)))
 	return out, err
 }
 

@@ -44,6 +44,9 @@ type instant struct {
 	who eid.Identity
 	end connector.Step
 	how eid.Binding // how surely the browser is the person's; "" leaves it
+
+	proofs []eid.Evidence
+	asked  *connector.Request // the last one
 }
 
 func (c *instant) Info() connector.Info {
@@ -53,12 +56,13 @@ func (c *instant) Info() connector.Info {
 func (c *instant) Begin(_ context.Context, r *connector.Request) (connector.Result, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.asked = r
 	if c.end != nil {
 		return connector.Result{Step: c.end}, nil
 	}
 	who := c.who
 	who.EID, who.At = c.eid, c.now()
-	return connector.Result{Step: connector.Done{}, Confirmed: &who, Binding: c.how}, nil
+	return connector.Result{Step: connector.Done{}, Confirmed: &who, Evidence: c.proofs, Binding: c.how}, nil
 }
 
 func (c *instant) Resume(context.Context, *connector.Request, []byte, connector.Event) (connector.Result, error) {

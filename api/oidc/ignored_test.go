@@ -2,8 +2,10 @@ package oidc_test
 
 import (
 	"maps"
+	"net/url"
 	"testing"
 
+	"eidgate/eid"
 	"eidgate/relying"
 )
 
@@ -22,5 +24,33 @@ func TestIgnoredKeysAreCounted(t *testing.T) {
 	defer w.mu.Unlock()
 	if want := map[bool]int{true: 2, false: 2}; !maps.Equal(w.ignored, want) {
 		t.Errorf("counted %v, want %v", w.ignored, want)
+	}
+}
+
+// TestWarning: what has had no effect is named to the developer of a test client,
+// and in the timeline; what could be anybody's number is not.
+func TestWarning(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.client(func(c *relying.Client) { c.Profile, c.Scopes = relying.Signicat, []string{"openid", "profile"} })
+	live := w.client(func(c *relying.Client) { c.Profile, c.Environment = relying.Signicat, eid.Live })
+	pushed := func(c *relying.Client, change ...string) url.Values {
+		return w.pushed(t, c, w.form("par", request(c, change...), basic(c)...))
+	}
+	for _, x := range []struct {
+		client            *relying.Client
+		scope, acr, warns string
+	}{
+		{c, "openid profile", "idp:sbid", ""},
+		{c, "openid nin spid-extra profile spid-extra", "idp:sbid nosuch:1", "no effect: scope nin, scope spid-extra, acr_values nosuch"},
+		{c, "openid 199001012385 <b>", "idp:sbid 19900101:2385", "no effect: scope ?, acr_values ?"},
+		{live, "openid spid", "idp:sbid", ""},
+	} {
+		for _, q := range []url.Values{request(x.client, "scope", x.scope, "acr_values", x.acr), pushed(x.client, "scope", x.scope, "acr_values", x.acr)} {
+			y := w.send("GET", "authorize?"+q.Encode(), nil, nil)
+			if got := y.header.Get("X-Eidgate-Warning"); got != x.warns || y.header.Get("Location") == "" {
+				t.Errorf("%q %q: %d %q, want %q", x.scope, x.acr, y.status, got, x.warns)
+			}
+		}
 	}
 }

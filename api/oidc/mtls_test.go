@@ -555,6 +555,7 @@ func TestFAPIWithCertificates(t *testing.T) {
 			}
 			unbound(t, d.info(got.json["access_token"], other))
 			unbound(t, d.info(got.json["access_token"]))
+			unbound(t, d.show("userinfo", url.Values{"access_token": {got.json["access_token"].(string)}}, []*card{good})) // FAPI 2.0: in the header alone
 		})
 		d.in(t, "OP-TOK-05 certificate for the client, key for its tokens", func(t *testing.T) {
 			c, key := register(false), d.dpop()

@@ -19,6 +19,8 @@ func TestNearMisses(t *testing.T) {
 	})
 	live := w.client(func(c *relying.Client) { c.Environment = eid.Live })
 	open := w.client(func(c *relying.Client) { c.Redirects, c.SandboxReturn = nil, true })
+	both := w.client(func(c *relying.Client) { c.SandboxReturn = true })
+	const machine = "redirect_uri is not an address of this machine, on localhost or 127.0.0.1, and without a fragment."
 	shop, local := "It differs from https://shop.example/cb in ", "It differs from http://localhost:3000/callback?shop=1 in "
 	for _, x := range []struct {
 		client    *relying.Client
@@ -41,7 +43,9 @@ func TestNearMisses(t *testing.T) {
 		{c, "https://ada@shop.example/cb", "redirect_uri is not registered for the client exactly as it is sent."},
 		{c, "https://evil.example/x", "redirect_uri is not registered for the client exactly as it is sent."},
 		{c, "https://shop.example/cb\x00", "redirect_uri is not registered for the client exactly as it is sent."},
-		{open, "https://localhost/cb", "redirect_uri is not an address of this machine: http, localhost or 127.0.0.1, and without a fragment."},
+		{open, "https://localhost/cb#x", machine},
+		{both, "https://other.example/x", machine},
+		{both, "https://shop.example/cb/", shop + "the slash at its end."},
 		{live, "https://shop.example/cb/", ""},
 		{live, "", ""},
 	} {

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"eidgate/api/claims"
+	"eidgate/relying"
 )
 
 // A request is an authorization request that has been checked, as it is kept
@@ -27,9 +30,10 @@ type request struct {
 	Hint      string    `json:"login_hint,omitempty"`
 	Person    string    `json:"person,omitempty"` // the sub that must come of it
 	ACR       string    `json:"acr_values,omitempty"`
-	Levels    []string  `json:"levels,omitempty"` // one of these acr must come of it
-	Asked     asked     `json:"asked,omitzero"`   // the claims parameter
-	Bound     string    `json:"bound,omitempty"`  // thumbprint of the key that the tokens must come with
+	Levels    []string  `json:"levels,omitempty"`  // one of these acr must come of it
+	Asked     asked     `json:"asked,omitzero"`    // the claims parameter
+	Bound     string    `json:"bound,omitempty"`   // thumbprint of the key that the tokens must come with
+	Ignored   []string  `json:"ignored,omitempty"` // what has no effect, "scope spid"
 	At        time.Time `json:"at"`
 	Pushed    []byte    `json:"pushed,omitempty"` // hash of the handle that it was pushed under
 	Sealed    bool      `json:"sealed,omitempty"` // pushed or signed: the browser cannot have altered it
@@ -39,6 +43,20 @@ type request struct {
 type asked struct {
 	UserInfo []string `json:"userinfo,omitempty"`
 	IDToken  []string `json:"id_token,omitempty"`
+}
+
+// telling is the scopes, and those of the client that release what is asked for
+// by name beside them.
+func (q *request) telling(c *relying.Client) []string {
+	return slices.Concat(q.Scopes, claims.Releasing(slices.Concat(q.Asked.UserInfo, q.Asked.IDToken), scopesOf(c)))
+}
+
+// scopesOf is what a client may ask for.
+func scopesOf(c *relying.Client) []string {
+	if len(c.Scopes) == 0 {
+		return claims.Scopes()
+	}
+	return c.Scopes
 }
 
 func (q *request) has(scope string) bool    { return slices.Contains(q.Scopes, scope) }

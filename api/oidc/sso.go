@@ -85,7 +85,10 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err != nil {
 		return false, err
 	}
-	if !covers(q.Scopes, who) || !choice.Bank(who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
+	if pinned := q.pinned(choice, now); pinned != "" && pinned != who.Number {
+		return false, nil
+	}
+	if !covers(q.telling(c), who) || !choice.Bank(who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
 		return false, nil
 	}
 	if err := p.admit(r, c, a, "login"); err != nil {
@@ -123,10 +126,7 @@ func covers(scopes []string, who *eid.Identity) bool {
 	if who.EID == eid.BankIDSE || who.EID == eid.NemID { // they tell everything, always
 		return true
 	}
-	wanted, err := claims.Wanted(scopes)
-	if err != nil {
-		return false
-	}
+	wanted := claims.Wanted(scopes)
 	has := map[string]bool{eid.WantID: len(claims.For([]string{"idp-id"}, who, claims.Format{})) > 0, eid.WantName: who.Family != "",
 		eid.WantDocument: who.Signals["document_number"] != "", eid.WantDevice: who.Signals["device_os"] != "", eid.WantNumber: who.Number != "",
 		eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "" || who.Birth != "",

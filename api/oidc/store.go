@@ -17,8 +17,8 @@ var (
 	ErrUnknown = errors.New("unknown, used or expired")
 	// ErrUsed means that something was there and had been used before.
 	ErrUsed = errors.New("used before")
-	// ErrUnmade means that what a code leads to could not be made, for a reason
-	// that is not in the request.
+	// ErrUnmade means that what a code or token leads to could not be made, for a
+	// reason that is not in the request.
 	ErrUnmade = errors.New("tokens were not made")
 )
 

@@ -412,11 +412,7 @@ func (p *Provider) named(names []string, c *relying.Client, s *snapshot, have cl
 	if len(names) == 0 {
 		return nil
 	}
-	scopes := c.Scopes
-	if len(scopes) == 0 {
-		scopes = claims.Scopes()
-	}
-	for _, cl := range claims.For(scopes, &s.Identity, claims.FormatFor(c), s.Evidence...) {
+	for _, cl := range claims.For(scopesOf(c), &s.Identity, claims.FormatFor(c), s.Evidence...) {
 		if slices.Contains(names, cl.Name) && !slices.ContainsFunc(have, func(h claims.Claim) bool { return h.Name == cl.Name }) {
 			out = append(out, cl)
 		}

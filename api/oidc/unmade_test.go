@@ -71,3 +71,31 @@ func TestUnmade(t *testing.T) {
 	renew.Set("refresh_token", first.json["refresh_token"].(string))
 	terr(t, w.form("token", renew), "invalid_grant") // and all that came of it has ended
 }
+
+// TestUnmadeUserInfo: that the client's keys are out of reach is no error of the
+// access token, and passes.
+func TestUnmadeUserInfo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const address = "https://shop.example/jwks"
+	key := foreign()[0]
+	c := w.client(func(c *relying.Client) {
+		c.JWKSURI, c.Userinfo, c.UserinfoEnc = address, relying.SignedAndEncrypted, relying.Encryption{Alg: "RSA-OAEP-256", Enc: "A256GCM"}
+	})
+	bearer := http.Header{"Authorization": {"Bearer " + w.tokens(c, w.visitor())["access_token"].(string)}}
+	x := w.send("GET", "userinfo", bearer, nil)
+	if x.status != http.StatusServiceUnavailable || x.header.Get("Retry-After") != "5" || x.json["error"] != "temporarily_unavailable" || len(x.json) != 1 {
+		t.Fatalf("%d %v %s", x.status, x.header, x.body)
+	}
+	w.mu.Lock()
+	w.docs[address] = jwks("enc", key)
+	w.mu.Unlock()
+	w.clock.Advance(6 * time.Second) // after which the keys are asked for again
+	x = w.send("GET", "userinfo", bearer, nil)
+	if x.status != http.StatusOK {
+		t.Fatalf("with the keys: %d %s", x.status, x.body)
+	}
+	if _, inner := opened(t, key, x.body); payload(t, inner)["name"] != "Ada Test" {
+		t.Error("it tells something else")
+	}
+}

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -39,6 +40,10 @@ func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kind, body, err := p.userInfo(r, c, t, g)
+	if errors.Is(err, ErrUnmade) {
+		p.unavailable(w, r, err)
+		return
+	}
 	if err != nil {
 		p.trouble(w, r, err)
 		return
@@ -70,9 +75,10 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Clie
 		}
 		w.Header().Set("WWW-Authenticate", `Bearer realm="eidgate"`+more)
 	}
+	posted := false
 	if r.Header.Get("Authorization") == "" && r.Method == http.MethodPost {
 		if in, wrong := form(w, r, maxBody); wrong == nil && in["access_token"] != "" {
-			kind, text = "Bearer", in["access_token"]
+			kind, text, posted = "Bearer", in["access_token"], true
 		}
 	}
 	if text == "" || !bound && !strings.EqualFold(kind, "Bearer") {
@@ -93,7 +99,8 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Clie
 		return nil, nil, nil, err
 	}
 	byCert := strings.HasPrefix(t.Bound, byCertificate)
-	if c == nil || g != nil && !g.of(c) || (t.Bound != "" && !byCert) != bound || byCert && t.Bound != certificateOf(r) {
+	if c == nil || g != nil && !g.of(c) || posted && c.Policy().Bound || // FAPI 2.0: in the header alone
+		(t.Bound != "" && !byCert) != bound || byCert && t.Bound != certificateOf(r) {
 		challenge("invalid_token")
 		return nil, nil, nil, errToken
 	}
@@ -141,7 +148,9 @@ func (p *Provider) userInfo(r *http.Request, c *relying.Client, t *Token, g *Gra
 		return "", nil, err
 	}
 	if c.Userinfo != relying.Signed { // what is encrypted is signed first, always: bare JSON proves nothing
-		token, err = p.encrypt(r.Context(), c, token, c.UserinfoEnc)
+		if token, err = p.encrypt(r.Context(), c, token, c.UserinfoEnc); err != nil { // its keys are out of reach, or fit no more
+			return "", nil, fmt.Errorf("%w: %w", ErrUnmade, err)
+		}
 	}
-	return "application/jwt", []byte(token), err
+	return "application/jwt", []byte(token), nil
 }
