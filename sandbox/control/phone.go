@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,24 +19,25 @@ import (
 
 // phoneView is what the page shows.
 type phoneView struct {
-	Person        sandbox.Person
-	People        []sandbox.Person
-	Mode          string // ask, auto, or usual
-	After         string // of auto
-	Kind          string // of the BankID on this phone; "" for whichever there is
-	Network       string // same or other
-	Version       string // current or old
-	Error, Said   string
-	Faults        []sandbox.Fault
-	Codes         []bankidse.View // on a screen right now
-	Waiting       []bankidse.View // that the person's app has
-	Visits        []bankVisit     // that wait at a bank's page, or AgeChecked's
-	Screens       []sandbox.Order // codes of iDIN QR
-	Open          *bankidse.View
-	Text          string // of the open order, as people read it
-	Ends          []ending
-	Hints         []ending
-	Control, Keep string // address of this listener; what links and forms keep
+	Person      sandbox.Person
+	People      []sandbox.Person
+	Mode        string // ask, auto, or usual
+	After       string // of auto
+	Kind        string // of the BankID on this phone; "" for whichever there is
+	Network     string // same or other
+	Version     string // current or old
+	Error, Said string
+	Faults      []sandbox.Fault
+	Codes       []bankidse.View // on a screen right now
+	Waiting     []bankidse.View // that the person's app has
+	Visits      []bankVisit     // that wait at a bank's page, or AgeChecked's
+	Screens     []sandbox.Order // codes of iDIN QR
+	Open        *bankidse.View
+	Text        string // of the open order, as people read it
+	Ends        []ending
+	Hints       []ending
+	Control     string       // address of this listener
+	Keep        template.URL // query that links keep
 }
 
 // A bankVisit is an order that waits for somebody on a page of its own, which is
@@ -150,7 +152,7 @@ func (x *control) showPhone(w http.ResponseWriter, r *http.Request) {
 		v.Error = sentence(err)
 	}
 	q.Set("person", v.Person.Key)
-	v.Keep = kept(q).Encode()
+	v.Keep = template.URL(kept(q).Encode())         //nolint:gosec // encoded, and in a query
 	pageHeaders(w.Header(), "'self' http: https:")  // where an order's returnUrl leads
 	_ = x.phone.ExecuteTemplate(w, "phone.html", v) // the browser has gone
 }

@@ -103,6 +103,29 @@ func TestPhoneByLink(t *testing.T) {
 	}
 }
 
+// A link to an order keeps whose phone it is, and its options.
+func TestPhoneOpensAnOrder(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	ref, token := b.start(`{"endUserIp":"::1"}`)
+	b.send("GET", "/phone?person=bo&autostarttoken="+token, "")
+	_, page := b.send("GET", "/phone?person=bo&network=other", "")
+	link := regexp.MustCompile(`href="(/phone\?[^"]*)" data-testid="open-order"`).FindStringSubmatch(page)
+	if link == nil {
+		t.Fatalf("no order waits:\n%s", page)
+	}
+	_, page = b.send("GET", html.UnescapeString(link[1]), "")
+	shows(t, page, "Phone of bo", ref, `<option value="other" selected>`)
+	b.call(200, "POST", "/orders/"+ref+"/events", `{"event":"cancel"}`)
+	_, page = b.send("GET", "/phone?person=bo&ref="+ref, "")
+	closing := regexp.MustCompile(`href="(/phone\?[^"]*)" data-testid="close"`).FindStringSubmatch(page)
+	if closing == nil {
+		t.Fatalf("an order that has ended cannot be closed:\n%s", page)
+	}
+	_, page = b.send("GET", html.UnescapeString(closing[1]), "")
+	shows(t, page, "Phone of bo")
+}
+
 // Every button of the page does what its call does.
 func TestPhoneButtons(t *testing.T) {
 	t.Parallel()
