@@ -75,6 +75,16 @@ func (p *person) certificate() *certificate {
 	return p.bankID
 }
 
+// BankIDSE is what older programs read beside the person: between which times
+// the BankID is valid, as millis writes them, and the address of the app's
+// device. What the proofs do not say is "".
+func BankIDSE(who *eid.Identity, evidence []eid.Evidence) (notBefore, notAfter, address string) {
+	p := &person{Identity: who, evidence: evidence}
+	notBefore, _ = millis(p.certificate().NotBefore).(string)
+	notAfter, _ = millis(p.certificate().NotAfter).(string)
+	return notBefore, notAfter, p.device().IPAddress
+}
+
 // responder names who signed the OCSP answer: by its name, or the hash of its
 // key in hex.
 func responder(p *person) any {

@@ -64,6 +64,18 @@ func text(t testing.TB, o claims.Object) string {
 	return string(b)
 }
 
+// What the headless API tells comes from the same proofs as sbid-extra.
+func TestBankIDSE(t *testing.T) {
+	t.Parallel()
+	from, to, address := claims.BankIDSE(ada(), proofs(t))
+	if from != "1756728000000" || to != "1788264000000" || address != "203.0.113.24" {
+		t.Errorf("valid from %q to %q, at %q", from, to, address)
+	}
+	if from, to, address := claims.BankIDSE(ada(), nil); from+to+address != "" {
+		t.Errorf("without proofs: %q, %q, %q", from, to, address)
+	}
+}
+
 // florent is a person of itsme.
 func florent() *eid.Identity {
 	age := 46

@@ -257,40 +257,54 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 	return c, nil
 }
 
-// addressAllowed reads the grammar of Allowed_IPs (§2.1): single addresses,
-// CIDR, address/mask and ranges, separated by semicolons.
+// addressAllowed reads Allowed_IPs (§2.1). An item that is none lets nobody in.
 func addressAllowed(list string, addr netip.Addr) bool {
 	if strings.TrimSpace(list) == "" {
 		return true
 	}
-	for _, item := range strings.Split(list, ";") {
-		item = strings.TrimSpace(item)
-		from, to, isRange := strings.Cut(item, "-")
-		base, mask, isMask := strings.Cut(item, "/")
-		switch {
-		case isRange:
-			low, err1 := netip.ParseAddr(strings.TrimSpace(from))
-			high, err2 := netip.ParseAddr(strings.TrimSpace(to))
-			if err1 == nil && err2 == nil && low.Compare(addr) <= 0 && addr.Compare(high) <= 0 && low.Is4() == addr.Is4() {
-				return true
-			}
-		case isMask && strings.Contains(mask, "."):
-			b, err1 := netip.ParseAddr(base)
-			m, err2 := netip.ParseAddr(mask)
-			if err1 == nil && err2 == nil && b.Is4() && m.Is4() && addr.Is4() && masked(b, m) == masked(addr, m) {
-				return true
-			}
-		case isMask:
-			if p, err := netip.ParsePrefix(item); err == nil && p.Contains(addr) {
-				return true
-			}
-		default:
-			if one, err := netip.ParseAddr(item); err == nil && one == addr {
-				return true
-			}
+	for item := range strings.SplitSeq(list, ";") {
+		if in, ok := inItem(strings.TrimSpace(item), addr); ok && in {
+			return true
 		}
 	}
 	return false
+}
+
+// BadAddress is the first item of an account's allowed addresses that is none;
+// "" if all are.
+func BadAddress(list string) string {
+	for item := range strings.SplitSeq(list, ";") {
+		item = strings.TrimSpace(item)
+		if _, ok := inItem(item, netip.Addr{}); !ok && item != "" {
+			return item
+		}
+	}
+	return ""
+}
+
+// inItem reads one item of the grammar: an address, CIDR, address/mask or a
+// range. It is not ok if it is none of them.
+func inItem(item string, addr netip.Addr) (in, ok bool) {
+	from, to, isRange := strings.Cut(item, "-")
+	base, mask, isMask := strings.Cut(item, "/")
+	switch {
+	case isRange:
+		low, err1 := netip.ParseAddr(strings.TrimSpace(from))
+		high, err2 := netip.ParseAddr(strings.TrimSpace(to))
+		ok = err1 == nil && err2 == nil && low.Is4() == high.Is4() && low.Compare(high) <= 0
+		return ok && low.Compare(addr) <= 0 && addr.Compare(high) <= 0 && low.Is4() == addr.Is4(), ok
+	case isMask && strings.Contains(mask, "."):
+		b, err1 := netip.ParseAddr(base)
+		m, err2 := netip.ParseAddr(mask)
+		ok = err1 == nil && err2 == nil && b.Is4() && m.Is4()
+		return ok && addr.Is4() && masked(b, m) == masked(addr, m), ok
+	case isMask:
+		p, err := netip.ParsePrefix(item)
+		return p.Contains(addr), err == nil
+	default:
+		one, err := netip.ParseAddr(item)
+		return one == addr && err == nil, err == nil
+	}
 }
 
 func masked(a, mask netip.Addr) [4]byte {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"eidgate/api/claims"
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
@@ -31,8 +32,8 @@ type collectAnswer struct {
 	Lookup         string      `json:"LookupPersonAddressStatus,omitempty"`
 }
 
-// userInfo has all fields that clients know. BankID no longer tells the days
-// between which the eID is valid, and the address is what the party has sent.
+// userInfo has all fields that clients know. The times are the certificate's, in
+// milliseconds since 1970, and the address is that of the app's device.
 type userInfo struct {
 	PersonalNumber string `json:"personalNumber"`
 	GivenName      string `json:"givenName"`
@@ -167,8 +168,8 @@ func (a *API) collect(w http.ResponseWriter, r *http.Request, c caller) error {
 			return err
 		}
 		out.ProgressStatus = "COMPLETE"
-		out.UserInfo = &userInfo{PersonalNumber: string(who.Number), GivenName: who.Given, Surname: who.Family, Name: who.Name,
-			IPAddress: spec.Params["end_user_ip"]}
+		out.UserInfo = &userInfo{PersonalNumber: string(who.Number), GivenName: who.Given, Surname: who.Family, Name: who.Name}
+		out.UserInfo.NotBefore, out.UserInfo.NotAfter, out.UserInfo.IPAddress = claims.BankIDSE(who, evidence)
 		if n := node(evidence); n != nil {
 			out.Signature, out.OCSPResponse = n.Signature, n.OCSPResponse
 		}

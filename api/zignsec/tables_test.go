@@ -227,6 +227,13 @@ func TestAllowedIPs(t *testing.T) {
 			t.Errorf("addressAllowed(%q, %s) = %v, want %v", c.list, c.addr, got, c.want)
 		}
 	}
+	for list, want := range map[string]string{"": "", " 10.0.0.1 ;;": "", "10.0.0.0/8;10.0.0.0/255.0.0.0": "", "10.0.0.5 - 10.0.0.9;2001:db8::/32": "",
+		"10.0.0.1,10.0.0.2": "10.0.0.1,10.0.0.2", "10.0.0.1; 10.0.0.5-": "10.0.0.5-", "10.0.0.9-10.0.0.5": "10.0.0.9-10.0.0.5", "10.0.0.0/33": "10.0.0.0/33",
+		"10.0.0.0/255.0.0": "10.0.0.0/255.0.0", "10.0.0.1-2001:db8::1": "10.0.0.1-2001:db8::1"} {
+		if got := BadAddress(list); got != want {
+			t.Errorf("BadAddress(%q) = %q, want %q", list, got, want)
+		}
+	}
 }
 
 func TestLeave(t *testing.T) {

@@ -506,6 +506,7 @@ func (b *bank) confirm(_ *connector.Request, s bankState) connector.Result {
 	return connector.Result{Step: connector.Done{}, State: []byte("{}"), Confirmed: &eid.Identity{EID: eid.BankIDSE, At: b.now(), Request: s.Ref,
 		Subject: number, Country: "SE", Number: number, Name: "Ada Test", Given: "Ada", Family: "Test", Birth: "1990-01-01", Age: &age},
 		Evidence: []eid.Evidence{{Name: "bankidse.signature", Type: "application/xml", Data: []byte("PHNpZ25hdHVyZS8+")},
+			{Name: "bankidse.request", Type: "application/json", Data: []byte(`{"device":{"ipAddress":"198.51.100.20"}}`)},
 			{Name: "bankidse.ocsp", Type: "application/ocsp-response", Data: []byte("b2NzcA==")}}}
 }
 
