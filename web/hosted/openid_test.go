@@ -92,6 +92,16 @@ func TestLanguageOfRequest(t *testing.T) {
 	}
 }
 
+// TestWhereItBegan: the host stands beside the party's name, wherever a language
+// has that in its sentence.
+func TestWhereItBegan(t *testing.T) {
+	t.Parallel()
+	v := view()
+	v.Place, v.Session.Language = broker.AtChoice, "de"
+	_, text := shown(t, pages(t, v, true, hosted.Return{}), "")
+	holds(t, text, `wenn Sie bei Shop <bdi translate="no">(shop.example)</bdi> begonnen haben.`)
+}
+
 // TestPost: what is posted to a party stands in a form, and that may lead
 // nowhere else.
 func TestPost(t *testing.T) {

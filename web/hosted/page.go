@@ -67,6 +67,13 @@ type field struct {
 // T is a sentence of the page's language.
 func (v view) T(key string) string { return v.words.Say(v.Lang, key, "party", v.Party, "ref", v.Ref) }
 
+// Only is what stands before and after the party's name in the sentence that
+// warns of links from strangers: its host goes with the name.
+func (v view) Only() [2]string {
+	before, after, _ := strings.Cut(v.words.Say(v.Lang, "only", "party", "\x00"), "\x00")
+	return [2]string{before, after}
+}
+
 // kind is which page a view is.
 func kind(v *broker.View) string {
 	switch v.Place {
