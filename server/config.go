@@ -4,11 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -498,6 +500,12 @@ func (k *checker) server(s *ServerConfig) {
 		k.secret("server.tls.key", s.TLS.Key)
 	}
 	k.mtls(s)
+	for name, at := range map[string]string{"public": s.Listen.Public, "mtls": s.Listen.MTLS, "ops": s.Listen.Ops} {
+		_, port, err := net.SplitHostPort(at)
+		if _, bad := strconv.ParseUint(port, 10, 16); at != "" && (err != nil || bad != nil) {
+			k.doc.Report("server.listen."+name, "%q must be an address and a port, for example \":8443\" or \"127.0.0.1:8443\"", at)
+		}
+	}
 	for i, p := range s.TrustedProxies {
 		k.network(fmt.Sprintf("server.trusted_proxies.%d", i), p)
 	}
@@ -615,7 +623,7 @@ func (k *checker) ends(at string, c *x509.Certificate) {
 func (k *checker) rest(c *Config) {
 	bounds := func(path string, d, low, high time.Duration) {
 		if d != 0 && (d < low || d > high) {
-			k.doc.Report(path, "%s must be between %s and %s", d, low, high)
+			k.doc.Report(path, "%s must be between %s and %s", written(d), written(low), written(high))
 		}
 	}
 	bounds("sessions.idle", c.Sessions.Idle, time.Minute, time.Hour)
@@ -652,6 +660,29 @@ func (k *checker) rest(c *Config) {
 			}
 		}
 	}
+}
+
+// written is a time as a configuration has it: 1h, not 1h0m0s.
+func written(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func (w *WebhooksConfig) networks() (out []netip.Prefix, err error) {
+	for _, n := range w.AllowedNetworks {
+		p, err := netip.ParsePrefix(n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 func (k *checker) network(path, text string) {

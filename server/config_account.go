@@ -6,13 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"eidgate/api/zignsec"
 	"eidgate/eid"
+	"eidgate/internal/safehttp"
 	"eidgate/relying"
+	"eidgate/web"
 )
 
 // sandboxKeyPrefix begins every key of the sandbox, on every computer the
@@ -77,7 +82,55 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 		}
 	}
 	if a.Keep != 0 && (a.Keep < 5*time.Minute || a.Keep > 720*time.Hour) {
-		k.doc.Report(at+".keep", "%s must be between 5m and 720h", a.Keep)
+		k.doc.Report(at+".keep", "%s must be between 5m and 720h", written(a.Keep))
+	}
+	k.reach(at, a, c)
+}
+
+// words are loaded once, and only where an account names a language.
+var words = sync.OnceValues(web.NewWords)
+
+// reach checks who may call, frame and be called, and in which language.
+func (k *checker) reach(at string, a *AccountConfig, c *Config) {
+	if l := a.Language; l != "" && !strings.EqualFold(l, "en") {
+		w, err := words()
+		if err != nil {
+			k.doc.Report(at+".language", "%v", err)
+		} else if w.Choose("", l) == "en" { // which is what nothing matches
+			k.doc.Report(at+".language", "%q is not a language that pages have; known: %s", l, strings.Join(slices.Sorted(slices.Values(w.Languages())), ", "))
+		}
+	}
+	if item := zignsec.BadAddress(a.AllowedIPs); item != "" {
+		k.doc.Report(at+".allowed_ips", "%q is no address, network or range, such as 203.0.113.7, 10.0.0.0/8 or 10.0.0.5-10.0.0.9", item)
+	}
+	for i, h := range a.Hosts {
+		if u, err := url.Parse("https://" + h); err != nil || u.Host != h || h == "" {
+			k.doc.Report(fmt.Sprintf("%s.hosts.%d", at, i), "%q must be a host, perhaps with a port, for example shop.example", h)
+		}
+	}
+	for i, o := range a.Frames {
+		if u, err := url.Parse(o); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || o != u.Scheme+"://"+u.Host || strings.ContainsAny(o, "*;,'") {
+			k.doc.Report(fmt.Sprintf("%s.frames.%d", at, i), "%q must be an origin, for example https://shop.example", o)
+		}
+	}
+	k.webhook(at+".webhook_test", a.WebhookTest, eid.Test, c)
+	k.webhook(at+".webhook_live", a.WebhookLive, eid.Live, c)
+	for i, f := range a.Configs {
+		here := fmt.Sprintf("%s.configs.%d", at, i)
+		k.webhook(here+".webhook_test", f.WebhookTest, eid.Test, c)
+		k.webhook(here+".webhook_live", f.WebhookLive, eid.Live, c)
+	}
+}
+
+// webhook checks an address of notifications as that of a request is.
+func (k *checker) webhook(at, address string, env eid.Environment, c *Config) {
+	if address == "" {
+		return
+	}
+	networks, _ := c.Webhooks.networks() // what is none is reported there
+	_, err := safehttp.CheckURL(address, livePolicy(env, c.Server.PublicURL, networks))
+	if e := (*safehttp.Error)(nil); errors.As(err, &e) {
+		k.doc.Report(at, "cannot be used: %s", e.Rule)
 	}
 }
 

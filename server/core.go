@@ -318,13 +318,15 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 		Fetch: fetch.Get, Client: p.proxies.client, Now: p.now, NewID: uuid.NewString, Log: p.log})
 }
 
-// hostedPath takes /v2/Hosted/{id}/{selector}/{rest} apart, in any case.
+// hostedPath takes /v2/Hosted/{id}/{selector}/{rest} apart, in any case and
+// with doubled slashes.
 func hostedPath(path string) (id, rest string, ok bool) {
-	parts := strings.Split(strings.TrimLeft(path, "/"), "/")
-	if len(parts) < 4 || !strings.EqualFold(parts[0], "v2") || !strings.EqualFold(parts[1], "hosted") {
+	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	rest = path[strings.LastIndexByte(path, '/')+1:]
+	if len(parts) < 3 || len(parts) == 3 && rest != "" || !strings.EqualFold(parts[0], "v2") || !strings.EqualFold(parts[1], "hosted") {
 		return "", "", false
 	}
-	return strings.ToLower(parts[2]), parts[len(parts)-1], true
+	return strings.ToLower(parts[2]), rest, true
 }
 
 // loginRoot is what addresses of pages begin with of sessions that the OpenID

@@ -68,3 +68,24 @@ func TestOldClientsReachTheAPI(t *testing.T) {
 		}
 	}
 }
+
+func TestHostedPath(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string][2]string{
+		"/v2/Hosted/AB/sbid/":          {"ab", ""},
+		"/v2/hosted/ab/SBID_ANOTHER":   {"ab", "SBID_ANOTHER"},
+		"//v2//Hosted//ab//sbid//":     {"ab", ""},
+		"//v2//Hosted/ab/sbid//status": {"ab", "status"},
+		"/v2/Hosted/ab/":               {"ab", ""},
+		"/v2/Hosted/ab/submit":         {"ab", "submit"},
+	} {
+		if id, rest, ok := hostedPath(path); !ok || id != want[0] || rest != want[1] {
+			t.Errorf("hostedPath(%q) = %q, %q, %v, want %q", path, id, rest, ok, want)
+		}
+	}
+	for _, path := range []string{"/", "/v2/Hosted/", "/v2/Hosted/ab", "/v2/eid/ab/x", "/v3/Hosted/ab/sbid/"} {
+		if id, rest, ok := hostedPath(path); ok {
+			t.Errorf("hostedPath(%q) = %q, %q", path, id, rest)
+		}
+	}
+}

@@ -174,13 +174,9 @@ func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
 	if p.mtls, err = c.Server.mtls(p.proxies); err != nil {
 		return p, err
 	}
-	var networks []netip.Prefix
-	for _, n := range c.Webhooks.AllowedNetworks {
-		prefix, err := netip.ParsePrefix(n)
-		if err != nil {
-			return p, err
-		}
-		networks = append(networks, prefix)
+	networks, err := c.Webhooks.networks()
+	if err != nil {
+		return p, err
 	}
 	p.policy = func(env eid.Environment) safehttp.Policy { return livePolicy(env, p.public, networks) }
 	if m := c.Mail; m != nil {

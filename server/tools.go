@@ -158,9 +158,6 @@ func VerifySignature(path, ocspPath, roots string, reveal bool) (*Verdict, error
 			resp = base64.StdEncoding.EncodeToString(o)
 		}
 	}
-	if resp == "" {
-		return nil, &Unmet{"no OCSP answer, so nobody knows whether the certificate was revoked", []string{"name its file:  --ocsp FILE"}}
-	}
 	var text string
 	if roots == "live" || roots == "test" {
 		text, err = bankidse.Roots(roots + "-signature")
@@ -178,7 +175,11 @@ func VerifySignature(path, ocspPath, roots string, reveal bool) (*Verdict, error
 	}
 	v, err := bankidse.Verify(bankidse.VerifyInput{Signature: sig, OCSP: resp, Roots: pool})
 	var why *bankidse.VerifyError
-	if errors.As(err, &why) {
+	isOne := !errors.As(err, &why) || why.Check != "shape" && why.Check != "encoding"
+	if resp == "" && isOne {
+		return nil, &Unmet{"no OCSP answer, so nobody knows whether the certificate was revoked", []string{"name its file:  --ocsp FILE"}}
+	}
+	if why != nil {
 		return nil, &Unmet{why.Check, reasons[why.Check]}
 	}
 	if err != nil {

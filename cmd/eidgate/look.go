@@ -28,7 +28,7 @@ type sessionCmd struct {
 type sessionList struct {
 	configFlag
 	Account string `help:"Only of this account."`
-	State   string `help:"Only in this state."`
+	State   string `enum:"created,started,confirmed,finished,failed,erased," default:"" help:"Only in this state: created, started, confirmed, finished, failed or erased."`
 	Limit   int    `default:"20" help:"How many."`
 	JSON    bool   `name:"json" help:"As JSON."`
 }

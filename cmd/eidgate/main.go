@@ -159,8 +159,11 @@ func suggest(n *kong.Node, args []string) []string {
 	}
 	for _, arg := range args {
 		arg, _, _ = strings.Cut(arg, "=")
+		if slices.Contains(known, arg) {
+			continue
+		}
 		for _, k := range known {
-			if d := strictyaml.Distance(arg, k); d > 0 && d <= 2 {
+			if strictyaml.Distance(arg, k) <= 2 {
 				return []string{"did you mean:  " + n.FullPath() + " " + k}
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,6 +57,9 @@ func (c *devCmd) Run(ctx context.Context, io streams) error {
 		return failed(exitUsage, []string{"behind a proxy, which speaks https itself, leave out --tls", "for another name of this machine:  eidgate dev --tls --also-known-as NAME"},
 			"--tls and --url exclude each other")
 	}
+	if err := c.check(); err != nil {
+		return err
+	}
 	terminal := isTerminal(io.err)
 	auto := c.Auto
 	if auto == "" {
@@ -83,6 +87,32 @@ func (c *devCmd) Run(ctx context.Context, io streams) error {
 		}
 	}
 	return server.Dev(ctx, o)
+}
+
+// check refuses what would be found late, or not at all.
+func (c *devCmd) check() error {
+	if err := portOf(c.Port, 10, "ten"); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"--url": c.URL, "--mtls-url": c.MTLSURL} {
+		u, err := url.Parse(strings.TrimSuffix(text, "/"))
+		if text != "" && (err != nil || u.Host == "" || u.String() != u.Scheme+"://"+u.Host || u.Scheme != "http" && u.Scheme != "https") {
+			return failed(exitUsage, []string{"it has a scheme and a host and nothing else:  " + name + " https://eid.example.com"}, "%s: %q is not an address", name, text)
+		}
+	}
+	scheme, _, _ := strings.Cut(c.Store, ":")
+	if c.Store != "memory" && (scheme == c.Store || !slices.Contains([]string{"sqlite", "postgres", "postgresql"}, scheme)) {
+		return failed(exitUsage, []string{"known:  memory, sqlite:FILE, postgres://USER@HOST/NAME"}, "--store: %q is no store", c.Store)
+	}
+	return nil
+}
+
+// portOf checks the first of some ports that follow each other.
+func portOf(first, count int, words string) error {
+	if last := 1<<16 - count; first < 0 || first > last {
+		return failed(exitUsage, nil, "--port: must be 0, or 1 to %d: %s ports are needed from there", last, words)
+	}
+	return nil
 }
 
 // browse shows an address to the person at this machine.
@@ -259,7 +289,7 @@ type healthcheckCmd struct {
 
 func (c *healthcheckCmd) Run(ctx context.Context) error {
 	if err := answers(ctx, c.URL); err != nil {
-		return failed(exitUnreachable, nil, "%v", err)
+		return failed(exitUnreachable, []string{"its operations listener is server.listen.ops:  --url http://ADDRESS"}, "%v", err)
 	}
 	return nil
 }
@@ -275,6 +305,9 @@ type sandboxCmd struct {
 }
 
 func (c *sandboxCmd) Run(ctx context.Context, io streams) error {
+	if err := portOf(c.Port, 4, "four"); err != nil {
+		return err
+	}
 	return server.Sandbox(ctx, server.SandboxOptions{Host: c.Host, Port: c.Port, Auto: c.Auto, Public: c.Public, Data: c.Data,
 		ReadyFile: c.ReadyFile, Name: c.Name, Version: version(), Stderr: io.err})
 }
