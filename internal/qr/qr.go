@@ -27,19 +27,18 @@ func SVG(content, title string) ([]byte, error) {
 		return nil, err
 	}
 	size := strconv.Itoa(code.Size + 2*quiet)
-	var b bytes.Buffer
-	b.WriteString(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ` + size + " " + size +
-		`" role="img" shape-rendering="crispEdges"><title>` + html.EscapeString(title) +
-		`</title><rect width="` + size + `" height="` + size + `" fill="#fff"/><path d="`)
+	b := make([]byte, 0, 400+4*code.Size*code.Size) // a run is 15 bytes, and half of the modules begin none
+	b = append(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 `+size+" "+size+
+		`" role="img" shape-rendering="crispEdges"><title>`+html.EscapeString(title)+
+		`</title><rect width="`+size+`" height="`+size+`" fill="#fff"/><path d="`...)
 	for y := range code.Size {
-		row(&b, code, y)
+		b = row(b, code, y)
 	}
-	b.WriteString(`"/></svg>`)
-	return b.Bytes(), nil
+	return append(b, `"/></svg>`...), nil
 }
 
 // row appends the black runs of a row: one absolute move, then relative ones.
-func row(b *bytes.Buffer, code *qr.Code, y int) {
+func row(b []byte, code *qr.Code, y int) []byte {
 	pen := -1 // where the last run ended; -1 before the first
 	for x := 0; x < code.Size; x++ {
 		if !code.Black(x, y) {
@@ -49,15 +48,19 @@ func row(b *bytes.Buffer, code *qr.Code, y int) {
 		for x < code.Size && code.Black(x, y) {
 			x++
 		}
-		n := strconv.Itoa(x - start)
 		if pen < 0 {
-			b.WriteString("M" + strconv.Itoa(start+quiet) + " " + strconv.Itoa(y+quiet))
+			b = number(number(b, "M", start+quiet), " ", y+quiet)
 		} else {
-			b.WriteString("m" + strconv.Itoa(start-pen) + " 0")
+			b = append(number(b, "m", start-pen), " 0"...)
 		}
-		b.WriteString("h" + n + "v1h-" + n + "z")
+		b = append(number(number(b, "h", x-start), "v1h-", x-start), 'z')
 		pen = start // closing a run returns to where it began
 	}
+	return b
+}
+
+func number(b []byte, before string, n int) []byte {
+	return strconv.AppendInt(append(b, before...), int64(n), 10)
 }
 
 // PNG draws content with scale pixels a module, at least 1.

@@ -43,7 +43,8 @@ type view struct {
 	Landing, Wrong                                 bool     // Wrong: a field is, and not the form as a whole
 	Status                                         []string
 	Document                                       template.HTML
-	QRImage, Launch, End, Image                    template.URL
+	Launch, End, Image                             template.URL
+	QRSource                                       template.HTMLAttr // of an image
 	LaunchKey, Message, Origins, Mood, Mark        string
 	To, ToText, Returned                           string // where an end without a return of its own leads
 	AsText, Later                                  bool   // Later: the page leads to To by itself after a while
@@ -436,7 +437,7 @@ func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error 
 		if err != nil {
 			return err
 		}
-		d.QRImage = template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(svg)) //nolint:gosec // drawn by us
+		d.QRSource = template.HTMLAttr(`src="data:image/svg+xml;base64,` + base64.StdEncoding.EncodeToString(svg) + `"`) //nolint:gosec // drawn by us, and base64
 		d.Code = wait.QR
 	case "app":
 		d.Launch = template.URL(wait.Launch) //nolint:gosec // put together by the connector
