@@ -93,13 +93,17 @@ func TestLanguageOfRequest(t *testing.T) {
 }
 
 // TestWhereItBegan: the host stands beside the party's name, wherever a language
-// has that in its sentence.
+// has that in its sentence; at the end there is nothing to go on with.
 func TestWhereItBegan(t *testing.T) {
 	t.Parallel()
 	v := view()
 	v.Place, v.Session.Language = broker.AtChoice, "de"
 	_, text := shown(t, pages(t, v, true, hosted.Return{}), "")
 	holds(t, text, `wenn Sie bei Shop <bdi translate="no">(shop.example)</bdi> begonnen haben.`)
+	v.Place, v.Session.State = broker.AtEnd, broker.Finished
+	if _, text = shown(t, pages(t, v, true, hosted.Return{}), ""); strings.Contains(text, "begonnen haben") {
+		t.Error("the end warns of going on")
+	}
 }
 
 // TestPost: what is posted to a party stands in a form, and that may lead
