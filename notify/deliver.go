@@ -67,12 +67,16 @@ func (w *Worker) post(ctx context.Context, c broker.Claimed) outcome {
 	if c.Environment == eid.Test {
 		h.Set("X-Eidgate-Sandbox", "1")
 	}
-	if acc.WebhookSecret != "" {
-		sig, err := Sign(string(acc.WebhookSecret), c.ID, now, c.Body)
+	var signatures []string
+	for _, secret := range acc.WebhookSecrets {
+		sig, err := Sign(string(secret), c.ID, now, c.Body)
 		if err != nil {
 			return outcome{reason: "secret"}
 		}
-		h.Set("Webhook-Signature", sig)
+		signatures = append(signatures, sig)
+	}
+	if len(signatures) > 0 {
+		h.Set("Webhook-Signature", strings.Join(signatures, " "))
 	}
 	if c.Key != "" {
 		key, err := w.c.Store.KeyText(ctx, c.Key)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +22,7 @@ import (
 
 	"eidgate/broker"
 	"eidgate/eid"
+	"eidgate/internal/need"
 	"eidgate/internal/safehttp"
 	"eidgate/relying"
 	"eidgate/sandbox"
@@ -34,8 +38,9 @@ type outbox struct {
 	mu     sync.Mutex
 	rows   []*row
 	told   chan broker.Attempt
-	busy   int           // how often one was given back
-	claims time.Duration // that looking takes
+	former []relying.Secret // of the account, beside testSecret
+	busy   int              // how often one was given back
+	claims time.Duration    // that looking takes
 }
 
 type row struct {
@@ -89,7 +94,7 @@ func (o *outbox) KeyText(_ context.Context, id string) (string, error) {
 }
 
 func (o *outbox) Account(context.Context, string) (*relying.Account, error) {
-	return &relying.Account{ID: "acc", WebhookSecret: testSecret}, nil
+	return &relying.Account{ID: "acc", WebhookSecrets: append([]relying.Secret{testSecret}, o.former...)}, nil
 }
 
 func (o *outbox) add(id, url string, due time.Time) {
@@ -195,6 +200,48 @@ func TestSchedule(t *testing.T) {
 	defer mu.Unlock()
 	if len(bad) > 0 {
 		t.Error(strings.Join(bad, "\n"))
+	}
+}
+
+// TestRotation holds that while an account has two secrets, a notification has a
+// signature with each, the newest first, which OpenSSL makes too; and that
+// ZignSec's stays as it is.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	const former = "whsec_dGhpcnR5LXR3byBieXRlcyBmb3Igb25lIHNlY3JldCE="
+	openssl := need.Program(t, "openssl")
+	seen := make(chan http.Header, 2)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }))
+	t.Cleanup(srv.Close)
+	for name, secrets := range map[string][]relying.Secret{"one": {testSecret}, "two": {testSecret, former}} {
+		o := &outbox{former: secrets[1:]}
+		clock := run(t, o, nil, 2*time.Second)
+		o.add("msg_1", srv.URL, clock.Now())
+		clock.Advance(0)
+		if a := o.next(t); a.State != "delivered" {
+			t.Fatalf("%s: %+v", name, a)
+		}
+		h := <-seen
+		var want []string
+		for _, secret := range secrets {
+			key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(string(secret), "whsec_"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), openssl, "dgst", "-sha256", "-mac", "HMAC", "-macopt", "hexkey:"+hex.EncodeToString(key), "-binary")
+			cmd.Stdin = strings.NewReader("msg_1." + h.Get("Webhook-Timestamp") + "." + string(testBody))
+			sum, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, "v1,"+base64.StdEncoding.EncodeToString(sum))
+		}
+		if got := h.Values("Webhook-Signature"); len(got) != 1 || got[0] != strings.Join(want, " ") {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+		if got := h.Get("X-Zignsec-Hmac-Sha256"); got != ZignSec(testKey, testBody, false) {
+			t.Errorf("%s: the older signature is %s", name, got)
+		}
 	}
 }
 

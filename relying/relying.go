@@ -18,21 +18,21 @@ var ErrUnknown = errors.New("unknown account, key or configuration")
 
 // An Account is a relying party's tenant.
 type Account struct {
-	ID            string                     `json:"id"`
-	Name          string                     `json:"name"`                    // what people read: "Demo shop"
-	Language      string                     `json:"language,omitempty"`      // default, "en"
-	Hosts         []string                   `json:"hosts,omitempty"`         // return hosts; empty allows any in test
-	Frames        []string                   `json:"frames,omitempty"`        // origins that may frame our pages
-	EIDs          []eid.EID                  `json:"eids,omitempty"`          // allowed; empty allows all that are configured
-	AllowedIPs    string                     `json:"allowed_ips,omitempty"`   // `;`-separated addresses, CIDR, address/mask, ranges; "" allows all
-	Webhooks      map[eid.Environment]string `json:"webhooks,omitempty"`      // default notification address
-	WebhookSecret Secret                     `json:"-"`                       // Standard Webhooks secret, "whsec_…"; stored sealed
-	Keep          time.Duration              `json:"keep,omitempty"`          // how long personal data stays after the end; default 24 h, at least 5 min
-	WebhookEmail  string                     `json:"webhook_email,omitempty"` // "thin" or "full"; "" is thin in live, full in test
-	Limits        Limits                     `json:"limits"`
-	Switches      Switches                   `json:"switches"`
-	Configs       []Config                   `json:"configs,omitempty"`
-	Auto          string                     `json:"auto,omitempty"` // sandbox ladder, tier 50
+	ID             string                     `json:"id"`
+	Name           string                     `json:"name"`                    // what people read: "Demo shop"
+	Language       string                     `json:"language,omitempty"`      // default, "en"
+	Hosts          []string                   `json:"hosts,omitempty"`         // return hosts; empty allows any in test
+	Frames         []string                   `json:"frames,omitempty"`        // origins that may frame our pages
+	EIDs           []eid.EID                  `json:"eids,omitempty"`          // allowed; empty allows all that are configured
+	AllowedIPs     string                     `json:"allowed_ips,omitempty"`   // `;`-separated addresses, CIDR, address/mask, ranges; "" allows all
+	Webhooks       map[eid.Environment]string `json:"webhooks,omitempty"`      // default notification address
+	WebhookSecrets []Secret                   `json:"-"`                       // of Standard Webhooks, "whsec_…", newest first; stored sealed
+	Keep           time.Duration              `json:"keep,omitempty"`          // how long personal data stays after the end; default 24 h, at least 5 min
+	WebhookEmail   string                     `json:"webhook_email,omitempty"` // "thin" or "full"; "" is thin in live, full in test
+	Limits         Limits                     `json:"limits"`
+	Switches       Switches                   `json:"switches"`
+	Configs        []Config                   `json:"configs,omitempty"`
+	Auto           string                     `json:"auto,omitempty"` // sandbox ladder, tier 50
 }
 
 // A Config is one of several configurations of an account (`configid`). The

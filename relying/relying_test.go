@@ -51,7 +51,7 @@ func TestAllows(t *testing.T) {
 func TestNothingSecretIsLogged(t *testing.T) {
 	t.Parallel()
 	const canary = "whsec_canary"
-	a := relying.Account{ID: "7c1f6a0e", Name: "canary shop", WebhookSecret: canary, AllowedIPs: "192.0.2.7"}
+	a := relying.Account{ID: "7c1f6a0e", Name: "canary shop", WebhookSecrets: []relying.Secret{canary}, AllowedIPs: "192.0.2.7"}
 	caller := relying.Caller{Account: &a, Key: relying.Key{ID: "k"}}
 	secret := relying.Secret(canary)
 	var out bytes.Buffer
@@ -70,11 +70,11 @@ func TestNothingSecretIsLogged(t *testing.T) {
 }
 
 // TestRecordSurvives holds that the stored form of an account loses nothing
-// but its secret.
+// but its secrets.
 func TestRecordSurvives(t *testing.T) {
 	t.Parallel()
 	in := relying.Account{ID: "i", Name: "n", Language: "sv", Hosts: []string{"h"}, Frames: []string{"f"}, EIDs: []eid.EID{eid.BankIDSE},
-		AllowedIPs: "192.0.2.7", Webhooks: map[eid.Environment]string{eid.Test: "https://rp.example"}, WebhookSecret: "s", Keep: 5e9, WebhookEmail: "thin",
+		AllowedIPs: "192.0.2.7", Webhooks: map[eid.Environment]string{eid.Test: "https://rp.example"}, WebhookSecrets: []relying.Secret{"s"}, Keep: 5e9, WebhookEmail: "thin",
 		Switches: relying.Switches{EchoCustom: true, WebhookMaxAttempts: 3}, Configs: []relying.Config{{ID: "c", Layout: "l"}}, Auto: "approve"}
 	raw, err := json.Marshal(in)
 	if err != nil {
@@ -85,7 +85,7 @@ func TestRecordSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := json.Marshal(out)
-	if err != nil || !bytes.Equal(raw, again) || out.WebhookSecret != "" || out.Keep != in.Keep {
+	if err != nil || !bytes.Equal(raw, again) || len(out.WebhookSecrets) > 0 || out.Keep != in.Keep {
 		t.Errorf("%s, %v, want %s", again, err, raw)
 	}
 }

@@ -14,6 +14,7 @@ import (
 type Clock struct {
 	mu     sync.Mutex
 	frozen bool
+	began  time.Time     // real time when it was made
 	at     time.Time     // when frozen
 	shift  time.Duration // when running
 	jumped chan struct{}
@@ -21,7 +22,8 @@ type Clock struct {
 
 // NewClock makes a clock that shows the real time.
 func NewClock(frozen bool) *Clock {
-	return &Clock{frozen: frozen, at: time.Now().UTC(), jumped: make(chan struct{})}
+	now := time.Now().UTC()
+	return &Clock{frozen: frozen, began: now, at: now, jumped: make(chan struct{})}
 }
 
 // Now is the sandbox's time.
@@ -49,6 +51,15 @@ func (c *Clock) Set(t time.Time) {
 	defer c.mu.Unlock()
 	c.at = t.UTC()
 	c.shift = time.Until(t)
+	c.wake()
+}
+
+// Reset takes back every move: to the real time, or, where the clock stands
+// still, to when it was made.
+func (c *Clock) Reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.shift = c.began, 0
 	c.wake()
 }
 

@@ -459,6 +459,16 @@ func TestClock(t *testing.T) {
 			if got := c.Now(); !got.Equal(to) {
 				t.Errorf("set to %s", got)
 			}
+			jumped = c.Jumped()
+			c.Reset()
+			if got := c.Now().Sub(start); frozen && got != 0 || !frozen && got != time.Second {
+				t.Errorf("frozen %v: after a reset %s from the start", frozen, got)
+			}
+			select {
+			case <-jumped:
+			default:
+				t.Error("nobody was told of the reset")
+			}
 		}
 	})
 }

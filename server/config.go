@@ -212,19 +212,20 @@ type CertificateConfig struct {
 
 // AccountConfig is one relying party.
 type AccountConfig struct {
-	ID                string         `yaml:"id"`                  // UUID, stays the same for ever. Required
-	Name              string         `yaml:"name"`                // what people read. Required
-	Language          string         `yaml:"language"`            // two letters; default en
-	Keys              []KeyConfig    `yaml:"keys"`                // up to 5 for each environment; an account needs one, or oidc_clients
-	Hosts             []string       `yaml:"hosts"`               // hosts that people may be sent back to. Required for live keys
-	Frames            []string       `yaml:"frames"`              // origins that may frame our pages
-	AllowedIPs        string         `yaml:"allowed_ips"`         // addresses, networks and ranges of the party's servers, separated by semicolons
-	EIDs              []string       `yaml:"eids"`                // default all that are configured
-	WebhookTest       string         `yaml:"webhook_test"`        // default address of notifications, test keys
-	WebhookLive       string         `yaml:"webhook_live"`        // the same for live keys
-	WebhookSecretFile string         `yaml:"webhook_secret_file"` // whsec_…; signs Standard Webhooks headers. Required with notifications
-	WebhookEmail      string         `yaml:"webhook_email"`       // thin or full; default thin for live keys, full for test keys
-	Keep              time.Duration  `yaml:"keep"`                // how long personal data stays after the end; 5m to 720h, default sessions.keep
+	ID                string         `yaml:"id"`                         // UUID, stays the same for ever. Required
+	Name              string         `yaml:"name"`                       // what people read. Required
+	Language          string         `yaml:"language"`                   // two letters; default en
+	Keys              []KeyConfig    `yaml:"keys"`                       // up to 5 for each environment; an account needs one, or oidc_clients
+	Hosts             []string       `yaml:"hosts"`                      // hosts that people may be sent back to. Required for live keys
+	Frames            []string       `yaml:"frames"`                     // origins that may frame our pages
+	AllowedIPs        string         `yaml:"allowed_ips"`                // addresses, networks and ranges of the party's servers, separated by semicolons
+	EIDs              []string       `yaml:"eids"`                       // default all that are configured
+	WebhookTest       string         `yaml:"webhook_test"`               // default address of notifications, test keys
+	WebhookLive       string         `yaml:"webhook_live"`               // the same for live keys
+	WebhookSecretFile string         `yaml:"webhook_secret_file"`        // whsec_…; signs Standard Webhooks headers. Required with notifications
+	WebhookFormerFile string         `yaml:"webhook_former_secret_file"` // while the party changes to a new secret, the one that it replaces: there is a signature with each. Default none
+	WebhookEmail      string         `yaml:"webhook_email"`              // thin or full; default thin for live keys, full for test keys
+	Keep              time.Duration  `yaml:"keep"`                       // how long personal data stays after the end; 5m to 720h, default sessions.keep
 	Limits            LimitsConfig   `yaml:"limits"`
 	Switches          SwitchesConfig `yaml:"switches"`
 	Configs           []ConfigConfig `yaml:"configs"` // what a request chooses by its configid
@@ -409,6 +410,29 @@ func ReadConfig(path string) (*Config, []strictyaml.Problem, error) {
 	return &c, doc.Sorted(), nil
 }
 
+const opsDefault = "127.0.0.1:8709"
+
+// OpsURL is where the operations listener of a configuration answers on this
+// machine. The rest of the file is not looked at: a server that runs may have
+// read another one. With an error it is where a server answers that was told
+// nothing else.
+func OpsURL(path string) (string, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return "http://" + opsDefault, fmt.Errorf("read configuration: %w", err)
+	}
+	var c Config
+	strictyaml.Decode(raw, &c)
+	host, port, err := net.SplitHostPort(orElse(c.Server.Listen.Ops, opsDefault))
+	if err != nil {
+		return "http://" + opsDefault, fmt.Errorf("server.listen.ops: %w", err)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port), nil
+}
+
 // Summary is what the configuration would run, for people.
 func (c *Config) Summary() []string {
 	scheme := "behind a proxy that ends TLS"
@@ -421,7 +445,7 @@ func (c *Config) Summary() []string {
 	}
 	out := []string{
 		fmt.Sprintf("public    %s on %s, %s", c.Server.PublicURL, orElse(c.Server.Listen.Public, ":8443"), scheme),
-		"ops       " + orElse(c.Server.Listen.Ops, "127.0.0.1:8709"),
+		"ops       " + orElse(c.Server.Listen.Ops, opsDefault),
 		"store     " + kind,
 	}
 	if c.Server.Listen.MTLS != "" {

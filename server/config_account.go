@@ -65,11 +65,7 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	if a.WebhookSecretFile == "" && (a.WebhookTest != "" || a.WebhookLive != "") {
 		k.doc.Report(at+".webhook_secret_file", "is required with notifications")
 	}
-	if a.WebhookSecretFile != "" && k.secret(at+".webhook_secret_file", a.WebhookSecretFile) {
-		if _, err := readWebhookSecret(a.WebhookSecretFile); err != nil {
-			k.doc.Report(at+".webhook_secret_file", "%v", err)
-		}
-	}
+	k.webhookSecrets(at, a)
 	if a.WebhookEmail != "" && a.WebhookEmail != "thin" && a.WebhookEmail != "full" {
 		k.doc.Report(at+".webhook_email", "%q is neither thin nor full", a.WebhookEmail)
 	}
@@ -224,6 +220,32 @@ func readKey(path string) (string, error) {
 	return text, nil
 }
 
+// webhookSecrets checks the secret that signs notifications, and the one that it
+// replaces.
+func (k *checker) webhookSecrets(at string, a *AccountConfig) {
+	read := func(name, file string) (text relying.Secret) {
+		if file == "" || !k.secret(at+name, file) {
+			return ""
+		}
+		text, err := readWebhookSecret(file)
+		if err != nil {
+			k.doc.Report(at+name, "%v", err)
+		}
+		return text
+	}
+	current, former := read(".webhook_secret_file", a.WebhookSecretFile), read(".webhook_former_secret_file", a.WebhookFormerFile)
+	switch here := at + ".webhook_former_secret_file"; {
+	case a.WebhookFormerFile == "":
+	case a.WebhookSecretFile == "":
+		k.doc.Report(here, "needs webhook_secret_file beside it: the secret that replaces it")
+	case former == "" || current == "": // that is said
+	case former == current:
+		k.doc.Report(here, "holds the same secret as webhook_secret_file, which must hold the new one")
+	default:
+		k.doc.Warn(here, "notifications have a signature with each of two secrets; give the party the one in webhook_secret_file, and take this line away when it verifies with that")
+	}
+}
+
 func readWebhookSecret(path string) (relying.Secret, error) {
 	raw, err := os.ReadFile(path) //nolint:gosec // named by the configuration
 	if err != nil {
@@ -268,11 +290,15 @@ func (a *AccountConfig) record() (*relying.Account, error) {
 	for _, e := range a.EIDs {
 		out.EIDs = append(out.EIDs, eid.EID(e))
 	}
-	if a.WebhookSecretFile != "" {
-		var err error
-		if out.WebhookSecret, err = readWebhookSecret(a.WebhookSecretFile); err != nil {
+	for _, file := range []string{a.WebhookSecretFile, a.WebhookFormerFile} {
+		if file == "" {
+			continue
+		}
+		secret, err := readWebhookSecret(file)
+		if err != nil {
 			return nil, fmt.Errorf("webhook secret of account %s: %w", a.ID, err)
 		}
+		out.WebhookSecrets = append(out.WebhookSecrets, secret)
 	}
 	return out, nil
 }

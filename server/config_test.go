@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ func TestConfigurationCorpus(t *testing.T) {
 	s.write(t, "short", "5a5a")
 	s.write(t, "sandbox-key", sandboxKey)
 	s.write(t, "bad-secret", "whsec_c2hvcnQ=")
+	s.write(t, "old-secret", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 	s.write(t, "open", strings.Repeat("5a", 32))
 	if err := os.Chmod(filepath.Join(s.dir, "open"), 0o644); err != nil { //nolint:gosec // that is the mistake
 		t.Fatal(err)
@@ -94,6 +96,14 @@ func TestConfigurationCorpus(t *testing.T) {
 			`server.listen.ops: "127.0.0.1:many" must be an address and a port, for example ":8443" or "127.0.0.1:8443"`}},
 		{"a short secret", keys, keys + "    webhook_secret_file: DIR/bad-secret\n", []string{
 			`accounts.0.webhook_secret_file: must be "whsec_" and the base64 of 24 to 64 random bytes: echo "whsec_$(openssl rand -base64 32)"`}},
+		{"a secret that replaces another", keys, keys + "    webhook_secret_file: DIR/secret\n    webhook_former_secret_file: DIR/old-secret\n", []string{
+			"accounts.0.webhook_former_secret_file: notifications have a signature with each of two secrets; give the party the one in webhook_secret_file, and take this line away when it verifies with that  [warning]"}},
+		{"a secret that replaces itself", keys, keys + "    webhook_secret_file: DIR/secret\n    webhook_former_secret_file: DIR/secret\n", []string{
+			"accounts.0.webhook_former_secret_file: holds the same secret as webhook_secret_file, which must hold the new one"}},
+		{"a secret that nothing replaces", keys, keys + "    webhook_former_secret_file: DIR/secret\n", []string{
+			"accounts.0.webhook_former_secret_file: needs webhook_secret_file beside it: the secret that replaces it"}},
+		{"a former secret that is none", keys, keys + "    webhook_secret_file: DIR/secret\n    webhook_former_secret_file: DIR/bad-secret\n", []string{
+			`accounts.0.webhook_former_secret_file: must be "whsec_" and the base64 of 24 to 64 random bytes: echo "whsec_$(openssl rand -base64 32)"`}},
 		{"an eID that is not here", keys, keys + "    eids: [idin, idinage, idin_age]\n", []string{
 			`accounts.0.eids.2: "idin_age" is not an eID that this server has; known: bankidno, bankidse, idin, idinage, itsme, mitid`}},
 		{"limits", keys, keys + "    limits: {setups: -1, reads: 100001}\n", []string{"accounts.0.limits.setups: -1 must be between 1 and 100000",
@@ -120,6 +130,19 @@ func TestConfigurationCorpus(t *testing.T) {
 		if got := problems(t, s, text); cmp.Diff(c.want, got) != "" {
 			t.Errorf("%s:\n%s", c.name, cmp.Diff(c.want, got))
 		}
+	}
+}
+
+// TestWebhookSecrets: the new one is the first.
+func TestWebhookSecrets(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t)
+	s.write(t, "old-secret", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	a := AccountConfig{WebhookSecretFile: filepath.Join(s.dir, "secret"), WebhookFormerFile: filepath.Join(s.dir, "old-secret")}
+	got, err := a.record()
+	want := []relying.Secret{"whsec_dGhpcnR5LXR3byBieXRlcyBmb3Igb25lIHNlY3JldCE=", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}
+	if err != nil || !slices.Equal(got.WebhookSecrets, want) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

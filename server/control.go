@@ -31,8 +31,8 @@ func (s *sessions) Find(address string) (string, bool) {
 		id, _, _ := strings.Cut(rest, "/")
 		return id, true
 	}
-	id, _, found := hostedPath(u.Path)
-	return id, found
+	id, _, _ := hostedPath(u.Path)
+	return id, id != ""
 }
 
 // Deliveries implements control.Sessions.
@@ -104,7 +104,7 @@ func (s *sessions) NewAccount(ctx context.Context, a control.Account) (control.A
 	if a.Name == "" {
 		a.Name = "Test shop " + text[:3]
 	}
-	err := s.c.store.PutAccount(ctx, &relying.Account{ID: a.ID, Name: a.Name, Language: "en", WebhookSecret: relying.Secret(a.WebhookSecret), Auto: string(a.Auto)})
+	err := s.c.store.PutAccount(ctx, &relying.Account{ID: a.ID, Name: a.Name, Language: "en", WebhookSecrets: []relying.Secret{relying.Secret(a.WebhookSecret)}, Auto: string(a.Auto)})
 	if err != nil {
 		return a, err
 	}

@@ -370,7 +370,7 @@ func devStore(o *DevOptions) (storeURL, text string, master []byte, err error) {
 }
 
 func devAccount(ctx context.Context, c *core, demo string) error {
-	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecret: sandboxSecret,
+	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecrets: []relying.Secret{sandboxSecret},
 		Configs: []relying.Config{{}, {ID: counterConfig}, {ID: ageConfig}}}
 	if err := c.store.PutAccount(ctx, a); err != nil {
 		return err
@@ -502,6 +502,13 @@ func (m *mailbox) Send(_ context.Context, id, to string, b broker.MailBody) erro
 	}
 	m.all = append(m.all, map[string]any{"id": id, "to": to, "subject": b.Subject, "text": b.Text, "attachment": string(b.Attachment)})
 	return nil
+}
+
+// Clear implements control.Mailbox.
+func (m *mailbox) Clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = nil
 }
 
 // All implements control.Mailbox.

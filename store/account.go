@@ -105,7 +105,9 @@ func (s *Store) Account(ctx context.Context, id string) (*relying.Account, error
 		if err != nil {
 			return nil, fmt.Errorf("read account: %w", err)
 		}
-		a.WebhookSecret = relying.Secret(raw)
+		for text := range strings.FieldsSeq(string(raw)) {
+			a.WebhookSecrets = append(a.WebhookSecrets, relying.Secret(text))
+		}
 	}
 	s.accounts.mu.Lock()
 	defer s.accounts.mu.Unlock()
@@ -123,8 +125,12 @@ func (s *Store) PutAccount(ctx context.Context, a *relying.Account) error {
 		return err
 	}
 	var secret []byte
-	if a.WebhookSecret != "" {
-		secret = s.master.Seal(seal.Place("account", a.ID, "secret"), []byte(a.WebhookSecret))
+	if len(a.WebhookSecrets) > 0 {
+		var texts []string
+		for _, one := range a.WebhookSecrets {
+			texts = append(texts, string(one))
+		}
+		secret = s.master.Seal(seal.Place("account", a.ID, "secret"), []byte(strings.Join(texts, " ")))
 	}
 	defer s.accounts.clear()
 	return s.batch(ctx, []statement{{q: `INSERT INTO account (id, doc, secret, updated) VALUES ($1, $2, $3, $4)

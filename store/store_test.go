@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -374,7 +375,7 @@ func TestClaims(t *testing.T) {
 func TestAccountsAndKeys(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {
-		a := &relying.Account{ID: uuid.NewString(), Name: "Shop", WebhookSecret: "whsec_x", Hosts: []string{"shop.example"}}
+		a := &relying.Account{ID: uuid.NewString(), Name: "Shop", WebhookSecrets: []relying.Secret{"whsec_x", "whsec_old"}, Hosts: []string{"shop.example"}}
 		if err := s.PutAccount(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
@@ -384,7 +385,7 @@ func TestAccountsAndKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := s.Caller(t.Context(), strings.ToLower(text))
-		if err != nil || got.Account.Name != "Shop" || got.Account.WebhookSecret != "whsec_x" || got.Key.Environment != eid.Live {
+		if err != nil || got.Account.Name != "Shop" || !slices.Equal(got.Account.WebhookSecrets, a.WebhookSecrets) || got.Key.Environment != eid.Live {
 			t.Fatalf("Caller = %+v, %v", got, err)
 		}
 		for _, wrong := range []string{"", text[:35], text + "0", uuid.NewString()} {
@@ -451,7 +452,7 @@ func seed(t *testing.T, s *store.Store) *broker.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.PutAccount(t.Context(), &relying.Account{ID: "a", Name: "n", WebhookSecret: canary}); err != nil {
+	if err := s.PutAccount(t.Context(), &relying.Account{ID: "a", Name: "n", WebhookSecrets: []relying.Secret{"whsec_" + canary, canary}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.PutKey(t.Context(), relying.Key{ID: "k", Account: "a"}, canary, true); err != nil {

@@ -69,7 +69,7 @@ type Simulator struct {
 
 // New makes a simulator.
 func New(c Config) *Simulator {
-	s := &Simulator{Config: c, clients: openid.NewClients(c.Clock), pepper: openid.Octets(16), set: Settings{API: "v2", PAR: true, Biometrics: true},
+	s := &Simulator{Config: c, clients: openid.NewClients(c.Clock), pepper: openid.Octets(16), set: defaults(),
 		keys: sync.OnceValue(func() []*rsa.PrivateKey { return openid.NewKeys(2) })}
 	s.Book = openid.NewBook(c.Clock, c.People, c.Decisions, openid.Rules[asked]{EID: "bankidno", Window: window, Codes: codes, Access: 5 * time.Minute, Usual: usual,
 		Page: func(ref string) string { return c.Base() + "/bankidno/login/" + ref },
@@ -98,6 +98,16 @@ func refusal(word, code string) openid.Refusal {
 		return openid.Refusal{Code: code}
 	}
 	return openid.Refusal{Code: "access_denied", Description: "bankid_error_codes:" + code}
+}
+
+func defaults() Settings { return Settings{API: "v2", PAR: true, Biometrics: true} }
+
+// Clear forgets all logins and sets all switches back.
+func (s *Simulator) Clear() {
+	s.mu.Lock()
+	s.set = defaults()
+	s.mu.Unlock()
+	s.Book.Clear()
 }
 
 // Settings are as they stand.

@@ -37,6 +37,7 @@ type box struct {
 	sim    *bankidse.Simulator
 	age    *agechecked.Simulator
 	banks  *idin.Simulator
+	mail   *oneMail
 	dutch  string // address of the simulators without TLS
 	rp     *http.Client
 	issuer string
@@ -53,13 +54,15 @@ var oneKey = sync.OnceValue(func() idin.Key {
 	return k
 })
 
-type noMail struct{}
+// oneMail is a mailbox that a test fills.
+type oneMail []any
 
-func (noMail) All() []any { return []any{} }
+func (m *oneMail) All() []any { return append([]any{}, *m...) }
+func (m *oneMail) Clear()     { *m = nil }
 
 func newBox(t *testing.T) *box {
 	t.Helper()
-	b := &box{t: t, clock: sandbox.NewClock(true), faults: sandbox.NewFaults(1)}
+	b := &box{t: t, clock: sandbox.NewClock(true), faults: sandbox.NewFaults(1), mail: &oneMail{}}
 	people := sandbox.NewPeople()
 	d := sandbox.NewDecisions(people, sandbox.Ignore)
 	rec := sandbox.NewRecorder(1 << 20)
@@ -95,7 +98,7 @@ func newBox(t *testing.T) *box {
 	h, err := control.New(control.Config{Clock: b.clock, People: people, Decisions: d, Recorder: rec, Faults: b.faults, BankIDSE: b.sim, IDIN: b.banks, AgeChecked: b.age,
 		BankIDNO: bankidno.New(bankidno.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: none, UserInfo: none}),
 		MitID:    mitid.New(mitid.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: none}), Itsme: itsme.New(itsme.Config{Clock: b.clock, People: people, Decisions: d, Faults: b.faults, Base: none}),
-		Mailbox: noMail{}, Stop: t.Context().Done()})
+		Mailbox: b.mail, Stop: t.Context().Done()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,22 +299,39 @@ func TestWorld(t *testing.T) {
 func TestReset(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
+	clock := b.call(200, "GET", "/clock", "")
 	fill := func() {
 		t.Helper()
 		b.start(`{"endUserIp":"::1"}`)
+		*b.mail = oneMail{"a mail"}
+		b.call(200, "POST", "/clock", `{"advance":"1h"}`)
+		b.call(200, "PATCH", "/simulators/bankidse", `{"rate_limit":true}`)
+		b.call(200, "PATCH", "/simulators/idin", `{"profile":"worldline"}`)
+		b.call(200, "PATCH", "/simulators/bankidno", `{"api":"v1"}`)
 		b.call(200, "POST", "/queue", `{"outcome":"cancel"}`)
 		b.call(200, "DELETE", "/people/bo", "")
 		b.call(200, "POST", "/faults", `{"target":"bankidse.cancel","kind":"reset"}`)
 	}
 	fill()
-	b.call(200, "POST", "/reset", `{"keep":["people","decisions"]}`)
+	b.call(200, "POST", "/reset", `{"keep":["people","decisions","mail","clock"]}`)
 	b.call(404, "GET", "/people/bo", "")
+	b.call(200, "GET", "/mail", "", "a mail")
+	if now := b.call(200, "GET", "/clock", ""); now == clock {
+		t.Errorf("a clock that was to be kept shows %s", now)
+	}
 	b.call(200, "GET", "/queue", "", "cancel")
 	b.call(200, "GET", "/faults", "", "[]")
 	b.call(200, "GET", "/orders?state=all", "", "[]")
 	b.call(200, "POST", "/reset", `{}`)
 	b.call(200, "GET", "/people/bo", "", "bo")
 	b.call(200, "GET", "/queue", "", "[]")
+	b.call(200, "GET", "/mail", "", "[]")
+	if now := b.call(200, "GET", "/clock", ""); now != clock {
+		t.Errorf("the clock shows %s, and began with %s", now, clock)
+	}
+	b.call(200, "GET", "/simulators/bankidse", "", `"rate_limit":false`)
+	b.call(200, "GET", "/simulators/idin", "", `"profile":"plain"`)
+	b.call(200, "GET", "/simulators/bankidno", "", `"api":"v2"`)
 	fill()
 	b.call(400, "POST", "/reset", `{"keep":["money"]}`)
 	b.call(200, "GET", "/queue", "", "cancel")

@@ -89,7 +89,10 @@ type Account struct {
 }
 
 // A Mailbox keeps the mails of the sandbox.
-type Mailbox interface{ All() []any }
+type Mailbox interface {
+	All() []any
+	Clear()
+}
 
 // Config is what the control API needs; all fields but the last two are
 // required.
@@ -425,6 +428,9 @@ func (x *control) orders(r *http.Request) (any, error) {
 		case <-changed[0]:
 		case <-changed[1]:
 		case <-changed[2]:
+		case <-changed[3]:
+		case <-changed[4]:
+		case <-changed[5]:
 		case <-end.C:
 			return out, nil
 		case <-r.Context().Done():

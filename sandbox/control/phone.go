@@ -294,6 +294,9 @@ func (x *control) listen(w http.ResponseWriter, r *http.Request) {
 		case <-changed[0]:
 		case <-changed[1]:
 		case <-changed[2]:
+		case <-changed[3]:
+		case <-changed[4]:
+		case <-changed[5]:
 		case <-jumped:
 		case <-tick.C:
 		case <-x.Stop:

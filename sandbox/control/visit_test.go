@@ -267,6 +267,26 @@ func TestDecideBesideABank(t *testing.T) {
 	}
 }
 
+// Orders of OpenID providers end the waiting for them, too.
+func TestOrdersWaitForProviders(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for name, method := range map[string]string{"itsme": "itsme", "bankidno": "nbid_oidc", "mitid": "mitid"} {
+		id := begin(w, method, "")
+		done := make(chan int, 1)
+		go func() {
+			status, _ := ask(t, w, "POST", "/sessions/"+id+"/decide", `{"outcome":"approve"}`)
+			done <- status
+		}()
+		if all := list(t, w, "/orders?state=all&wait=10s&eid="+name); len(all) != 1 {
+			t.Errorf("%s: %d orders", name, len(all))
+		}
+		if status := <-done; status != 200 {
+			t.Errorf("%s: decide %d", name, status)
+		}
+	}
+}
+
 // Somebody at the bank is quicker than the robot that waits.
 func TestDecideRaceAtBank(t *testing.T) {
 	t.Parallel()

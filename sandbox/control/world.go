@@ -277,16 +277,18 @@ func (x *control) reset(r *http.Request) (any, error) {
 	if err := read(r, &in); err != nil {
 		return nil, err
 	}
-	parts := map[string]func(){"decisions": x.Decisions.Clear, "faults": x.Faults.Clear, "messages": x.Recorder.Clear,
-		"orders": func() {
+	parts := map[string]func(){"clock": x.Clock.Reset, "decisions": x.Decisions.Clear, "faults": x.Faults.Clear, "mail": x.Mailbox.Clear, "messages": x.Recorder.Clear,
+		"orders": func() { // and switches
 			for _, u := range x.upstreams {
 				u.Clear()
 			}
 		}, "people": x.People.Reset}
 	for _, k := range in.Keep {
 		if parts[k] == nil {
-			return nil, badInput{fmt.Errorf("%.40q cannot be kept", k), "keep knows decisions, faults, messages, orders, people"}
+			return nil, badInput{fmt.Errorf("%.40q cannot be kept", k), "keep knows clock, decisions, faults, mail, messages, orders, people"}
 		}
+	}
+	for _, k := range in.Keep {
 		delete(parts, k)
 	}
 	for _, clear := range parts {
