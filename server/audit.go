@@ -51,7 +51,10 @@ func (t *trail) seal(ctx context.Context) error {
 }
 
 func (t *trail) once(ctx context.Context, settled, apart time.Duration) {
-	if _, err := t.store.Seal(ctx, settled, apart); err != nil && ctx.Err() == nil {
+	switch _, err := t.store.Seal(ctx, settled, apart); {
+	case err == nil:
+		t.metrics.sealed.SetToCurrentTime()
+	case ctx.Err() == nil:
 		t.log.ErrorContext(ctx, "the audit trail cannot be sealed", "error", err)
 	}
 }

@@ -134,6 +134,28 @@ func TestTrailTells(t *testing.T) {
 	}
 }
 
+// TestSealing: the gauge moves when all is sealed, and not when it cannot be.
+func TestSealing(t *testing.T) {
+	t.Parallel()
+	tr, _, _ := newTrail(t)
+	const gauge = "eidgate_audit_sealed_timestamp_seconds"
+	if got := scrape(t, tr.metrics, gauge); got != "0" {
+		t.Errorf("before anything was sealed: %s", got)
+	}
+	tr.once(t.Context(), store.AuditSettled, 0)
+	if got := scrape(t, tr.metrics, gauge); got == "0" {
+		t.Error("it did not move")
+	}
+	tr.metrics.sealed.Set(1)
+	if err := tr.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tr.once(t.Context(), store.AuditSettled, 0)
+	if got := scrape(t, tr.metrics, gauge); got != "1" {
+		t.Errorf("without a store it moved to %s", got)
+	}
+}
+
 // TestStopSeals: what was written up to the stop is sealed by it, where no other
 // node can be writing.
 func TestStopSeals(t *testing.T) {

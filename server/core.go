@@ -124,6 +124,9 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if _, err := c.store.AuditHead(ctx); err != nil {
 		return err
 	}
+	if err := c.store.MakeAuditKey(ctx); err != nil {
+		return err
+	}
 	c.trail = &trail{store: c.store, metrics: c.metrics, log: p.log}
 	c.metrics.outbox.backlog, c.metrics.outbox.now = c.store.Backlog, p.now
 	clients := map[eid.Environment]*safehttp.Client{}
@@ -262,7 +265,11 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := zignsec.New(zignsec.Config{Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
+	demoKey := ""
+	if p.sandbox {
+		demoKey = sandboxKey
+	}
+	api := zignsec.New(zignsec.Config{DemoKey: demoKey, Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
 		Security: c.metrics.alarm, Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string, browser bool) (*url.URL, error) {
 			policy := p.policy(env)
 			policy.AnyPort = policy.AnyPort || browser
@@ -292,11 +299,15 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	mux.HandleFunc(signicat.IssuersPath, signicat.New(signicat.Config{Banks: c.banks, Log: p.log}).Issuers)
 	c.publishKeys(mux, p.now)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if id, rest, ok := hostedPath(r.URL.Path); ok {
+		id, rest, ok := hostedPath(r.URL.Path)
+		switch {
+		case !ok:
+			api.ServeHTTP(w, r)
+		case r.Method == http.MethodGet && id != "" && !strings.HasSuffix(r.URL.Path, "/") && (rest == "" || zignsec.Selector(rest)): // links on the page begin there
+			http.Redirect(w, r, (&url.URL{Path: r.URL.Path + "/", RawQuery: r.URL.RawQuery}).String(), http.StatusSeeOther)
+		default:
 			pages.Serve(w, r, id, rest)
-			return
 		}
-		api.ServeHTTP(w, r)
 	})
 	e := edge{listener: "public", https: secure, sandbox: p.sandbox, log: p.log, metrics: c.metrics, seen: p.seen}
 	if p.sandbox {
@@ -319,12 +330,17 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 }
 
 // hostedPath takes /v2/Hosted/{id}/{selector}/{rest} apart, in any case and
-// with doubled slashes.
+// with doubled slashes; it need not have a selector. All that begins so is for
+// browsers: id is "" where no session is named.
 func hostedPath(path string) (id, rest string, ok bool) {
 	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
-	rest = path[strings.LastIndexByte(path, '/')+1:]
-	if len(parts) < 3 || len(parts) == 3 && rest != "" || !strings.EqualFold(parts[0], "v2") || !strings.EqualFold(parts[1], "hosted") {
+	switch {
+	case len(parts) < 2 || !strings.EqualFold(parts[0], "v2") || !strings.EqualFold(parts[1], "hosted"):
 		return "", "", false
+	case len(parts) == 2:
+		return "", "", true
+	case len(parts) > 3:
+		rest = path[strings.LastIndexByte(path, '/')+1:]
 	}
 	return strings.ToLower(parts[2]), rest, true
 }

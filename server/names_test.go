@@ -1,9 +1,11 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -69,6 +71,42 @@ func TestOldClientsReachTheAPI(t *testing.T) {
 	}
 }
 
+// TestHostedAddresses: whoever comes with a browser sees a page, also at an
+// address that leads nowhere.
+func TestHostedAddresses(t *testing.T) {
+	t.Parallel()
+	h := public(t)
+	for address, want := range map[string]string{
+		"/v2/Hosted":                   "404 text/html; charset=utf-8",
+		"/v2/Hosted/":                  "404 text/html; charset=utf-8",
+		"/v2/Hosted/ab/":               "404 text/html; charset=utf-8",
+		"/v2/Hosted/ab/sbid/":          "404 text/html; charset=utf-8",
+		"/v2/Hosted/ab/sbid/nothing":   "404 text/html; charset=utf-8",
+		"/v2/Hosted/ab/nothing":        "404 text/html; charset=utf-8",
+		"/v2/Hosted/ab?x=1":            "303 /v2/Hosted/ab/?x=1",
+		"/v2/hosted/ab/SBID_ANOTHER":   "303 /v2/hosted/ab/SBID_ANOTHER/",
+		"//v2//Hosted/ab/se?x=%2F":     "303 /v2/Hosted/ab/se/?x=%2F",
+		"/v2/Hosted/%2Fevil.example":   "303 /v2/Hosted/evil.example/",
+		"/v2/Hosted/a%3Fb":             "303 /v2/Hosted/a%3Fb/",
+		"/v2/eid/ab/sbid-another/page": "404 application/json; charset=utf-8",
+	} {
+		rec := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "https://eid.example.com/", nil)
+		var err error
+		if r.URL, err = url.ParseRequestURI(address); err != nil {
+			t.Fatal(err)
+		}
+		h.ServeHTTP(rec, r)
+		got := fmt.Sprint(rec.Code, " ", rec.Header().Get("Content-Type"))
+		if rec.Code == http.StatusSeeOther {
+			got = "303 " + rec.Header().Get("Location")
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
+
 func TestHostedPath(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string][2]string{
@@ -78,12 +116,14 @@ func TestHostedPath(t *testing.T) {
 		"//v2//Hosted/ab/sbid//status": {"ab", "status"},
 		"/v2/Hosted/ab/":               {"ab", ""},
 		"/v2/Hosted/ab/submit":         {"ab", "submit"},
+		"/v2/Hosted/ab":                {"ab", ""},
+		"/v2/hosted/":                  {"", ""},
 	} {
 		if id, rest, ok := hostedPath(path); !ok || id != want[0] || rest != want[1] {
 			t.Errorf("hostedPath(%q) = %q, %q, %v, want %q", path, id, rest, ok, want)
 		}
 	}
-	for _, path := range []string{"/", "/v2/Hosted/", "/v2/Hosted/ab", "/v2/eid/ab/x", "/v3/Hosted/ab/sbid/"} {
+	for _, path := range []string{"/", "/v2", "/v2/eid/ab/x", "/v3/Hosted/ab/sbid/"} {
 		if id, rest, ok := hostedPath(path); ok {
 			t.Errorf("hostedPath(%q) = %q, %q", path, id, rest)
 		}

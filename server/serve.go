@@ -95,7 +95,7 @@ type door struct {
 // doors opens the listeners, all or none.
 func (c *Config) doors(of *core, log *slog.Logger) ([]door, error) {
 	public, ops := httpServer(of.handler, log), httpServer(of.health.handler(), log)
-	out := []door{{orElse(c.Server.Listen.Public, ":8443"), public, 20 * time.Second, nil}, {orElse(c.Server.Listen.Ops, "127.0.0.1:8709"), ops, time.Second, nil}}
+	out := []door{{orElse(c.Server.Listen.Public, ":8443"), public, 20 * time.Second, nil}, {orElse(c.Server.Listen.Ops, opsDefault), ops, time.Second, nil}}
 	if err := secured(public, "server.tls", c.Server.TLS, publicTLS); err != nil {
 		return nil, err
 	}

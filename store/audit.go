@@ -206,6 +206,13 @@ func (s *Store) putSegment(ctx context.Context, g *audit.Segment) (mine bool, er
 	return mine, nil
 }
 
+// MakeAuditKey makes the key that segments are signed with, unless there is one:
+// it can be kept elsewhere before anything is sealed.
+func (s *Store) MakeAuditKey(ctx context.Context) error {
+	_, err := s.auditKey(ctx)
+	return err
+}
+
 // auditKey is the key that segments are signed with. The first node makes it.
 func (s *Store) auditKey(ctx context.Context) (*audit.Key, error) {
 	for {

@@ -44,7 +44,7 @@ type Broker interface {
 	Note(ctx context.Context, id, kind string) (first bool, err error)
 }
 
-// Config is what an API needs; all fields are required.
+// Config is what an API needs; all fields but Clock and DemoKey are required.
 type Config struct {
 	Broker   Broker
 	Accounts relying.Directory
@@ -57,9 +57,12 @@ type Config struct {
 	// Security counts what should not happen: "client_auth".
 	Security func(kind string)
 	Now      func() time.Time
-	Clock    func() time.Time // optional: of this machine, for limits, which a sandbox's clock shall not move; default time.Now
+	Clock    func() time.Time // of this machine, for limits, which a sandbox's clock shall not move; default time.Now
 	NewID    func() string
 	Log      *slog.Logger
+	// DemoKey is the key that everybody knows, of a sandbox, where a refusal
+	// says what is wrong with a key; "" for any other server.
+	DemoKey string
 }
 
 // An API answers the calls of relying parties' servers.
@@ -246,6 +249,9 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 		a.c.Security("client_auth")
 		if err := a.take(a.guesses, limit.Address(a.c.Client(r)), guessRate, 0, errGuesses); err != nil {
 			return c, err
+		}
+		if a.c.DemoKey != "" {
+			return c, &problem{status: http.StatusUnauthorized, wireError: wireError{"INVALID_APPID", a.unknown(r, token)}}
 		}
 		return c, relying.ErrUnknown
 	case err != nil:

@@ -23,7 +23,7 @@ import (
 // not only 400.
 var guide = map[string]struct{ status, cause, fix string }{
 	"INVALID_APPID": {"401, 429", "The key in the Authorization header is not known here, or was withdrawn. Often the header has a blank or a line end, the key of another server, or a test key where a live one belongs.",
-		"Send the key as it was issued: `Authorization: 5a4db0c5-…`, without a scheme word. The sandbox's key works only in the sandbox. After many unknown keys from one address the answer has status 429 for a while; a known key is accepted all the time."},
+		"Send the key as it was issued: `Authorization: 5a4db0c5-…`, without a scheme word. The sandbox's key works only in the sandbox. A sandbox says in `description` what is wrong: a key that stands in another header or in the address, has something around it, or differs in a character. After many unknown keys from one address the answer has status 429 for a while; a known key is accepted all the time."},
 	"INVALID_IP": {"403, 400", "The account names the addresses that may call, and this call came from another one. Or a headless call has an `endUserIp` that is no address.",
 		"Call from a server that is on the list, or let the operator add its address (`allowed_ips`). Behind a proxy, see that `trusted_proxies` is right. As `endUserIp` send the address of the person's device."},
 	"SESSION_NOT_FOUND": {"404", "There is no session of that id for this key: the id is wrong, it is another account's, it was made with the key of the other environment, or its data were erased after the time that the account keeps them.",

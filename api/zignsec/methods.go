@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"eidgate/broker"
@@ -52,6 +53,11 @@ const countries = " ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be 
 // same compares names of methods: case does not count, nor which dash it is.
 func same(a, b string) bool {
 	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-"))
+}
+
+// Selector says whether a part of a path names a method or a country.
+func Selector(s string) bool {
+	return slices.ContainsFunc(methods, func(m method) bool { return same(m.name, s) }) || len(s) == 2 && strings.Contains(countries, " "+strings.ToLower(s)+" ")
 }
 
 // choose finds what a selector stands for: one method, or a country's several.

@@ -322,6 +322,7 @@ func (f *failing) Apply(ctx context.Context, c *broker.Change) error {
 //	POST /-/bankid?ref=REF&complete=1          … that the person has confirmed
 //	POST /-/bankid?refuses=REASON&code=        … that the next order is not begun
 //	POST /-/clock?pass=31m                     time passes
+//	POST /-/sandbox?key=KEY                    the server is a sandbox, and this its demo shop's key
 //	POST /-/disk?full=true                     the store takes nothing
 //	GET  /-/rows                               how many sessions there are
 //	GET  /-/sent                               what is to be sent, once
@@ -348,6 +349,10 @@ func (w *world) control() http.Handler {
 			panic(err)
 		}
 		w.pass(d)
+		rw.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("POST /-/sandbox", func(rw http.ResponseWriter, r *http.Request) {
+		w.api.c.DemoKey = r.URL.Query().Get("key")
 		rw.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("POST /-/disk", func(rw http.ResponseWriter, r *http.Request) {

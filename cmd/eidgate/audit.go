@@ -88,7 +88,7 @@ func (c *auditVerify) print(to io.Writer, r *audit.Report) error {
 		fmt.Fprintln(w, "nothing is sealed yet")
 		return w.Flush()
 	}
-	fmt.Fprintf(w, "segments\t%d to %d\nrows\t%d\nsealed\t%s\n", r.First, r.Last, r.Rows, r.Until.Format(time.RFC3339))
+	fmt.Fprintf(w, "segments\t%d to %d\nrows\t%d\nsealed\t%s\n", r.First, r.Last, r.Rows, r.Until.UTC().Format(time.RFC3339))
 	return w.Flush()
 }
 
@@ -129,7 +129,7 @@ func (c *auditKey) Run(ctx context.Context, io streams) error {
 	case err != nil:
 		return err
 	case len(keys) == 0:
-		return failed(exitNotFound, []string{"a running server makes it within a minute"}, "there is no key yet")
+		return failed(exitNotFound, []string{"a server makes it when it starts:  eidgate serve"}, "there is no key yet")
 	}
 	for _, k := range keys {
 		fmt.Fprintln(io.out, k)

@@ -48,7 +48,7 @@ func (c *sessionList) Run(ctx context.Context, io streams) error {
 	w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "time\tref\taccount\teid\tstate\treason")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Created.Format(time.DateTime), r.Ref, r.Account, r.EID, r.State, r.Reason)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Created.UTC().Format(time.RFC3339), r.Ref, r.Account, r.EID, r.State, r.Reason)
 	}
 	return w.Flush()
 }
@@ -76,7 +76,7 @@ func (c *sessionShow) Run(ctx context.Context, io streams) error {
 	}
 	fmt.Fprintf(io.out, "%s  %s  %s  %s %s\n", row.Ref, row.Account, row.EID, row.State, row.Reason)
 	for _, n := range notes {
-		fmt.Fprintf(io.out, "  %s  %-9s %s\n", n.At.UTC().Format("15:04:05.000"), n.Kind, n.Text)
+		fmt.Fprintf(io.out, "  %s  %-9s %s\n", n.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"), n.Kind, n.Text)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type cli struct {
 	Check       checkCmd       `cmd:"" help:"All problems of a configuration at once." example:"eidgate check --config eidgate.yaml"`
 	Migrate     migrateCmd     `cmd:"" help:"Database changes."`
 	Wait        waitCmd        `cmd:"" help:"Wait until a server is ready." example:"eidgate wait --ready-file ready.json --timeout 30s"`
-	Healthcheck healthcheckCmd `cmd:"" help:"Is a server ready? For containers without a shell." example:"eidgate healthcheck --url http://127.0.0.1:8709"`
+	Healthcheck healthcheckCmd `cmd:"" help:"Is a server ready? For containers without a shell." example:"eidgate healthcheck --config eidgate.yaml"`
 	Trigger     triggerCmd     `cmd:"" help:"Sandbox: decide how a login ends." example:"eidgate trigger cancel --next"`
 	Sandbox     sandboxCmd     `cmd:"" help:"The simulators alone, in a process of their own." example:"eidgate sandbox --data sim --ready-file sim.json"`
 	Session     sessionCmd     `cmd:"" help:"Look at sessions."`

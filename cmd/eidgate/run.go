@@ -137,6 +137,9 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits
 }
 
+// defaultConfig is the file if none is named.
+const defaultConfig = "eidgate.yaml"
+
 type configFlag struct {
 	Config string `default:"eidgate.yaml" env:"EIDGATE_CONFIG" placeholder:"FILE" help:"The configuration file; eidgate.yaml if none is named."`
 }
@@ -284,10 +287,17 @@ func answers(ctx context.Context, base string) error {
 }
 
 type healthcheckCmd struct {
-	URL string `default:"http://127.0.0.1:8709" help:"The operations listener."`
+	configFlag
+	URL string `help:"The operations listener; default that of the configuration file, and http://127.0.0.1:8709 without one."`
 }
 
 func (c *healthcheckCmd) Run(ctx context.Context) error {
+	if c.URL == "" {
+		var err error
+		if c.URL, err = server.OpsURL(c.Config); err != nil && (c.Config != defaultConfig || !errors.Is(err, os.ErrNotExist)) {
+			return failed(exitConfig, []string{"or name the operations listener:  --url http://ADDRESS"}, "%v", err)
+		}
+	}
 	if err := answers(ctx, c.URL); err != nil {
 		return failed(exitUnreachable, []string{"its operations listener is server.listen.ops:  --url http://ADDRESS"}, "%v", err)
 	}
