@@ -75,20 +75,7 @@ func (t *trail) watch(ctx context.Context) error {
 	tick := time.NewTicker(verifyEvery)
 	defer tick.Stop()
 	for {
-		found, err := t.round(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			t.log.WarnContext(ctx, "the audit trail cannot be verified", "error", err)
-		case len(found) == 0:
-			t.metrics.verified.SetToCurrentTime()
-		default:
-			t.metrics.alarm("audit_failure")
-			for _, f := range found {
-				t.log.ErrorContext(ctx, "the audit trail was tampered with", "segment", f.Segment, "row", f.Row, "kind", f.Kind)
-			}
-		}
+		t.tell(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -97,26 +84,43 @@ func (t *trail) watch(ctx context.Context) error {
 	}
 }
 
+// tell verifies once, and says what has come of it.
+func (t *trail) tell(ctx context.Context) {
+	found, err := t.round(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		t.log.WarnContext(ctx, "the audit trail cannot be verified", "error", err)
+	case len(found) == 0:
+		t.metrics.verified.SetToCurrentTime()
+	}
+	if len(found) > 0 { // before an error, too
+		t.metrics.alarm("audit_failure")
+	}
+	for _, f := range found {
+		t.log.ErrorContext(ctx, "the audit trail was tampered with", "segment", f.Segment, "row", f.Row, "kind", f.Kind)
+	}
+}
+
 // round verifies what was sealed since the last round, part of what is older,
 // so that each segment has its turn, and what was wrong the last time.
 func (t *trail) round(ctx context.Context) (found []audit.Finding, err error) {
-	keys, err := t.store.AuditVerifiers(ctx)
-	if err != nil {
-		return nil, err
-	}
 	head, err := t.store.AuditHead(ctx)
 	if err != nil {
 		return nil, err
 	}
-	part := func(from, most int64, known ...audit.Segment) (*audit.Report, error) {
-		r, err := verifyPart(ctx, t.store, keys, from, most, known)
-		if r != nil {
-			found = append(found, r.Findings...)
-		}
-		return r, err
+	keys, err := t.store.AuditVerifiers(ctx) // after the head, whose key is made before it
+	if err != nil {
+		return nil, err
+	}
+	part := func(from, most int64, known ...audit.Segment) error {
+		more, err := verifyPart(ctx, t.store, keys, from, most, known)
+		found = append(found, more...)
+		return err
 	}
 	if t.bad > 0 {
-		if _, err := part(max(t.bad-1, 1), 3); err != nil {
+		if err := part(max(t.bad-1, 1), 3); err != nil {
 			return found, err
 		}
 	}
@@ -125,11 +129,11 @@ func (t *trail) round(ctx context.Context) (found []audit.Finding, err error) {
 	if t.seen.Number > 0 {
 		from, known = t.seen.Number, []audit.Segment{t.seen}
 	}
-	if _, err := part(from, max(head.Number-from, 0)+1, known...); err != nil {
+	if err := part(from, head.Number-from+1, known...); err != nil {
 		return found, err
 	}
 	if t.next = max(t.next, 1); t.next < from {
-		if _, err := part(t.next, min(verifyOld, from-t.next)); err != nil {
+		if err := part(t.next, min(verifyOld, from-t.next)+1); err != nil { // with the next part's first, or nobody would miss the last
 			return found, err
 		}
 	}
@@ -147,8 +151,9 @@ func (t *trail) round(ctx context.Context) (found []audit.Finding, err error) {
 	return found, nil
 }
 
-// verifyPart verifies at most so many segments from a number on.
-func verifyPart(ctx context.Context, s *store.Store, keys []string, from, most int64, known []audit.Segment) (*audit.Report, error) {
+// verifyPart verifies at most so many segments from a number on. With an error
+// comes what was found before it.
+func verifyPart(ctx context.Context, s *store.Store, keys []string, from, most int64, known []audit.Segment) ([]audit.Finding, error) {
 	verifiers, err := audit.Verifiers(keys...)
 	if err != nil {
 		return nil, err
@@ -157,18 +162,18 @@ func verifyPart(ctx context.Context, s *store.Store, keys []string, from, most i
 	begun := time.Now()
 	for one, err := range s.AuditTrail(ctx, from) {
 		if err != nil {
-			return nil, err
+			return v.Findings, err
 		}
 		if one.Number >= from+most {
 			break
 		}
 		v.Add(one)
 		if !pause(ctx, (verifyShare-1)*time.Since(begun)) {
-			return nil, ctx.Err()
+			return v.Findings, ctx.Err()
 		}
 		begun = time.Now()
 	}
-	return v.End(), nil
+	return v.End().Findings, nil
 }
 
 // pause waits; false if ctx has ended.
@@ -255,7 +260,7 @@ func VerifyAuditFile(path string, check AuditCheck) (*audit.Report, error) {
 }
 
 // openAudit opens the store to read the audit trail, and writes there that it
-// does.
+// does; not for what tells nothing of it, with "".
 func (c *Config) openAudit(ctx context.Context, action string) (*store.Store, error) {
 	s, err := c.openStore(ctx, true)
 	if err != nil {
@@ -266,7 +271,7 @@ func (c *Config) openAudit(ctx context.Context, action string) (*store.Store, er
 	case err != nil:
 	case behind > 0:
 		err = fmt.Errorf("%w: %d changes are not applied", ErrBehind, behind)
-	default:
+	case action != "":
 		err = s.RecordAudit(ctx, action)
 	}
 	if err != nil {
@@ -309,7 +314,7 @@ func AuditCheckpoint(ctx context.Context, c *Config) (_ string, err error) {
 
 // AuditKeys are the verifier keys, oldest first.
 func AuditKeys(ctx context.Context, c *Config) (_ []string, err error) {
-	s, err := c.openStore(ctx, true)
+	s, err := c.openAudit(ctx, "")
 	if err != nil {
 		return nil, err
 	}

@@ -105,6 +105,24 @@ func TestTrailIsWatched(t *testing.T) {
 	}
 }
 
+// TestTrailHasNoSeams: a segment that is gone is missed wherever it stood.
+func TestTrailHasNoSeams(t *testing.T) {
+	t.Parallel()
+	for gone := 1; gone <= 5; gone++ {
+		tr, db, _ := newTrail(t)
+		for n := 1; n <= 5; n++ {
+			tr.write(t, db, 1000*n)
+		}
+		if got := tr.look(t); got != "[]" {
+			t.Fatal(got)
+		}
+		execute(t, db, `DELETE FROM audit_segment WHERE number = $1`, gone)
+		if got := tr.look(t); !strings.HasPrefix(got, fmt.Sprintf("[segment %d: ", gone)) {
+			t.Errorf("segment %d is gone: %s", gone, got)
+		}
+	}
+}
+
 // TestTrailTells: a failure is an error of the log without what the row holds,
 // a count, and a gauge that does not move.
 func TestTrailTells(t *testing.T) {
@@ -153,6 +171,27 @@ func TestSealing(t *testing.T) {
 	tr.once(t.Context(), store.AuditSettled, 0)
 	if got := scrape(t, tr.metrics, gauge); got != "1" {
 		t.Errorf("without a store it moved to %s", got)
+	}
+}
+
+// TestTrailTellsBeforeAnError: what a round has found is told, though it cannot
+// read the rest.
+func TestTrailTellsBeforeAnError(t *testing.T) {
+	t.Parallel()
+	tr, db, log := newTrail(t)
+	tr.write(t, db, 1000)
+	tr.write(t, db, 2000)
+	execute(t, db, `UPDATE audit SET actor = 'mallory' WHERE n = 1000`)
+	execute(t, db, `UPDATE audit SET at = 'never' WHERE n = 2000`)
+	tr.tell(t.Context())
+	if n := scrape(t, tr.metrics, auditCounter); n != "1" {
+		t.Errorf("counted %s", n)
+	}
+	if text := log.String(); !strings.Contains(text, "segment=1 row=1000 kind=changed") || !strings.Contains(text, "cannot be verified") {
+		t.Errorf("log:\n%s", text)
+	}
+	if got := scrape(t, tr.metrics, auditGauge); got != "0" {
+		t.Errorf("the gauge moved to %s", got)
 	}
 }
 

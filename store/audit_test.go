@@ -380,6 +380,34 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
+// TestClockIsLate: a node's numbers go on from the server's time from the
+// beginning, so that no row of its first minute is below what others seal.
+func TestClockIsLate(t *testing.T) {
+	t.Parallel()
+	ledgers(t, func(t *testing.T, l *ledger) {
+		if l.Sole() {
+			return // there is no other clock
+		}
+		l.exec(t, `CREATE SCHEMA later`)
+		l.exec(t, `CREATE FUNCTION later.now() RETURNS timestamptz STABLE LANGUAGE sql AS $$ SELECT pg_catalog.now() + INTERVAL '1 hour' $$`)
+		late, err := store.Open(t.Context(), store.Config{URL: l.url + "&search_path=later,pg_catalog,public", Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = late.Close() }() // the test is over
+		if err := late.RecordAudit(t.Context(), "audit.verify"); err != nil {
+			t.Fatal(err)
+		}
+		var n int64
+		if err := l.db.QueryRowContext(t.Context(), `SELECT n FROM audit`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if ahead := time.Until(time.UnixMicro(n >> 11)); ahead < 50*time.Minute {
+			t.Errorf("a row is numbered for %v from now, by a clock that is an hour behind the server's", ahead)
+		}
+	})
+}
+
 // TestErasureKeepsTheChain: what is sealed outlives the session, and so does
 // its account.
 func TestErasureKeepsTheChain(t *testing.T) {

@@ -127,6 +127,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err == nil {
 		err = s.Ping(ctx)
 	}
+	if err == nil {
+		_, err = s.settled(ctx, 0) // our numbers go on from the server's time
+	}
 	if err != nil {
 		_ = s.Close() // the first error is the one to tell
 		return nil, fmt.Errorf("open store: %w", err)

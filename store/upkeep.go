@@ -48,8 +48,7 @@ func (s *Store) ClaimDuty(ctx context.Context, now, until time.Time) (*broker.Du
 // SettleDuty implements broker.Store. One whose claim has run out, so that
 // another node has it now, is left to that.
 func (s *Store) SettleDuty(ctx context.Context, d *broker.Duty, next *connector.Duty, a broker.Audit) error {
-	all := []statement{{q: `INSERT INTO audit (n, at, session, actor, action, outcome) VALUES ($1, $2, $3, $4, $5, $6)`,
-		args: []any{s.seq.next(), a.At.UnixMicro(), d.Session, a.Actor, a.Action, a.Outcome}}}
+	all := []statement{s.audit(d.Session, a)}
 	if next == nil {
 		all = append(all, statement{q: `DELETE FROM duty WHERE id = $1 AND due = $2`, args: []any{d.ID, micros(d.Due)}})
 		return s.batch(ctx, all)
