@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -796,6 +797,19 @@ func TestImportedSubjects(t *testing.T) {
 		want := map[[32]byte]string{s.Person("acc", "sbid", "199001012385"): "old-sub=", s.Person("acc", "idin", "BIN"): "bank"}
 		if !maps.Equal(got, want) {
 			t.Errorf("Subjects = %d names, want %d", len(got), len(want))
+		}
+		many := make([]store.Subject, 2500) // more than one statement reads
+		for i := range many {
+			many[i] = store.Subject{IDP: []string{"idin", "sbid"}[i%2], Person: strconv.Itoa(i), Sub: strconv.Itoa(i)}
+			want[s.Person("acc", many[i].IDP, many[i].Person)] = many[i].Sub
+		}
+		if err := s.PutSubjects(t.Context(), "acc", many...); err != nil {
+			t.Fatal(err)
+		}
+		clear(got)
+		seen := 0
+		if err := s.Subjects(t.Context(), "acc", func(person [32]byte, sub string) error { got[person], seen = sub, seen+1; return nil }); err != nil || !maps.Equal(got, want) || seen != len(want) {
+			t.Errorf("Subjects = %d names, %d of them once, want %d: %v", seen, len(got), len(want), err)
 		}
 		stop := errors.New("enough")
 		if err := s.Subjects(t.Context(), "acc", func([32]byte, string) error { return stop }); !errors.Is(err, stop) {

@@ -57,31 +57,40 @@ func (s *Store) PutSubjects(ctx context.Context, account string, names ...Subjec
 	return s.batch(ctx, all)
 }
 
+// subjectPage is how many names one statement reads: a million take longer than
+// a statement may.
+const subjectPage = 1000
+
 // Subjects walks over the names that an account has brought along, one at a
 // time and in no order. person is what Person makes.
 func (s *Store) Subjects(ctx context.Context, account string, each func(person [sha256.Size]byte, sub string) error) error {
 	var key *seal.Key // there is none before the first name
-	err := s.query(ctx, func(r scanner) error {
-		var idp string
-		var person, sealed []byte
-		err := r.Scan(&idp, &person, &sealed)
-		if err == nil && len(person) != sha256.Size {
-			err = errors.New("a person's hash is not one")
-		}
-		if err == nil && key == nil {
-			key, err = s.accountKey(ctx, account)
-		}
+	idp, person := "", []byte{}
+	for n := subjectPage; n == subjectPage; {
+		n = 0
+		err := s.query(ctx, func(r scanner) error {
+			n++
+			var sealed []byte
+			err := r.Scan(&idp, &person, &sealed)
+			if err == nil && len(person) != sha256.Size {
+				err = errors.New("a person's hash is not one")
+			}
+			if err == nil && key == nil {
+				key, err = s.accountKey(ctx, account)
+			}
+			if err != nil {
+				return err
+			}
+			sub, err := key.Open(subjectPlace(account, idp, person), sealed)
+			if err != nil {
+				return err
+			}
+			return each([sha256.Size]byte(person), string(sub))
+		}, `SELECT idp, person, sub FROM oidc_subject WHERE account = $1 AND (idp, person) > ($2, $3) ORDER BY idp, person LIMIT $4`,
+			account, idp, person, subjectPage)
 		if err != nil {
-			return err
+			return fmt.Errorf("read subjects: %w", err)
 		}
-		sub, err := key.Open(subjectPlace(account, idp, person), sealed)
-		if err != nil {
-			return err
-		}
-		return each([sha256.Size]byte(person), string(sub))
-	}, `SELECT idp, person, sub FROM oidc_subject WHERE account = $1`, account)
-	if err != nil {
-		return fmt.Errorf("read subjects: %w", err)
 	}
 	return nil
 }
