@@ -241,7 +241,7 @@ func (c *Connector) start(ctx context.Context, cl *client, r *connector.Request,
 	c.watch("transaction", began, err)
 	if err != nil {
 		fail := refused(err)
-		if fail.Reason == eid.Unavailable {
+		if _, open := errors.AsType[*circuit.Open](err); !open && fail.Reason == eid.Unavailable {
 			c.down.Put(downKey{r.Settings.Key, s.Issuer}, now)
 		}
 		e, _ := errors.AsType[*idin.Error](err)

@@ -560,7 +560,13 @@ func TestOpenCircuit(t *testing.T) {
 		begin()
 	}
 	calls, seen := s.calls.Load(), told
+	s.request.Input = url.Values{"issuer": {"DICHNL2A"}}
 	begin()
+	for _, o := range s.conn.Front(&s.request).Form.Fields[0].Options {
+		if o.Unavailable != (o.Value == "BANKNL2Y") {
+			t.Errorf("%s is unavailable: %v, and only one bank was asked", o.Value, o.Unavailable)
+		}
+	}
 	_, err := s.conn.Resume(t.Context(), &s.request, begun.State, back)
 	if u, ok := errors.AsType[*connector.Unknown](err); !ok || !u.Repeat || u.Reason != eid.Unavailable || u.After != 10*time.Second {
 		t.Errorf("on the return: %v", err)

@@ -24,7 +24,8 @@ import (
 const (
 	trips   = 5 // calls in a row without an answer
 	rest    = 10 * time.Second
-	forgets = time.Minute // after rest, of a circuit that nobody uses: its client may be gone
+	forgets = time.Minute     // after rest, of a circuit that nobody uses: its client may be gone
+	trial   = 3 * time.Second // between looks whether a call that tries has an answer, which may take eight
 )
 
 // An Open error is of a call that was not made: nothing was sent.
@@ -35,12 +36,17 @@ type Open struct {
 func (*Open) Error() string { return "not called: the upstream does not answer" }
 
 // Pause is how long to wait with another try of what err has ended: least, or
-// until a call will be made.
+// until a call will be made. Tries are counted: while another call is made to see,
+// they are further apart, or they would be over before it.
 func Pause(err error, least time.Duration) time.Duration {
-	if open, ok := errors.AsType[*Open](err); ok {
-		return max(open.After, least)
+	open, ok := errors.AsType[*Open](err)
+	switch {
+	case !ok:
+		return least
+	case open.After == 0:
+		return max(trial, least)
 	}
-	return least
+	return max(open.After, least)
 }
 
 // A Board has the circuits of one eID in one environment. A nil Board has none.

@@ -3,6 +3,7 @@ package circuit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -295,6 +296,17 @@ func TestOneTries(t *testing.T) {
 	b.wait = nil
 	if _, refused := b.refuses(t); refused {
 		t.Error("open after an answer")
+	}
+}
+
+// TestPause: a code that may be spent once is not given up while a call that
+// tries has eight seconds to answer: package broker tries five times.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]time.Duration{errDial: time.Second, &Open{7 * time.Second}: 7 * time.Second, &Open{time.Millisecond}: time.Second, &Open{}: 3 * time.Second} {
+		if got := Pause(fmt.Errorf("call: %w", err), time.Second); got != want {
+			t.Errorf("after %v: %v, want %v", err, got, want)
+		}
 	}
 }
 
