@@ -54,6 +54,13 @@ func TestSecurityEvents(t *testing.T) {
 	order = s.Order
 	returns(ada)
 	is("a return once more", map[string]int{"binding_mismatch": 1, "replay": 1})
+	late := w.create(n)
+	order = w.to(n, late.ID, "redirect").Session.Order
+	if err := n.Stop(t.Context(), late.ID); err != nil {
+		t.Fatal(err)
+	}
+	returns(ada)
+	is("a first return that is late", map[string]int{"binding_mismatch": 1, "replay": 1})
 	if _, err := n.Session(t.Context(), "33333333-0000-4000-8000-000000000001", s.Environment, s.ID); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("another account: %v", err)
 	}

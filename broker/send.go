@@ -137,10 +137,14 @@ func (b *Broker) Returned(ctx context.Context, env eid.Environment, e eid.EID, i
 		}
 		return b.landing(ctx, s.ID)
 	}
-	if s.State.Ended() || s.Order != o.ID {
+	switch {
+	case s.Order != o.ID: // the person has begun anew
+	case !s.State.Ended():
+		if _, err := b.send(ctx, o.ID, &known{*o, *s}, connector.Returned{In: in}, b.limits.EffectFor); err != nil {
+			return nil, err
+		}
+	case s.State == Finished: // who comes to another end may only be late
 		b.observe(Observation{Kind: "replay", Session: s})
-	} else if _, err := b.send(ctx, o.ID, &known{*o, *s}, connector.Returned{In: in}, b.limits.EffectFor); err != nil {
-		return nil, err
 	}
 	return b.Look(ctx, s.ID, h, br)
 }
