@@ -336,7 +336,7 @@ func TestWanted(t *testing.T) {
 		{"openid age date-of-birth eighteen-or-older", "id birth", claims.Identification},
 	} {
 		scopes := strings.Fields(c.scopes)
-		if got := claims.Wanted(scopes); strings.Join(got, " ") != c.want {
+		if got := claims.Wanted(scopes, c.use); strings.Join(got, " ") != c.want {
 			t.Errorf("Wanted(%q) = %v, want %q", c.scopes, got, c.want)
 		}
 		if both := strings.Contains(c.scopes, "date-of-birth eighteen-or-older"); claims.Exclusive(scopes) != both {

@@ -124,8 +124,8 @@ func Exclusive(names []string) bool {
 // Wanted is what must be asked of an eID that releases only what is asked:
 // values of eid.Want…, in their order (§2.2). An age check does not ask who the
 // person is, unless a scope does.
-func Wanted(names []string) []string {
-	asked := map[string]bool{eid.WantID: UseOf(names) != AgeCheck}
+func Wanted(names []string, use Use) []string {
+	asked := map[string]bool{eid.WantID: use != AgeCheck}
 	for _, n := range names {
 		for _, w := range known(n).want {
 			asked[w] = true

@@ -298,7 +298,6 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 	if err != nil {
 		return nil, err
 	}
-	scopes := q.telling(c)
 	back, err := url.Parse(q.Redirect)
 	if err != nil {
 		return nil, err // it is registered
@@ -308,7 +307,7 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 		next = back.Scheme + ":"
 	}
 	id := p.c.NewID()
-	spec := broker.Spec{Wanted: claims.Wanted(scopes), Pinned: q.pinned(choice, p.c.Now()), Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
+	spec := broker.Spec{Wanted: q.wanted(c), Pinned: q.pinned(choice, p.c.Now()), Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
 		Next: []string{next}, Page: page(id), Payload: payload}
 	if marker, ok := strings.CutPrefix(q.Hint, "sandbox:"); ok && c.Environment == eid.Test {
 		spec.Marker = "sandbox:" + marker
@@ -323,7 +322,7 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 	for _, e := range choice.EIDs {
 		spec.Methods = append(spec.Methods, broker.Method{Name: claims.IDP(e), EID: e, Mode: mode(e, choice), Country: countries[e]})
 	}
-	n := broker.NewSession{ID: id, Handle: h, API: Name, Purpose: claims.UseOf(scopes).Purpose(), Language: language(q.Locales, a.Language),
+	n := broker.NewSession{ID: id, Handle: h, API: Name, Purpose: q.use(c).Purpose(), Language: language(q.Locales, a.Language),
 		Caller: relying.Caller{Account: a, Key: relying.Key{ID: "client " + c.ID, Account: a.ID, Environment: c.Environment}}, Spec: spec}
 	if len(choice.Text) > 0 {
 		n.Texts, n.Spec.Format = &connector.Texts{Visible: choice.Text, Format: choice.Format}, choice.Format

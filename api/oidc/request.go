@@ -51,6 +51,19 @@ func (q *request) telling(c *relying.Client) []string {
 	return slices.Concat(q.Scopes, claims.Releasing(slices.Concat(q.Asked.UserInfo, q.Asked.IDToken), scopesOf(c)))
 }
 
+// use is what the login is for. A claim that is asked for by name makes an
+// identification of it, but no age check: sub is to last.
+func (q *request) use(c *relying.Client) claims.Use {
+	use := claims.UseOf(q.telling(c))
+	if use == claims.AgeCheck {
+		return claims.UseOf(q.Scopes)
+	}
+	return use
+}
+
+// wanted is what the eID is asked for.
+func (q *request) wanted(c *relying.Client) []string { return claims.Wanted(q.telling(c), q.use(c)) }
+
 // scopesOf is what a client may ask for.
 func scopesOf(c *relying.Client) []string {
 	if len(c.Scopes) == 0 {

@@ -150,7 +150,7 @@ func (w *world) audited(session string) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, line := range w.trail {
-		if strings.HasPrefix(line, session+" client ") && strings.HasSuffix(line, " userinfo.read ok") {
+		if strings.HasPrefix(line, session+" rp:client ") && strings.HasSuffix(line, " userinfo.read ok") {
 			n++
 		}
 	}

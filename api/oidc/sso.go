@@ -88,7 +88,7 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if pinned := q.pinned(choice, now); pinned != "" && pinned != who.Number {
 		return false, nil
 	}
-	if !covers(q.telling(c), who) || !choice.Bank(who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
+	if !covers(q.wanted(c), who) || !choice.Bank(who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
 		return false, nil
 	}
 	if err := p.admit(r, c, a, "login"); err != nil {
@@ -119,14 +119,13 @@ func same(e eid.EID) eid.EID {
 	return e
 }
 
-// covers says whether an identity holds what scopes want of an eID that tells
+// covers says whether an identity holds what is wanted of an eID that tells
 // only what it is asked. An age check that such an eID would not have told who
 // it was does not learn that from a login before it either.
-func covers(scopes []string, who *eid.Identity) bool {
+func covers(wanted []string, who *eid.Identity) bool {
 	if who.EID == eid.BankIDSE || who.EID == eid.NemID { // they tell everything, always
 		return true
 	}
-	wanted := claims.Wanted(scopes)
 	has := map[string]bool{eid.WantID: len(claims.For([]string{"idp-id"}, who, claims.Format{})) > 0, eid.WantName: who.Family != "",
 		eid.WantDocument: who.Signals["document_number"] != "", eid.WantDevice: who.Signals["device_os"] != "", eid.WantNumber: who.Number != "",
 		eid.WantAddress: who.Address != nil, eid.WantBirth: who.BirthText != "" || who.Birth != "",

@@ -124,7 +124,7 @@ func (p *Provider) userInfo(r *http.Request, c *relying.Client, t *Token, g *Gra
 	if err != nil {
 		return "", nil, err
 	}
-	if err := p.c.Broker.Record(r.Context(), s.Session, "client "+c.ID, "userinfo.read", "ok"); err != nil {
+	if err := p.c.Broker.Record(r.Context(), s.Session, "rp:client "+c.ID, "userinfo.read", "ok"); err != nil {
 		return "", nil, err
 	}
 	out := claims.Object(claims.For(words(t.Scope), &s.Identity, claims.FormatFor(c), s.Evidence...))

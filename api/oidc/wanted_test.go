@@ -48,7 +48,7 @@ func TestClaimsByNameAreAsked(t *testing.T) {
 		{c, "", []string{eid.WantID}, eid.Identify},
 		{c, names("name", "birthdate"), []string{eid.WantID, eid.WantName, eid.WantBirth}, eid.Identify},
 		{c, `{"id_token":{"phone_number":null}}`, []string{eid.WantID, eid.WantPhone}, eid.Identify},
-		{c, names("eighteen_or_older"), []string{eid.WantAdult}, eid.Age},
+		{c, names("eighteen_or_older"), []string{eid.WantID, eid.WantAdult}, eid.Identify},              // and sub lasts
 		{c, names("birthdate", "eighteen_or_older"), []string{eid.WantID, eid.WantBirth}, eid.Identify}, // a name is never an error
 		{c, names("acr", "sub", "nosuch"), []string{eid.WantID}, eid.Identify},
 		{w.client(func(c *relying.Client) { c.Scopes = []string{"openid", "profile"} }), names("name", "birthdate", "email"), []string{eid.WantID, eid.WantName}, eid.Identify},
