@@ -42,6 +42,7 @@ type ServerConfig struct {
 	MTLSTLS        TLSConfig      `yaml:"mtls_tls"`        // its certificate; default tls
 	MTLSRoots      string         `yaml:"mtls_roots"`      // PEM certificates of those who may issue clients' certificates (tls_client_auth); default nobody, so that each client names its own
 	TrustedProxies []string       `yaml:"trusted_proxies"` // networks whose X-Forwarded-For counts, and at a listen.mtls without TLS their Client-Cert; default none
+	PageRate       *int           `yaml:"page_rate"`       // of people's pages from one address, in a second and on one node, five times as many at once; above it, a page says to wait and comes again. Behind a proxy that trusted_proxies lacks, all people have its address and share this. 0 to 100000, 0 for no limit; default 20
 	Contact        string         `yaml:"contact"`         // how people reach the operator, shown at the public address; default nothing
 	ShutdownDelay  *time.Duration `yaml:"shutdown_delay"`  // how long /readyz says no before the drain; 0s to 1m, default 5s
 }
@@ -533,9 +534,23 @@ func (k *checker) server(s *ServerConfig) {
 	for i, p := range s.TrustedProxies {
 		k.network(fmt.Sprintf("server.trusted_proxies.%d", i), p)
 	}
+	if u != nil && u.Scheme == "https" && s.TLS.Certificate == "" && len(s.TrustedProxies) == 0 && s.pageRate() > 0 {
+		k.doc.Warn("server.trusted_proxies", "is empty, but TLS must end at a proxy: all people then have its address, and share page_rate and the limits of OpenID logins")
+	}
+	if r := s.pageRate(); r < 0 || r > 100_000 {
+		k.doc.Report("server.page_rate", "%d must be between 0 and 100000", r)
+	}
 	if s.ShutdownDelay != nil && (*s.ShutdownDelay < 0 || *s.ShutdownDelay > time.Minute) {
 		k.doc.Report("server.shutdown_delay", "must be between 0s and 1m")
 	}
+}
+
+// pageRate is how many pages one address may fetch in a second; 0 for any.
+func (s *ServerConfig) pageRate() int {
+	if s.PageRate == nil {
+		return 20
+	}
+	return *s.PageRate
 }
 
 func isLoopback(host string) bool {

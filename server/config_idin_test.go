@@ -30,6 +30,7 @@ import (
 // soundIDIN is a configuration without problems; the corpus below spoils it.
 const soundIDIN = `server:
   public_url: https://eid.example.com
+  page_rate: 0
 store: {url: "sqlite:DIR/x.db"}
 keys: {master_file: DIR/master}
 test_eids: {CONTRACT}, idin_age: {backend: idin}}

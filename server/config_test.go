@@ -18,6 +18,7 @@ import (
 // sound is a configuration without problems; the corpus below spoils it.
 const sound = `server:
   public_url: https://eid.example.com
+  page_rate: 0
 store: {url: "sqlite:DIR/x.db"}
 keys: {master_file: DIR/master}
 test_eids: {BANKID(house)}
@@ -53,6 +54,13 @@ func TestConfigurationCorpus(t *testing.T) {
 		{"half of TLS", "store:", "  tls: {certificate: DIR/house.pem}\nstore:", []string{
 			"server.tls: needs both certificate and key, or neither behind a proxy", "server.tls.key: is required"}},
 		{"a proxy that is no network", "store:", "  trusted_proxies: [10.0.0.1]\nstore:", []string{`server.trusted_proxies.0: "10.0.0.1" is not a network such as 10.0.0.0/8`}},
+		{"a proxy that is not trusted", "  page_rate: 0\n", "", []string{
+			"server.trusted_proxies: is empty, but TLS must end at a proxy: all people then have its address, and share page_rate and the limits of OpenID logins  [warning]"}},
+		{"a proxy that is trusted", "page_rate: 0", "trusted_proxies: [10.0.0.0/8]", nil},
+		{"no proxy", "page_rate: 0", "tls: {certificate: DIR/house.pem, key: DIR/house.pem}", nil},
+		{"a proxy on this machine, for a developer", "https://eid.example.com\n  page_rate: 0", "http://localhost:8443", nil},
+		{"too many pages", "page_rate: 0", "page_rate: 100001\n  trusted_proxies: [10.0.0.0/8]", []string{"server.page_rate: 100001 must be between 0 and 100000"}},
+		{"fewer pages than none", "page_rate: 0", "page_rate: -1", []string{"server.page_rate: -1 must be between 0 and 100000"}},
 		{"two stores", `{url: "sqlite:DIR/x.db"}`, `{url: "sqlite:DIR/x.db", url_file: DIR/key}`, []string{"store: needs either url or url_file"}},
 		{"another database", "sqlite:DIR/x.db", "mysql://x", []string{"store.url: must begin with sqlite: or postgres://"}},
 		{"no master", "DIR/master", "DIR/none", []string{"keys.master_file: DIR/none cannot be read: no such file or directory"}},

@@ -70,6 +70,7 @@ type parts struct {
 	agreements agreements
 	limits     broker.Limits
 	proxies    proxies
+	pageRate   int             // of pages from one address; 0 for no limit
 	mtls       *oidc.MutualTLS // nil for no such listener
 	policy     func(eid.Environment) safehttp.Policy
 	mailer     notify.Mailer
@@ -254,7 +255,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	}
 	secure := strings.HasPrefix(p.public, "https://")
 	pages, err := hosted.New(hosted.Config{Broker: c.broker, Static: static, Words: words, Client: p.proxies.client, Secure: secure,
-		Phone: p.phone, Now: p.now, Log: p.log, Leave: func(ctx context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+		Phone: p.phone, Rate: p.pageRate, Now: p.now, Log: p.log, Leave: func(ctx context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
 			if s.API == oidc.Name {
 				l, err := c.provider.Leave(ctx, s, spec)
 				return hosted.Return{URL: l.URL, Post: l.Post, Cookie: l.Cookie}, err

@@ -152,7 +152,7 @@ func newLogger(c LogConfig, w io.Writer) *slog.Logger {
 
 // parts turns the configuration into what the core is made of.
 func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
-	p := parts{public: c.Server.PublicURL, contact: c.Server.Contact, now: time.Now, version: version, log: log,
+	p := parts{public: c.Server.PublicURL, contact: c.Server.Contact, pageRate: c.Server.pageRate(), now: time.Now, version: version, log: log,
 		limits: broker.Limits{Idle: c.Sessions.Idle, Keep: c.Sessions.Keep}}
 	var err error
 	if p.master, err = readMaster(c.Keys.MasterFile); err != nil {

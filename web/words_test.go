@@ -101,7 +101,7 @@ func TestButtonsAreShort(t *testing.T) {
 var families = []*regexp.Regexp{
 	regexp.MustCompile(`^(needs|method)\.[a-z]+(\.hint)?$`), regexp.MustCompile(`^country\.[a-z]{2}$`),
 	regexp.MustCompile(`^(qr|app|rest|counter)\.title$`), regexp.MustCompile(`^(wait|away)\.(title|lead|go)\.[a-z]+$`), regexp.MustCompile(`^want\.[a-z]+$`), regexp.MustCompile(`^end\.[a-z]+\.title$`), regexp.MustCompile(`^bankidse\.device\.[a-z]+$`),
-	regexp.MustCompile(`^(notfound|problem|foreign|unreadable)\.title$`),
+	regexp.MustCompile(`^(notfound|problem|busy|foreign|unreadable)\.title$`),
 }
 
 // TestEveryWordIsUsed looks for each key in what shows pages, and in what names

@@ -3,6 +3,10 @@ package browser
 import (
 	"bytes"
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,6 +107,43 @@ func TestNetworkLost(t *testing.T) {
 	until(ctx, t, line+`"Ingen anslutning. Vi fortsätter försöka."`)
 	do(ctx, t, offline(false))
 	until(ctx, t, line+`"Öppna BankID-appen för att fortsätta."`)
+}
+
+// TestPollsThatAreRefused: a page that asks too often asks later, and does not
+// say that there is no connection.
+func TestPollsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	to, err := url.Parse(gallery(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, polls := httputil.NewSingleHostReverseProxy(to), make(chan time.Time, 3)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/status") && len(polls) < cap(polls) {
+			if polls <- time.Now(); len(polls) < cap(polls) {
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	ctx := tab(t)
+	do(ctx, t, chromedp.Navigate(s.URL+"/hurry/"))
+	eval[bool](ctx, t, `(() => {
+		const box = document.querySelector("[data-poll]");
+		window.said = [];
+		new MutationObserver(() => said.push(box.textContent)).observe(box, { childList: true, characterData: true, subtree: true });
+		return true;
+	})()`)
+	until2(t, "three polls", func() bool { return len(polls) == cap(polls) })
+	first, second, third := <-polls, <-polls, <-polls
+	if a, b := second.Sub(first), third.Sub(second); b < a*3/2 {
+		t.Errorf("asked again after %s and %s", a, b)
+	}
+	if said := eval[string](ctx, t, `said.join()`); said != "" {
+		t.Errorf("the page has said %q", said)
+	}
 }
 
 // TestCodeIsReadable: the code can be read from the screen in the dark, with

@@ -56,7 +56,7 @@ func New(t testing.TB, store string, auto sandbox.Outcome) *System {
 	s.write(t, "key", Key)
 	s.write(t, "secret", secret)
 	s.write(t, "client", clientSecret)
-	s.write(t, "base.yaml", fmt.Sprintf(`server: {public_url: %q, shutdown_delay: 0s, listen: {public: "127.0.0.1:PUBLIC", ops: "127.0.0.1:OPS"}}
+	s.write(t, "base.yaml", fmt.Sprintf(`server: {public_url: %q, shutdown_delay: 0s, page_rate: 0, listen: {public: "127.0.0.1:PUBLIC", ops: "127.0.0.1:OPS"}}
 store: {url_file: %s/store}
 keys: {master_file: %[2]s/master}
 log: {level: warn}

@@ -21,6 +21,7 @@ import (
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/limit"
 	"eidgate/internal/qr"
 	"eidgate/web"
 )
@@ -49,7 +50,8 @@ type Return struct {
 	Origins []string
 }
 
-// Config is what the pages need; all fields but Phone are required.
+// Config is what the pages need; all fields but Phone, Rate and Clock are
+// required.
 type Config struct {
 	Broker Broker
 	Leave  func(context.Context, *broker.Session, *broker.Spec) (Return, error)
@@ -58,7 +60,9 @@ type Config struct {
 	Client func(*http.Request) netip.Addr
 	Secure bool   // the public address is https
 	Phone  string // sandbox: address of the virtual phone
+	Rate   int    // of pages from one address, in a second, and five times as many at once; 0 for no limits
 	Now    func() time.Time
+	Clock  func() time.Time // of this machine, for limits, which a sandbox's clock shall not move; default time.Now
 	Log    *slog.Logger
 }
 
@@ -69,6 +73,7 @@ type Pages struct {
 	langs  map[string]template.HTML      // the languages to choose from, by the one that is shown
 	cookie string
 	cross  *http.CrossOriginProtection
+	limits limits
 }
 
 // New reads the templates.
@@ -81,7 +86,8 @@ func New(c Config) (*Pages, error) {
 	if c.Secure {
 		name = "__Host-eidgate_b"
 	}
-	p := &Pages{c: c, tmpl: t, langs: map[string]template.HTML{}, cookie: name, cross: http.NewCrossOriginProtection()}
+	p := &Pages{c: c, tmpl: t, langs: map[string]template.HTML{}, cookie: name, cross: http.NewCrossOriginProtection(),
+		limits: newLimits(c.Rate, c.Clock)}
 	for _, shown := range c.Words.Languages() {
 		p.langs[shown] = languages(c.Words, shown)
 	}
@@ -108,6 +114,10 @@ const maxForm = 64 << 10
 // page's own address: "" for the page, or one action.
 func (p *Pages) Serve(w http.ResponseWriter, r *http.Request, id, rest string) {
 	w.Header().Set("Cache-Control", "no-store")
+	if wait := p.limits.take(p.c.Client(r), id, rest); wait > 0 {
+		p.later(w, r, wait, rest)
+		return
+	}
 	var err error
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -205,6 +215,7 @@ func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) err
 	if err != nil {
 		return err
 	}
+	p.limits.show(p.c.Client(r), id)
 	switch rest {
 	case "":
 		p.greet(w, r, h)
@@ -307,6 +318,11 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 // session goes to its page; another one is told where it has landed.
 func (p *Pages) Return(w http.ResponseWriter, r *http.Request, env eid.Environment, e eid.EID) {
 	w.Header().Set("Cache-Control", "no-store")
+	if wait := p.limits.takeReturn(p.c.Client(r)); wait > 0 {
+		w.Header().Set("Retry-After", limit.RetryAfter(wait))
+		p.problem(w, r, http.StatusTooManyRequests, "busy", r.URL.RequestURI())
+		return
+	}
 	if r.Method == http.MethodPost {
 		if err := p.cross.Check(r); err != nil {
 			p.problem(w, r, http.StatusForbidden, "foreign", "")

@@ -76,7 +76,7 @@ func view(frames ...string) *broker.View {
 		Spec: broker.Spec{Party: "Shop", Host: "shop.example", Next: []string{"https://shop.example", "https://sorry.example"}, Frames: frames}}
 }
 
-func pages(t *testing.T, v *broker.View, secure bool, leave hosted.Return) *hosted.Pages {
+func pages(t *testing.T, v *broker.View, secure bool, leave hosted.Return, change ...func(*hosted.Config)) *hosted.Pages {
 	t.Helper()
 	static, err := web.NewStatic()
 	if err != nil {
@@ -86,9 +86,13 @@ func pages(t *testing.T, v *broker.View, secure bool, leave hosted.Return) *host
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := hosted.New(hosted.Config{Broker: one{v}, Static: static, Words: words, Secure: secure, Log: slog.New(slog.DiscardHandler),
+	c := hosted.Config{Broker: one{v}, Static: static, Words: words, Secure: secure, Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return now }, Client: func(*http.Request) netip.Addr { return netip.Addr{} },
-		Leave: func(context.Context, *broker.Session, *broker.Spec) (hosted.Return, error) { return leave, nil }})
+		Leave: func(context.Context, *broker.Session, *broker.Spec) (hosted.Return, error) { return leave, nil }}
+	for _, f := range change {
+		f(&c)
+	}
+	p, err := hosted.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ type view struct {
 	QRSource                                       template.HTMLAttr // of an image
 	LaunchKey, Message, Origins, Mood, Mark        string
 	To, ToText, Returned                           string // where an end without a return of its own leads
-	AsText, Later                                  bool   // Later: the page leads to To by itself after a while
+	AsText                                         bool
+	Later                                          int    // seconds after which the page leads to To by itself; 0 for never
 	Cause, Trace                                   string // of Code, for developers and for operators
 }
 
@@ -485,7 +486,7 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 		return false, nil
 	}
 	if leave.URL != "" && v.Session.State == broker.Finished && r.URL.Query().Has("tick") { // a counter: both sides see that it is done
-		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText, d.Later = say("end.done"), say("end.doneLead"), "good", "✓", leave.URL, say("back"), true
+		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText, d.Later = say("end.done"), say("end.doneLead"), "good large", "✓", leave.URL, say("back"), 10
 		return false, nil
 	}
 	if leave.URL != "" && !d.Framed && r.Header.Get("Sec-Fetch-Dest") != "iframe" {
@@ -567,7 +568,11 @@ func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key,
 	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
 	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: p.c.Words.Say(lang, key+".title"),
 		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!", To: back, ToText: p.c.Words.Say(lang, "problem.again")}
-	web.Headers(w.Header(), web.Policy{})
+	policy := web.Policy{}
+	if status == http.StatusTooManyRequests { // in a frame too, of whichever party: it tells nothing and does nothing
+		d.Mood, d.Mark, d.Later, policy.Frames = "", "…", busyTime, []string{"*"}
+	}
+	web.Headers(w.Header(), policy)
 	w.WriteHeader(status)
 	if err := p.show(w, d, "top", part(d.View), "bottom"); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)

@@ -11,7 +11,7 @@ async function poll() {
   if (answer?.ok) {
     fails = 0;
     say((await answer.text()).split("\n"));
-  } else if (++fails > 1) {
+  } else if (++fails > 1 && answer?.status !== 429) { // too often: only slower
     say([box.dataset.offline]);
   }
   clearTimeout(timer);
