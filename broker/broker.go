@@ -91,6 +91,7 @@ type NewSession struct {
 	Purpose  eid.Purpose
 	Language string
 	Spec     Spec
+	Person   eid.Number       // who alone can finish it, where a method's parameters say so; default Spec.Pinned
 	Texts    *connector.Texts // what is to be signed
 	Notes    []string         // what the relying party may want to know; no values of parameters
 	Handle   Handle           // of the browser that asks, where it is known: the session is that browser's from the start

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,9 @@ import (
 	"eidgate/eid"
 )
 
-// Create makes a session. Nothing is asked of an upstream yet.
+// Create makes a session. Nothing is asked of an upstream yet. It fails with a
+// limit.Exceeded around ErrOften or ErrOpen where a live session is held to a
+// person whom its account has named too often.
 func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 	if len(n.Spec.Methods) == 0 {
 		return nil, errors.New("create session: no method")
@@ -49,7 +52,13 @@ func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 		}
 		c.Data = append(c.Data, Data{DataTexts, texts})
 	}
-	if err := b.c.Store.Apply(ctx, c); err != nil {
+	store := func() error { return b.c.Store.Apply(ctx, c) }
+	if person := cmp.Or(n.Person, n.Spec.Pinned); person != "" && s.Environment == eid.Live { // test numbers are everybody's
+		err = b.name(ctx, s, person, store)
+	} else {
+		err = store()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("create session: %w", err)
 	}
 	b.specs.Put(s.ID, &n.Spec)

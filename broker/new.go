@@ -22,6 +22,7 @@ type Broker struct {
 	beaten  beat
 	inbox   chan struct{} // a hint that the inbox has something
 	specs   *cache.Cache[string, *Spec]
+	persons persons
 
 	lists    *cache.Cache[listKey, keptList]
 	fetching singleflight.Group // of lists
@@ -55,7 +56,7 @@ func New(c Config) (*Broker, error) {
 	l.EffectFor = cmp.Or(l.EffectFor, 3*time.Second)
 	l.Save = cmp.Or(l.Save, 20*time.Second)
 	b := &Broker{c: c, limits: l, pools: map[eid.Environment]map[eid.EID]*pool{}, ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1),
-		specs: cache.New[string, *Spec](1024), lists: cache.New[listKey, keptList](1024)}
+		specs: cache.New[string, *Spec](1024), persons: newPersons(), lists: cache.New[listKey, keptList](1024)}
 	for env, all := range c.Connectors {
 		b.pools[env] = map[eid.EID]*pool{}
 		for e := range all {

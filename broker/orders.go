@@ -135,7 +135,8 @@ type orderLock struct {
 	users int
 }
 
-// lock serialises the calls for one order on this node.
+// lock serialises the calls for one order on this node, and the sessions that
+// are made for one person.
 func (os *orders) lock(id string) (unlock func()) {
 	os.mu.Lock()
 	l := os.locks[id]

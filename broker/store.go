@@ -15,6 +15,8 @@ var (
 	ErrConflict  = errors.New("the row has changed meanwhile")
 	ErrMove      = errors.New("the session is in another state")
 	ErrElsewhere = errors.New("the session belongs to another browser")
+	ErrOften     = errors.New("the account has named the person too often")
+	ErrOpen      = errors.New("the account has too many open sessions for the person")
 )
 
 // A Store keeps sessions. Every method is safe for concurrent use. Sealed

@@ -260,7 +260,7 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	}
 	s, err := p.begin(ctx, c, account, q, choice, p.c.Browser(w, r))
 	if err != nil {
-		return err
+		return named(err)
 	}
 	if c.Environment == eid.Test && len(q.Ignored) > 0 {
 		w.Header().Set("X-Eidgate-Warning", "no effect: "+strings.Join(q.Ignored, ", "))

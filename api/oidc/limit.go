@@ -1,10 +1,12 @@
 package oidc
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"eidgate/broker"
 	"eidgate/internal/limit"
 	"eidgate/relying"
 )
@@ -37,6 +39,8 @@ func newLimiters() limiters {
 var (
 	errLogins   = bad("temporarily_unavailable", "Too many logins begin at once. Try again in a moment.")
 	errCalls    = bad("temporarily_unavailable", "The client calls too often. Wait as long as Retry-After says.")
+	errOften    = bad("temporarily_unavailable", "Too many logins were begun for the person whom login_hint names. Wait as long as Retry-After says.")
+	errOpen     = bad("temporarily_unavailable", "Three logins are open for the person whom login_hint names. They must finish or cancel one, or wait as long as Retry-After says.")
 	errFailures = bad("temporarily_unavailable", "Client authentication has failed too often from this address. Wait as long as Retry-After says.")
 )
 
@@ -47,6 +51,19 @@ type tooMany struct {
 }
 
 func (e *tooMany) Unwrap() error { return e.wireError }
+
+// named is what the broker's refusal of a session means here, if it is held to a
+// person whom its account has named too often.
+func named(err error) error {
+	e, ok := errors.AsType[*limit.Exceeded](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(e, broker.ErrOpen):
+		return &tooMany{errOpen, e.After}
+	}
+	return &tooMany{errOften, e.After}
+}
 
 // take lets somebody come once.
 func (p *Provider) take(l *limit.Limiter, who string, r limit.Rate, refused *wireError) error {

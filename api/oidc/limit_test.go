@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"eidgate/api/oidc"
+	"eidgate/eid"
 	"eidgate/relying"
 )
 
@@ -328,5 +329,62 @@ func TestLimitOfProofs(t *testing.T) {
 	}
 	if strings.Contains(w.log.String(), here) || strings.Contains(w.log.String(), "2001:db8") {
 		t.Error("the log has addresses")
+	}
+}
+
+// TestLimitOfOnePerson: a live client has three open logins of a person whom it
+// names, and ten in an hour; only where it is the client who names them.
+func TestLimitOfOnePerson(t *testing.T) {
+	t.Parallel()
+	w, _ := limited(t, relying.Limits{Setups: 1000})
+	live := func(c *relying.Client) { c.Environment = eid.Live }
+	c, other := w.client(live), w.client(live)
+	const ada, bo = "199001012385", "199003032392"
+	naming := func(c *relying.Client, number string) url.Values {
+		return w.pushed(t, c, w.form("par", request(c, "login_hint", "nin:"+number), basic(c)...))
+	}
+	begun := func(q url.Values) (session string) {
+		t.Helper()
+		res := w.visitor().begin(t, http.MethodGet, here, q)
+		id, ok := strings.CutPrefix(res.Header.Get("Location"), oidc.Root+"/login/")
+		if res.StatusCode != http.StatusSeeOther || !ok {
+			t.Fatalf("%d %v", res.StatusCode, res.Header)
+		}
+		return strings.TrimSuffix(id, "/")
+	}
+	refused := func(q url.Values, after, cause string) {
+		t.Helper()
+		res := w.visitor().begin(t, http.MethodGet, there, q)
+		if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != after || res.Header.Get("Location") != "" ||
+			w.problems[len(w.problems)-1] != "temporarily_unavailable" || w.shown != "" || !strings.Contains(w.log.String(), cause) {
+			t.Errorf("%d %v, a page that says %q of %v", res.StatusCode, res.Header, w.shown, w.problems)
+		}
+	}
+	first := begun(naming(c, ada))
+	begun(naming(c, ada))
+	begun(naming(other, ada)) // of the same account
+	refused(naming(c, ada), "1800", "Three logins are open for the person")
+	refused(naming(other, ada), "1800", "Three logins are open for the person")
+	begun(naming(c, bo))
+	for range 4 { // in a link that anybody can make, it names nobody
+		begun(request(c, "login_hint", "nin:"+ada))
+	}
+	if err := w.broker.Stop(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	begun(naming(c, ada))
+	w.clock.Advance(31 * time.Minute) // their time is over, and the four that were begun are earned again
+	for range 10 {
+		if err := w.broker.Stop(t.Context(), begun(naming(c, ada))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused(naming(c, ada), "360", "Too many logins were begun for the person")
+	test := w.client()
+	for range 11 {
+		begun(naming(test, ada))
+	}
+	if strings.Contains(w.log.String(), ada) {
+		t.Error("the log names the person")
 	}
 }

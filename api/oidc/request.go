@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"eidgate/api/claims"
+	"eidgate/internal/jsondepth"
 	"eidgate/relying"
 )
 
@@ -174,6 +175,9 @@ func (q *request) readPrompt(p params) *wireError {
 func (q *request) readClaims(text string) *wireError {
 	if text == "" {
 		return nil
+	}
+	if jsondepth.TooDeep([]byte(text)) {
+		return bad("invalid_request", "claims is nested more than 32 deep.")
 	}
 	var in struct {
 		UserInfo map[string]json.RawMessage `json:"userinfo"`

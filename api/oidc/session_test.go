@@ -145,7 +145,11 @@ func TestSessions(t *testing.T) {
 		if got := payload(t, out["id_token"])["acr"]; got != "substantial" {
 			t.Errorf("acr %v", got)
 		}
-		for _, bad := range []string{"x", "[]", `{"id_token":{"acr":"high"}}`, `{"id_token":[]}`, `{"id_token":{"acr":{"value":1}}}`} {
+		deep := func(n int) string { // objects and arrays around nothing that is known
+			return `{"x":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + `}`
+		}
+		w.code(w.visitor(), request(c, "claims", deep(32)))
+		for _, bad := range []string{"x", "[]", `{"id_token":{"acr":"high"}}`, `{"id_token":[]}`, `{"id_token":{"acr":{"value":1}}}`, deep(33)} {
 			w.denied(t, w.visitor(), request(c, "claims", bad), "invalid_request")
 		}
 	})

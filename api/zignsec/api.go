@@ -5,9 +5,6 @@ package zignsec
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -67,18 +64,16 @@ type Config struct {
 
 // An API answers the calls of relying parties' servers.
 type API struct {
-	c                                      Config
-	polls, reads, setups, guesses, persons *limit.Limiter
-	secret                                 []byte // keys the hashes in persons
+	c                             Config
+	polls, reads, setups, guesses *limit.Limiter
 }
 
 // Limits (§16). Those of a key are the account's, where it has its own.
 var (
-	pollRate   = limit.Rate{PerSecond: 2, Burst: 5}            // of one session's result
-	readRate   = limit.Rate{PerSecond: 200, Burst: 400}        // of results with one key
-	setupRate  = limit.Rate{PerSecond: 50, Burst: 100}         // of sessions with one key
-	guessRate  = limit.Rate{PerSecond: 10.0 / 60, Burst: 10}   // of unknown keys from one address
-	personRate = limit.Rate{PerSecond: 10.0 / 3600, Burst: 10} // of an account's live sessions that name one person
+	pollRate  = limit.Rate{PerSecond: 2, Burst: 5}          // of one session's result
+	readRate  = limit.Rate{PerSecond: 200, Burst: 400}      // of results with one key
+	setupRate = limit.Rate{PerSecond: 50, Burst: 100}       // of sessions with one key
+	guessRate = limit.Rate{PerSecond: 10.0 / 60, Burst: 10} // of unknown keys from one address
 )
 
 // New makes an API.
@@ -86,31 +81,15 @@ func New(c Config) *API {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	a := &API{c: c, polls: limit.New(1 << 16), reads: limit.New(1 << 12), setups: limit.New(1 << 12), guesses: limit.New(1 << 14),
-		persons: limit.New(1 << 16), secret: make([]byte, 32)}
-	_, _ = rand.Read(a.secret) // never fails
-	return a
+	return &API{c: c, polls: limit.New(1 << 16), reads: limit.New(1 << 12), setups: limit.New(1 << 12), guesses: limit.New(1 << 14)}
 }
 
 // take lets a caller come once; perSecond replaces the rate if it is not 0.
 func (a *API) take(l *limit.Limiter, who string, r limit.Rate, perSecond int, refused error) error {
 	if wait := l.Take(who, r.Or(perSecond), a.c.Clock()); wait > 0 {
-		return &tooMany{refused, wait}
+		return &limit.Exceeded{Err: refused, After: wait}
 	}
 	return nil
-}
-
-// takePerson lets an account name a person once more: somebody who types
-// another's number again and again closes the orders that the other one has at
-// BankID. It counts for each account, so that one party's visitors cannot shut
-// a person out of another's. Numbers of the test environment are everybody's.
-func (a *API) takePerson(c caller, n eid.Number) error {
-	if n == "" || c.Key.Environment != eid.Live {
-		return nil
-	}
-	m := hmac.New(sha256.New, a.secret)
-	m.Write([]byte(c.Account.ID + " " + string(n)))
-	return a.take(a.persons, string(m.Sum(nil)), personRate, 0, errPerson)
 }
 
 type caller = relying.Caller
@@ -166,8 +145,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, e endpoint) (caller,
 func (a *API) refuse(w http.ResponseWriter, c caller, p *problem, err error, third, setup bool) {
 	h := w.Header()
 	h.Set("X-Eidgate-Error", p.Code)
-	if t := (*tooMany)(nil); errors.As(err, &t) {
-		h.Set("Retry-After", limit.RetryAfter(t.after))
+	if t, ok := errors.AsType[*limit.Exceeded](err); ok {
+		h.Set("Retry-After", limit.RetryAfter(t.After))
 	}
 	status := p.status
 	if c.Account != nil && c.Account.Switches.LegacyErrorStatus && status >= 400 && status < 500 && status != 401 && status != 404 {

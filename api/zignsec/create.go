@@ -111,11 +111,7 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 	if err != nil {
 		return nil, nil, err
 	}
-	person, err := heldTo(p, n.Spec.Pinned)
-	if err == nil {
-		err = a.takePerson(c, person)
-	}
-	if err != nil {
+	if n.Person, err = heldTo(p, n.Spec.Pinned); err != nil {
 		return nil, nil, err
 	}
 	if names != "" {

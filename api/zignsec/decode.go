@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"eidgate/eid"
+	"eidgate/internal/jsondepth"
 )
 
 // maxBody is what a request may hold: the longest hidden text to sign is
@@ -22,6 +23,7 @@ const maxBody = 1 << 20
 var (
 	errTooLarge = errors.New("body too large")
 	errBody     = errors.New("body not readable")
+	errDeep     = errors.New("body nested too deeply")
 )
 
 // params are a request's parameters under their canonical names: lower case,
@@ -63,6 +65,8 @@ func (p params) body(raw []byte) error {
 		return errBody
 	case raw[0] != '{':
 		return p.form(string(raw))
+	case jsondepth.TooDeep(raw):
+		return errDeep
 	case p.json("", raw) == nil:
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	"eidgate/broker"
 	"eidgate/eid"
@@ -30,14 +29,6 @@ func bad(code, text string) *problem {
 	return &problem{status: http.StatusBadRequest, wireError: wireError{code, text}}
 }
 
-// A tooMany is an error of a caller who may come again after a while.
-type tooMany struct {
-	error
-	after time.Duration
-}
-
-func (t *tooMany) Unwrap() error { return t.error }
-
 // answers is the one table from errors to answers (§9.2, §9.3). What is not
 // in it is a 500 that tells the outside nothing.
 var answers = []struct {
@@ -51,12 +42,14 @@ var answers = []struct {
 	{broker.ErrMove, 400, "INVALID_REQUEST", "The session has ended already. Read its result."},
 	{errTooLarge, 413, "INVALID_REQUEST", "The body is larger than 1 MiB. Send less: a text to sign may have 40 000 characters of base64, a hidden one 200 000."},
 	{errBody, 400, "INVALID_REQUEST", "The body is neither JSON nor a form. Send application/json or application/x-www-form-urlencoded, in UTF-8."},
+	{errDeep, 400, "INVALID_REQUEST", "The body has more than 32 objects and arrays in each other. Send the parameters as members of one object."},
 	{errMethod, 405, "INVALID_REQUEST", "This address takes another method; the Allow header names it."},
 	{errPath, 404, "INVALID_REQUEST", "There is nothing at this address. Set up a session with POST /v2/eid/{method}, read it with GET /v2/eid/{id}."},
 	{errPolls, 429, "INVALID_REQUEST", "Too many reads of one session. Ask every two seconds, or use a webhook."},
 	{errReads, 429, "INVALID_REQUEST", "Too many reads with this access token. Ask for each session every two seconds, or use webhooks."},
 	{errSetups, 429, "INVALID_REQUEST", "Too many new sessions with this access token. Wait as long as Retry-After says."},
-	{errPerson, 429, "INVALID_REQUEST", "Too many new sessions for this person. Wait as long as Retry-After says, or leave personalnumber out."},
+	{broker.ErrOften, 429, "INVALID_REQUEST", "Too many new sessions for this person. Wait as long as Retry-After says, or leave personalnumber out."},
+	{broker.ErrOpen, 429, "INVALID_REQUEST", "Three sessions for this person are open. Use one of them, let the person cancel one, or wait as long as Retry-After says."},
 	{errGuesses, 429, "INVALID_APPID", "Too many unknown access tokens from this address. Wait as long as Retry-After says; a known token is still accepted."},
 }
 
@@ -67,7 +60,6 @@ var (
 	errPolls   = errors.New("too many reads of a session")
 	errReads   = errors.New("too many reads with a key")
 	errSetups  = errors.New("too many sessions with a key")
-	errPerson  = errors.New("too many sessions for a person")
 	errGuesses = errors.New("too many unknown keys")
 )
 

@@ -10,6 +10,7 @@ import (
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/limit"
 )
 
 // The headless Swedish BankID (§13): the relying party draws its own pages.
@@ -69,7 +70,7 @@ func (a *API) start(w http.ResponseWriter, r *http.Request, c caller, selector s
 		no := &problem{startStatus(v.Failed), failure(&v.Session), s.ID}
 		if v.Failed == eid.Unavailable && v.Session.Code == broker.Busy { // nothing was asked of the eID: soon there may be room
 			no.status = http.StatusServiceUnavailable
-			return &tooMany{no, time.Second}
+			return &limit.Exceeded{Err: no, After: time.Second}
 		}
 		return no
 	}

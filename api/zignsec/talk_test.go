@@ -92,6 +92,7 @@ var parties = []struct {
 	{"99999999-9999-4999-8999-999999999999", eid.Test, relying.Account{ID: "winkel-2", Name: "Winkel 2", Switches: relying.Switches{DropStateOnSuccess: true,
 		IdentificationDateLocal: true}, WebhookEmail: "thin"}},
 	{"aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa", eid.Test, relying.Account{ID: butikk, Name: "Butikk", Language: "nb"}},
+	{"aaaaaaae-aaaa-4aaa-8aaa-aaaaaaaaaaaa", eid.Live, relying.Account{ID: butikk}},
 }
 
 // winkel and its sister are the accounts that have iDIN, and butikk is the one

@@ -98,6 +98,7 @@ func TestConfusion(t *testing.T) {
 		{"header and more", es(`{"alg":"ES256","kid":"k"}{}`), jose.JSON},
 		{"header with a byte order mark", es("\ufeff" + `{"alg":"ES256","kid":"k"}`), jose.JSON},
 		{"header not UTF-8", es(`{"alg":"ES256","kid":"k","x":"` + "\xff" + `"}`), jose.JSON},
+		{"header too deep", es(`{"alg":"ES256","kid":"k","x":` + strings.Repeat("[", 32) + strings.Repeat("]", 32) + `}`), jose.JSON},
 		{"header very deep", es(`{"alg":"ES256","kid":"k","x":` + strings.Repeat("[", 40<<8) + strings.Repeat("]", 40<<8) + `}`), jose.JSON},
 
 		{"padding", part(`{"alg":"ES256","kid":"k"} `) + "==." + part(claims) + "." + sig, jose.Encoding},

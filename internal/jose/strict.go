@@ -7,12 +7,11 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"eidgate/internal/jsondepth"
 )
 
-const (
-	maxMessage = 64 << 10 // octets of a message in compact form (§1)
-	maxDepth   = 32       // objects and arrays in each other (§1)
-)
+const maxMessage = 64 << 10 // octets of a message in compact form (§1)
 
 // parts splits a message in compact form, which must have n parts. They are
 // counted before anything is decoded.
@@ -62,12 +61,15 @@ func object(raw []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) {
 		return nil, refuse(JSON, "not UTF-8")
 	}
+	if jsondepth.TooDeep(raw) { // §1
+		return nil, refuse(JSON, "too deep")
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
 		return nil, refuse(JSON, "no object")
 	}
 	w := walk{rest: raw}
-	if err := w.value(0); err != nil {
+	if err := w.value(); err != nil {
 		return nil, err
 	}
 	for name := range members {
@@ -82,12 +84,12 @@ func object(raw []byte) (map[string]json.RawMessage, error) {
 // members only.
 type walk struct{ rest []byte }
 
-func (w *walk) value(depth int) error {
+func (w *walk) value() error {
 	switch w.peek() {
 	case '{':
-		return w.list(depth, map[string]bool{})
+		return w.list(map[string]bool{})
 	case '[':
-		return w.list(depth, nil)
+		return w.list(nil)
 	case '"':
 		w.text()
 	default: // a number, true, false or null, up to what must follow
@@ -97,10 +99,7 @@ func (w *walk) value(depth int) error {
 }
 
 // list goes through an object, if there are names, or an array.
-func (w *walk) list(depth int, names map[string]bool) error {
-	if depth == maxDepth {
-		return refuse(JSON, "too deep")
-	}
+func (w *walk) list(names map[string]bool) error {
 	for {
 		w.rest = w.rest[1:] // what opens it, or a comma
 		if c := w.peek(); c == '}' || c == ']' {
@@ -118,7 +117,7 @@ func (w *walk) list(depth int, names map[string]bool) error {
 			w.peek()
 			w.rest = w.rest[1:] // the colon
 		}
-		if err := w.value(depth + 1); err != nil {
+		if err := w.value(); err != nil {
 			return err
 		}
 		if w.peek() != ',' {

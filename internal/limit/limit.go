@@ -43,6 +43,17 @@ func RetryAfter(wait time.Duration) string {
 	return strconv.Itoa(int((wait + time.Second - 1) / time.Second))
 }
 
+// An Exceeded is the error of a caller who may come again after a while. Err
+// says what there was too much of.
+type Exceeded struct {
+	Err   error
+	After time.Duration
+}
+
+func (e *Exceeded) Error() string { return e.Err.Error() }
+
+func (e *Exceeded) Unwrap() error { return e.Err }
+
 // A Limiter knows when each caller has come. It is safe for concurrent use.
 type Limiter struct {
 	mu   sync.Mutex
