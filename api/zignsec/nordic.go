@@ -68,18 +68,3 @@ type norwegianData struct {
 	AMR           string `json:"amr"`
 	Originator    string `json:"originator"`
 }
-
-// providerData is what an eID says beside the identity, in v3; nil for nothing.
-func providerData(who *eid.Identity, evidence []eid.Evidence) any {
-	switch who.EID {
-	case eid.Itsme:
-		return newItsmeUser(evidence)
-	case eid.MitID:
-		return newMitID(who)
-	case eid.BankIDNO:
-		s := who.Signals
-		return norwegianData{PID: who.Subject, TransactionID: who.Request, Method: who.Kind, ACR: s["acr"], AMR: s["amr"], Originator: s["originator"]}
-	default:
-		return nil
-	}
-}

@@ -134,6 +134,37 @@ func render3(s *broker.Session, pay *payload, who *eid.Identity, evidence []eid.
 	return marshal(e)
 }
 
+// providerData is what an eID says beside the identity; nil for nothing. For
+// what v2 has a node for it is that (§15.3).
+func providerData(who *eid.Identity, evidence []eid.Evidence) any {
+	switch who.EID {
+	case eid.BankIDSE:
+		if n := node(evidence); n != nil {
+			return n
+		}
+	case eid.IDIN:
+		return newIDIN(who)
+	case eid.IDINAge:
+		identity, check := fillAge(who, "")
+		return ageData{identity.AgeApproved, check}
+	case eid.Itsme:
+		return newItsmeUser(evidence)
+	case eid.BankIDNO:
+		s := who.Signals
+		return norwegianData{PID: who.Subject, TransactionID: who.Request, Method: who.Kind, ACR: s["acr"], AMR: s["amr"], Originator: s["originator"]}
+	case eid.MitID:
+		return newMitID(who)
+	}
+	return nil
+}
+
+// An ageData is providerData of an age check, without which nobody could tell
+// whether the person is of age.
+type ageData struct {
+	AgeApproved bool `json:"AgeApproved"`
+	*ageChecked
+}
+
 func newIdentity3(who *eid.Identity, pay *payload) *identity3 {
 	at := who.At.UTC()
 	if pay.LocalDate {

@@ -22,7 +22,7 @@ type Outcome struct {
 // The APIs of the list.
 const (
 	apiV2       = "zignsec-v2"       // with our pages: result and webhook
-	apiV3       = "zignsec-v3"       // the same, without the status of an age check
+	apiV3       = "zignsec-v3"       // the same, without the status of an age check that failed
 	apiHeadless = "zignsec-headless" // collect, without pages
 	apiOIDC     = "oidc"             // the error, or the tokens
 )
@@ -37,7 +37,10 @@ func Outcomes() []Outcome {
 			continue
 		}
 		r := o.Receives[apiV2]
-		o.Receives[apiV3] = Receipt{State: map[string]string{"FINISHED": "Finished", "ERROR": "Error"}[r.State], Code: r.Code}
+		if r.State = map[string]string{"FINISHED": "Finished", "ERROR": "Error"}[r.State]; r.State == "Error" {
+			r.Age = 0
+		}
+		o.Receives[apiV3] = r
 	}
 	return all
 }

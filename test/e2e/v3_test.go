@@ -213,13 +213,13 @@ func TestThirdGenerationEnds(t *testing.T) {
 	if status := v3(t, w, "POST", "/v3/eid/itsme", url.Values{"target": {"ftp://x"}}, &set); status != 400 || set.RedirectURL != nil || set.Errors[0].Code != "INVALID_TARGET" || len(set.ID) != 36 {
 		t.Errorf("a wrong target: %d %+v", status, set)
 	}
-	for _, method := range []string{"idin", "sbid"} {
+	for method, says := range map[string]string{"idin": `"legalLastName":"Vries"`, "sbid": `"signature":"`} {
 		set, got = setup3{}, result3{}
 		if v3(t, w, "POST", "/v3/eid/"+method, url.Values{"target": {w.HookAt}}, &set); set.RedirectURL == nil || !strings.Contains(*set.RedirectURL, "/v2/Hosted/"+set.ID) {
 			t.Errorf("%s: %+v", method, set)
 		}
 		w.Decide(set.ID, "approve", "")
-		if v3(t, w, "GET", "/v3/eid/"+method+"/"+set.ID, nil, &got); got.State != "Finished" || got.Identity == nil || got.Identity.LastName == "" || got.ProviderData != nil {
+		if v3(t, w, "GET", "/v3/eid/"+method+"/"+set.ID, nil, &got); got.State != "Finished" || got.Identity == nil || got.Identity.LastName == "" || got.ProviderData == nil || !strings.Contains(*got.ProviderData, says) {
 			t.Errorf("%s: %+v", method, got)
 		}
 	}
