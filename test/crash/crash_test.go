@@ -5,12 +5,14 @@ package crash
 
 import (
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"eidgate/internal/audit"
 	"eidgate/internal/pgtest"
 	"eidgate/sandbox"
 	"eidgate/test/rig"
@@ -25,17 +27,34 @@ func TestMain(m *testing.M) {
 // BankID gives only once and its own commit: the one thing that a crash loses.
 const unknown = "The outcome is unknown. Start again."
 
-// TestKillOneNode has one node on SQLite, which is killed and started anew.
+// TestKillOneNode has one node on SQLite, which is killed and started anew. Each
+// fifth time it is stopped, which seals the audit trail: what was sealed is whole
+// after all the kills.
 func TestKillOneNode(t *testing.T) {
 	sys := rig.New(t, "sqlite:"+t.TempDir()+"/e.db", sandbox.Approve)
 	p := rig.NewParty(t)
 	node := sys.Serve(t)
 	p.Route(node)
+	ends := 0
 	storm(t, p, people, 500, rig.Person, visit, func() {
-		node.Kill()
+		if ends++; ends%5 > 0 {
+			node.Kill()
+		} else if err := node.Stop(); err != nil {
+			t.Error(err)
+		}
 		node = sys.Serve(t)
 		p.Route(node)
 	})
+	if err := node.Stop(); err != nil {
+		t.Error(err)
+	}
+	var trail audit.Report
+	if err := json.Unmarshal([]byte(sys.Run(t, "", "audit", "verify", "--json")), &trail); err != nil {
+		t.Fatal(err)
+	}
+	if trail.Last < 2 || trail.Rows < 1000 || len(trail.Findings) > 0 { // made, begun, ended and read, for each login
+		t.Errorf("audit trail: %+v", trail)
+	}
 }
 
 // TestKillOnReturns kills a node while people come back from their banks,
