@@ -246,7 +246,11 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 		return fmt.Errorf("account of client: %w", err)
 	}
 	choice := claims.Choose(q.ACR, q.Sealed, c, p.eids(account, c.Environment))
-	if done, err := p.reuse(w, r, c, account, q, choice); done || err != nil {
+	pinned, wrong := q.pinned(choice, p.c.Now())
+	if wrong != nil {
+		return p.answer(w, r, c, q, failure(wrong.Code, wrong.Text))
+	}
+	if done, err := p.reuse(w, r, c, account, q, choice, pinned); done || err != nil {
 		return err
 	}
 	if q.prompts("none") {
@@ -258,7 +262,7 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err := p.admit(r, c, account, "login"); err != nil {
 		return err
 	}
-	s, err := p.begin(ctx, c, account, q, choice, p.c.Browser(w, r))
+	s, err := p.begin(ctx, c, account, q, choice, pinned, p.c.Browser(w, r))
 	if err != nil {
 		return named(err)
 	}
@@ -277,23 +281,27 @@ func page(session string) string { return Root + "/login/" + session + "/" }
 // number, which an address that anybody can make must not name.
 var nbidHint = regexp.MustCompile(`^(BID|BIS|BIM)$`)
 
-// pinned is the person whom login_hint names to Swedish BankID, in the words that
-// Signicat's clients have for it; "" for nobody (§13.3). It counts only where no
-// browser can have written it.
-func (q *request) pinned(choice claims.Choice, now time.Time) eid.Number {
-	if !q.Sealed || !slices.Equal(choice.EIDs, []eid.EID{eid.BankIDSE}) {
-		return ""
+// numberHint is what login_hint may say to Swedish BankID, in the words that
+// Signicat's clients have for it.
+var numberHint = regexp.MustCompile(`^(?:(?:subject-|nin:)(.*)|([0-9+-]{10,}))$`)
+
+// pinned is the person whom login_hint names to Swedish BankID; "" for nobody
+// (§13.3). It counts only where no browser can have written it. A client that
+// means somebody and says it wrong is told so: else anybody could log in.
+func (q *request) pinned(choice claims.Choice, now time.Time) (eid.Number, *wireError) {
+	hint := numberHint.FindStringSubmatch(q.Hint)
+	if hint == nil || !q.Sealed || !slices.Equal(choice.EIDs, []eid.EID{eid.BankIDSE}) {
+		return "", nil
 	}
-	hint := strings.TrimPrefix(strings.TrimPrefix(q.Hint, "subject-"), "nin:")
-	number, err := claims.Person(eid.BankIDSE, hint, now)
+	number, err := claims.Person(eid.BankIDSE, hint[1]+hint[2], now)
 	if err != nil {
-		return ""
+		return "", bad("invalid_request", "login_hint must have a personal number in 12 digits.")
 	}
-	return eid.Number(number)
+	return eid.Number(number), nil
 }
 
 // begin makes a session of the broker for the browser that asks.
-func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Account, q *request, choice claims.Choice, h broker.Handle) (*broker.Session, error) {
+func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Account, q *request, choice claims.Choice, pinned eid.Number, h broker.Handle) (*broker.Session, error) {
 	payload, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
@@ -307,7 +315,7 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 		next = back.Scheme + ":"
 	}
 	id := p.c.NewID()
-	spec := broker.Spec{Wanted: q.wanted(c), Pinned: q.pinned(choice, p.c.Now()), Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
+	spec := broker.Spec{Wanted: q.wanted(c), Pinned: pinned, Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
 		Next: []string{next}, Page: page(id), Payload: payload}
 	if marker, ok := strings.CutPrefix(q.Hint, "sandbox:"); ok && c.Environment == eid.Test {
 		spec.Marker = "sandbox:" + marker

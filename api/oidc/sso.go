@@ -55,7 +55,7 @@ func (p *Provider) sso(r *http.Request) (*SSO, error) {
 
 // reuse answers from a login that this browser has had, where the client and
 // its request allow that (§13.2).
-func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Client, a *relying.Account, q *request, choice claims.Choice) (done bool, err error) {
+func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Client, a *relying.Account, q *request, choice claims.Choice, pinned eid.Number) (done bool, err error) {
 	// Where a text is to be read, or consent to be given, that happens at the eID.
 	if c.ForceLogin || q.prompts("login") || q.prompts("select_account") || q.prompts("consent") || len(choice.Text) > 0 {
 		return false, nil
@@ -85,7 +85,7 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err != nil {
 		return false, err
 	}
-	if pinned := q.pinned(choice, now); pinned != "" && pinned != who.Number {
+	if pinned != "" && pinned != who.Number {
 		return false, nil
 	}
 	if !covers(q.wanted(c), who) || !choice.Bank(who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
