@@ -154,6 +154,7 @@ func providerData(who *eid.Identity, evidence []eid.Evidence) any {
 		return norwegianData{PID: who.Subject, TransactionID: who.Request, Method: who.Kind, ACR: s["acr"], AMR: s["amr"], Originator: s["originator"]}
 	case eid.MitID:
 		return newMitID(who)
+	default: // NemID
 	}
 	return nil
 }
