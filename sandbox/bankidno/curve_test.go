@@ -49,21 +49,6 @@ func TestCurve(t *testing.T) {
 	}
 }
 
-// TestPublished: a key that no signature is taken of, and one that nobody has,
-// are refused.
-func TestPublished(t *testing.T) {
-	t.Parallel()
-	b := newBox(sandbox.Ignore)
-	r := b.party(t, "Shop", false)
-	good, large := keytest.Curve(t, elliptic.P256()), keytest.Curve(t, elliptic.P521())
-	if err := b.Publish(r.ClientID, openidtest.JWKS(t, &large.PublicKey, "c1")); err == nil {
-		t.Error("P-521")
-	}
-	if err := b.Publish("x", openidtest.JWKS(t, &good.PublicKey, "c1")); err == nil {
-		t.Error("nobody has keys")
-	}
-}
-
 // TestSaysWhatItTakes: the metadata list the algorithms that clients may sign
 // with.
 func TestSaysWhatItTakes(t *testing.T) {
