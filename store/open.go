@@ -181,6 +181,13 @@ func (s *Store) openFile(path string) error {
 		return fmt.Errorf("%s is in use by another eidgate process", path)
 	}
 	s.lock = f
+	db, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // as above; SQLite would let everybody read it
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		return err
+	}
 	return s.openSQLite("file:"+path+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)")
 }
 

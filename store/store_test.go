@@ -733,6 +733,22 @@ func TestOneProcessPerFile(t *testing.T) {
 	}
 }
 
+// TestFileIsOurs: nobody else reads a new file.
+func TestFileIsOurs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "eidgate.db")
+	open(t, "sqlite:"+path)
+	for _, name := range []string{path, path + "-wal", path + ".lock"} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := info.Mode().Perm(); mode != 0o600 {
+			t.Errorf("%s: %v", filepath.Base(name), mode)
+		}
+	}
+}
+
 // A program that is started while the file is open has its descriptors too, for
 // as long as it takes to begin. The file is free as soon as its store is closed.
 func TestFileIsFree(t *testing.T) {
