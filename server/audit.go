@@ -256,6 +256,9 @@ func VerifyAuditFile(path string, check AuditCheck) (*audit.Report, error) {
 		}
 		v.Add(one)
 	}
+	if v.Last == 0 {
+		return nil, &Unmet{"the export is empty", []string{"eidgate audit export >" + path}}
+	}
 	return v.End(), nil
 }
 
