@@ -19,7 +19,8 @@ func shopOIDC(ctx context.Context, t *testing.T, w *rig.Dev, pairs ...string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		eval[bool](ctx, t, `(document.getElementById("`+pairs[i]+`").value = "`+pairs[i+1]+`") === "`+pairs[i+1]+`"`)
 	}
-	do(ctx, t, click("form[action='/oidc/login'] button"))
+	// No click, which a page that is only just there may miss.
+	eval[bool](ctx, t, `(document.querySelector("form[action='/oidc/login']").requestSubmit(), true)`)
 }
 
 // sessionAt is the id of the session whose page is open.
