@@ -56,9 +56,9 @@ func (p *Provider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	default:
 		err = p.login(w, r, c, q)
 	}
-	if later, ok := errors.AsType[*tooMany](err); ok { // and the client hears nothing: its address would get one request for each
-		w.Header().Set("Retry-After", limit.RetryAfter(later.after))
-		p.show(w, r, c, http.StatusTooManyRequests, *later.wireError)
+	if said, after, ok := exceeded(err); ok { // and the client hears nothing: its address would get one request for each
+		w.Header().Set("Retry-After", limit.RetryAfter(after))
+		p.show(w, r, c, http.StatusTooManyRequests, *said)
 		return
 	}
 	if err != nil {
@@ -264,7 +264,7 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	}
 	s, err := p.begin(ctx, c, account, q, choice, pinned, p.c.Browser(w, r))
 	if err != nil {
-		return named(err)
+		return err
 	}
 	if c.Environment == eid.Test && len(q.Ignored) > 0 {
 		w.Header().Set("X-Eidgate-Warning", "no effect: "+strings.Join(q.Ignored, ", "))

@@ -186,9 +186,9 @@ func (p *Provider) forUs(cl *jose.Claims, issuerOnly bool, r *http.Request) bool
 
 // failed answers an error of a back-channel endpoint.
 func (p *Provider) failed(w http.ResponseWriter, r *http.Request, c *relying.Client, err error) {
-	if later, ok := errors.AsType[*tooMany](err); ok {
-		w.Header().Set("Retry-After", limit.RetryAfter(later.after))
-		p.refuseAs(w, r, c, http.StatusTooManyRequests, later.wireError)
+	if said, after, ok := exceeded(err); ok {
+		w.Header().Set("Retry-After", limit.RetryAfter(after))
+		p.refuseAs(w, r, c, http.StatusTooManyRequests, said)
 		return
 	}
 	wrong, ok := errors.AsType[*wireError](err)

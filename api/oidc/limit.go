@@ -44,31 +44,27 @@ var (
 	errFailures = bad("temporarily_unavailable", "Client authentication has failed too often from this address. Wait as long as Retry-After says.")
 )
 
-// A tooMany is a request that may come again later.
-type tooMany struct {
-	*wireError
-	after time.Duration
-}
-
-func (e *tooMany) Unwrap() error { return e.wireError }
-
-// named is what the broker's refusal of a session means here, if it is held to a
-// person whom its account has named too often.
-func named(err error) error {
+// exceeded is what is said to somebody who came too often, and how long they must
+// stay away, if that is what err means.
+func exceeded(err error) (said *wireError, after time.Duration, ok bool) {
 	e, ok := errors.AsType[*limit.Exceeded](err)
 	switch {
 	case !ok:
-		return err
+		return nil, 0, false
 	case errors.Is(e, broker.ErrOpen):
-		return &tooMany{errOpen, e.After}
+		said = errOpen
+	case errors.Is(e, broker.ErrOften):
+		said = errOften
+	default:
+		said, ok = errors.AsType[*wireError](e)
 	}
-	return &tooMany{errOften, e.After}
+	return said, e.After, ok
 }
 
 // take lets somebody come once.
 func (p *Provider) take(l *limit.Limiter, who string, r limit.Rate, refused *wireError) error {
 	if wait := l.Take(who, r, p.c.Clock()); wait > 0 {
-		return &tooMany{refused, wait}
+		return &limit.Exceeded{Err: refused, After: wait}
 	}
 	return nil
 }
@@ -84,7 +80,7 @@ func (p *Provider) at(c *relying.Client, r *http.Request) string {
 func (p *Provider) admit(r *http.Request, c *relying.Client, a *relying.Account, what string) error {
 	rate, place := loginRate.Or(a.Limits.Setups), what+" "+p.at(c, r)
 	if wait := p.limits.places.Wait(place, oneAddress(rate), p.c.Clock()); wait > 0 {
-		return &tooMany{errLogins, wait}
+		return &limit.Exceeded{Err: errLogins, After: wait}
 	}
 	if err := p.take(p.limits.logins, what+" "+c.ID, rate, errLogins); err != nil {
 		return err
@@ -120,7 +116,7 @@ func (p *Provider) shut(r *http.Request, c *relying.Client) error {
 		return nil
 	}
 	if wait := p.limits.failures.Wait(p.at(c, r), failRate, p.c.Clock()); wait > 0 {
-		return &tooMany{errFailures, wait}
+		return &limit.Exceeded{Err: errFailures, After: wait}
 	}
 	return nil
 }

@@ -186,7 +186,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
-	case err == io.EOF: //nolint:errorlint // readers return it bare
+	case errors.Is(err, io.EOF):
 		b.leave(nil)
 	case err != nil:
 		b.leave(err)
