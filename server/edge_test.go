@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -275,6 +276,8 @@ func TestHostileClients(t *testing.T) {
 	cert.StartTLS()
 	t.Cleanup(cert.Close)
 	s.TLSConfig = publicTLS(cert.TLS.Certificates[0])
+	trust := x509.NewCertPool()
+	trust.AddCert(cert.Certificate())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +287,7 @@ func TestHostileClients(t *testing.T) {
 	go func() { done <- serve(ctx, l, s, time.Millisecond, slog.New(slog.DiscardHandler)) }()
 	dial := func(protocol string) *tls.Conn {
 		t.Helper()
-		conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}) //nolint:gosec // whose certificate it is does not matter here
+		conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: trust, NextProtos: []string{protocol}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,10 +309,14 @@ func TestHostileClients(t *testing.T) {
 		conn := dial("h2")
 		resets.Go(func() { rapidReset(ctx, conn) })
 	}
-	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true} //nolint:gosec // likewise
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}, DisableKeepAlives: true}
 	client := &http.Client{Transport: tr, Timeout: 5 * time.Second}
 	for i := range 10 {
-		res, err := client.Get("https://" + l.Addr().String()) //nolint:noctx // bounded by the client
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+l.Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
 		if err != nil {
 			t.Fatalf("request %d: %v", i, err)
 		}
