@@ -68,11 +68,11 @@ func (b *Broker) reread(ctx context.Context, l *live) (ended bool, err error) {
 func (b *Broker) change(ctx context.Context, l *live, res connector.Result) (*Change, *live, error) {
 	now := b.now()
 	s, o, bd := *l.session, *l.order, *l.body
-	step, err := connector.MarshalStep(res.Step)
+	err := bd.show(res.Step)
 	if err != nil {
 		return nil, nil, err
 	}
-	bd.State, bd.Step, bd.Pending, bd.Tries = res.State, step, nil, 0
+	bd.State, bd.Pending, bd.Tries = res.State, nil, 0
 	if res.Reply != nil {
 		bd.Reply = res.Reply
 	}
@@ -183,11 +183,9 @@ func (b *Broker) finish(ctx context.Context, s *Session, o *Order, bd *body, l *
 
 // fail ends the attempt and, unless it may be tried again, the session.
 func (b *Broker) fail(ctx context.Context, s *Session, o *Order, bd *body, spec *Spec, c *Change, f connector.Fail, now time.Time) error {
-	step, err := connector.MarshalStep(f)
-	if err != nil {
+	if err := bd.show(f); err != nil {
 		return err
 	}
-	bd.Step = step
 	if f.Retry && s.State == Started {
 		o.Ended, o.Due = true, time.Time{}
 		bd.State = nil
@@ -225,7 +223,7 @@ func (b *Broker) end(ctx context.Context, s *Session, o *Order, bd *body, spec *
 	c.Notes = append(c.Notes, Note{now, "state", text})
 	c.Audit = append(c.Audit, Audit{now, "node", "session." + string(s.State), outcome})
 	if render := b.c.Outbox[s.API]; render != nil {
-		f := &Final{Session: s, Spec: spec, Identity: id, Evidence: ev, Now: now, NewID: b.c.NewID}
+		f := &Final{Session: s, Spec: spec, Identity: id, Evidence: ev, Now: now, NewRow: b.c.NewRow}
 		if s.State == Failed && s.Order != "" {
 			refs, err := b.c.Store.Refs(ctx, s.ID)
 			if err != nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -13,7 +14,7 @@ import (
 
 // body is what an order's owner needs to go on; it is sealed in storage.
 type body struct {
-	State   []byte            `json:"state,omitempty"`
+	State   []byte            `json:"-"` // the connector's; stored before the JSON, since it may be large
 	Step    json.RawMessage   `json:"step,omitempty"`
 	Pending *pending          `json:"pending,omitempty"` // persisted, its effect not yet committed
 	Input   url.Values        `json:"input,omitempty"`
@@ -25,6 +26,8 @@ type body struct {
 	Last    string            `json:"last,omitempty"`    // token of the last message that was handled
 	Reply   *connector.Reply  `json:"reply,omitempty"`   // to that message
 	Earlier []told            `json:"earlier,omitempty"` // messages before it, whose senders may not have looked yet
+
+	read connector.Step // what Step says, where this node has made it
 }
 
 // told is what the sender of a message is answered.
@@ -66,10 +69,19 @@ type pending struct {
 	Event json.RawMessage `json:"event,omitempty"`
 }
 
+// body reads what bytes wrote.
 func (o *Order) body() (*body, error) {
-	var bd body
-	if err := json.Unmarshal(o.Body, &bd); err != nil {
+	n, size := binary.Uvarint(o.Body)
+	if size <= 0 || n > uint64(len(o.Body)-size) {
 		return nil, errUnreadable
+	}
+	state, rest := o.Body[size:size+int(n)], o.Body[size+int(n):]
+	var bd body
+	if err := json.Unmarshal(rest, &bd); err != nil {
+		return nil, errUnreadable
+	}
+	if n > 0 {
+		bd.State = state
 	}
 	return &bd, nil
 }
@@ -84,17 +96,26 @@ func (bd *body) tried(n int) *body {
 	return &next
 }
 
+// bytes is the length of the state, the state, and the rest as JSON.
 func (bd *body) bytes() []byte {
 	raw, err := json.Marshal(bd)
 	if err != nil { // no field can fail
 		panic(err)
 	}
-	return raw
+	out := binary.AppendUvarint(make([]byte, 0, binary.MaxVarintLen64+len(bd.State)+len(raw)), uint64(len(bd.State)))
+	return append(append(out, bd.State...), raw...)
+}
+
+// show makes a step the one that the page shows.
+func (bd *body) show(s connector.Step) error {
+	raw, err := connector.MarshalStep(s)
+	bd.Step, bd.read = raw, s
+	return err
 }
 
 func (bd *body) step() (connector.Step, error) {
-	if len(bd.Step) == 0 {
-		return nil, nil
+	if bd.read != nil || len(bd.Step) == 0 {
+		return bd.read, nil
 	}
 	return connector.UnmarshalStep(bd.Step)
 }
