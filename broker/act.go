@@ -193,7 +193,7 @@ func (b *Broker) beginning(s *Session, spec *Spec, br connector.Browser, input u
 	}
 	br.Host = spec.Host
 	bd := &body{Input: input, Browser: br, Framed: framed, Pending: &pending{Begin: true}}
-	o := &Order{ID: b.c.NewID(), Session: s.ID, EID: s.EID, Environment: s.Environment, Mode: spec.mode(s.Method),
+	o := &Order{ID: b.c.NewRow(), Session: s.ID, EID: s.EID, Environment: s.Environment, Mode: spec.mode(s.Method),
 		Owner: b.c.Epoch, Body: bd.bytes()}
 	s.Order = o.ID
 	s.Due = b.deadline(s, now, b.limits.Idle)

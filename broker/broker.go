@@ -37,7 +37,8 @@ type Config struct {
 	Epoch     string                 // names this run of this node, random
 	Now       func() time.Time       // default time.Now
 	Jumped    func() <-chan struct{} // optional: closed when Now has jumped (sandbox clock)
-	NewID     func() string          // UUIDv4
+	NewID     func() string          // UUIDv4: what others see
+	NewRow    func() string          // UUIDv7: rows of our own, which stand where they were made; default NewID
 	Log       *slog.Logger
 	Limits    Limits
 	Wake      func()             // optional: called after a commit that wrote to the outbox
@@ -79,7 +80,7 @@ type Final struct {
 	Evidence []eid.Evidence
 	Refs     []connector.Ref // of a failed session: the upstream's names for it, oldest first
 	Now      time.Time
-	NewID    func() string
+	NewRow   func() string // names a notification
 }
 
 // A NewSession asks for a session.

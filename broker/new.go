@@ -42,6 +42,9 @@ func New(c Config) (*Broker, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.NewRow == nil {
+		c.NewRow = c.NewID
+	}
 	l := c.Limits
 	l.Unopened = cmp.Or(l.Unopened, 30*time.Minute)
 	l.Idle = cmp.Or(l.Idle, 15*time.Minute)

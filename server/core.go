@@ -156,7 +156,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 	c.broker, err = broker.New(broker.Config{Store: c.store, Connectors: conns, Settings: c.find,
 		Contracts: p.agreements.contracts, Public: p.public, HandleKey: handleKey,
 		Outbox: map[string]func(*broker.Final) []broker.Delivery{zignsec.Name: zignsec.Outbox},
-		Epoch:  c.epoch, Hint: c.store.Hint, Now: p.now, Jumped: p.jumped, NewID: uuid.NewString, Log: p.log, Limits: p.limits, Wake: c.worker.Wake,
+		Epoch:  c.epoch, Hint: c.store.Hint, Now: p.now, Jumped: p.jumped, NewID: uuid.NewString, NewRow: newRow, Log: p.log, Limits: p.limits, Wake: c.worker.Wake,
 		Observe: func(o broker.Observation) {
 			c.metrics.observe(o)
 			if p.observe != nil {
@@ -185,6 +185,10 @@ func (c *core) open(ctx context.Context, p parts) error {
 }
 
 // blocked counts a call that a relying party's address would have led astray.
+// newRow names a row that nobody outside finds anything by: in the order of
+// time, so that what is made together stands together (docs/storage.md).
+func newRow() string { return uuid.Must(uuid.NewV7()).String() } // it fails where there is no randomness
+
 func (c *core) blocked() { c.metrics.alarm("ssrf_blocked") }
 
 // circuits are those of one eID, which the metrics count.

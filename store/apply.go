@@ -39,12 +39,12 @@ func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 			return err
 		}
 		if p.made != nil {
-			s.keys.Put(c.ID, p.made)
+			s.homes.Put(c.ID, home{p.number, p.made})
 		}
 		break
 	}
 	if c.Erase {
-		s.keys.Drop(c.ID)
+		s.homes.Drop(c.ID)
 	}
 	if c.Session != nil {
 		c.Session.Version++
@@ -96,11 +96,12 @@ func (s *Store) fresh(ctx context.Context, session string, data []broker.Data) (
 // A plan is the statements of one change, in the order in which they run: the
 // guarded ones first.
 type plan struct {
-	s    *Store
-	c    *broker.Change
-	key  *seal.Key // of the session's data
-	made *seal.Key // the same, if this change makes it
-	list []statement
+	s      *Store
+	c      *broker.Change
+	number int64     // of the session; 0 where the change writes nothing that carries it
+	key    *seal.Key // of the session's data
+	made   *seal.Key // the same, if this change makes it
+	list   []statement
 }
 
 func (p *plan) add(q string, args ...any) { p.list = append(p.list, statement{q: q, args: args}) }
@@ -140,9 +141,13 @@ func (p *plan) all(ctx context.Context, data []broker.Data) (err error) {
 	case c.Session != nil:
 		p.updateSession(c.Session)
 	}
-	if p.key == nil && (c.Order != nil && !c.Erase || len(data) > 0 || len(c.Put) > 0) {
-		if p.key, err = p.s.openKey(ctx, c.ID); err != nil {
+	if p.number == 0 && (c.Order != nil || len(data)+len(c.Put)+len(c.Notes)+len(c.Outbox) > 0 || c.Erase) {
+		h, err := p.s.home(ctx, c.ID)
+		if err != nil {
 			return err
+		}
+		if p.number, p.key = h.number, h.key; p.key == nil && (c.Order != nil && !c.Erase || len(data)+len(c.Put) > 0) {
+			return broker.ErrNotFound
 		}
 	}
 	if c.Order != nil {
@@ -151,14 +156,14 @@ func (p *plan) all(ctx context.Context, data []broker.Data) (err error) {
 	if len(data) > 0 {
 		args := make([]any, 0, 3*len(data))
 		for _, d := range data {
-			args = append(args, c.ID, d.Kind, p.key.Seal(seal.Place("session_data", c.ID, d.Kind), d.Value))
+			args = append(args, p.number, d.Kind, p.key.Seal(seal.Place("session_data", c.ID, d.Kind), d.Value))
 		}
 		p.list = append(p.list, statement{q: rows(`INSERT INTO session_data (session, kind, value) VALUES ($1, $2, $3)`, len(data)) + ` ON CONFLICT DO NOTHING`,
 			args: args, one: "write data", rows: int64(len(data))})
 	}
 	for _, m := range c.Put {
 		p.add(`INSERT INTO inbox (id, order_id, session, event) VALUES ($1, $2, $3, $4)`,
-			p.s.seq.next(), m.Order, c.ID, p.key.Seal(seal.Place("inbox", c.ID, "event"), m.Event))
+			p.s.seq.next(), m.Order, p.number, p.key.Seal(seal.Place("inbox", c.ID, "event"), m.Event))
 	}
 	for _, id := range c.Took {
 		p.add(`DELETE FROM inbox WHERE id = $1`, id)
@@ -173,11 +178,12 @@ func (p *plan) all(ctx context.Context, data []broker.Data) (err error) {
 }
 
 func (p *plan) insertSession(ctx context.Context, n *broker.Session) error {
-	p.must("insert session", `INSERT INTO session (id, version, account, key_id, config, api, environment, state, reason, code,
+	p.number = p.s.seq.next()
+	p.must("insert session", `INSERT INTO session (number, id, version, account, key_id, config, api, environment, state, reason, code,
 			purpose, method, eid, stage, order_id, handle, level, extensions, language, created, confirmed, ended, due)
-		VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+		VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 		ON CONFLICT DO NOTHING`,
-		n.ID, n.Account, n.Key, n.Config, n.API, string(n.Environment), string(n.State), string(n.Reason), n.Code,
+		p.number, n.ID, n.Account, n.Key, n.Config, n.API, string(n.Environment), string(n.State), string(n.Reason), n.Code,
 		string(n.Purpose), n.Method, string(n.EID), n.Stage, n.Order, n.Handle, string(n.Level), n.Extensions, n.Language,
 		micros(n.Created), micros(n.Confirmed), micros(n.Ended), micros(n.Due))
 	outer, err := p.s.accountKey(ctx, n.Account)
@@ -186,7 +192,7 @@ func (p *plan) insertSession(ctx context.Context, n *broker.Session) error {
 	}
 	key, wrapped, err := outer.New(seal.Place("session_key", n.ID, "wrapped"))
 	p.key, p.made = key, key
-	p.add(`INSERT INTO session_key (session, wrapped) VALUES ($1, $2)`, n.ID, wrapped)
+	p.add(`INSERT INTO session_key (session, wrapped) VALUES ($1, $2)`, p.number, wrapped)
 	return err
 }
 
@@ -206,7 +212,7 @@ func (p *plan) order(o *broker.Order) {
 	if o.Fence == 0 {
 		p.must("insert order", `INSERT INTO eid_order (id, session, eid, environment, mode, stage, owner, fence, ended, due, body)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $10) ON CONFLICT DO NOTHING`,
-			o.ID, o.Session, string(o.EID), string(o.Environment), o.Mode, o.Stage, o.Owner, bit(o.Ended), micros(o.Due), body)
+			o.ID, p.number, string(o.EID), string(o.Environment), o.Mode, o.Stage, o.Owner, bit(o.Ended), micros(o.Due), body)
 	} else {
 		p.must("update order", `UPDATE eid_order SET fence = fence + 1, eid = $3, mode = $4, stage = $5, owner = $6, ended = $7, due = $8, body = $9
 			WHERE id = $1 AND fence = $2`,
@@ -214,7 +220,7 @@ func (p *plan) order(o *broker.Order) {
 	}
 	for _, r := range p.c.Refs {
 		p.add(`INSERT INTO order_ref (eid, environment, ref, order_id, session, at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-			string(o.EID), string(o.Environment), string(r), o.ID, p.c.ID, p.s.seq.next())
+			string(o.EID), string(o.Environment), string(r), o.ID, p.number, p.s.seq.next())
 	}
 }
 
@@ -223,7 +229,7 @@ func (p *plan) lines(ctx context.Context) error {
 	if len(p.c.Notes) > 0 {
 		args := make([]any, 0, 5*len(p.c.Notes))
 		for _, n := range p.c.Notes {
-			args = append(args, p.c.ID, p.s.seq.next(), n.At.UnixMicro(), n.Kind, n.Text)
+			args = append(args, p.number, p.s.seq.next(), n.At.UnixMicro(), n.Kind, n.Text)
 		}
 		p.add(rows(`INSERT INTO event (session, n, at, kind, text) VALUES ($1, $2, $3, $4, $5)`, len(p.c.Notes)), args...)
 	}
@@ -241,7 +247,7 @@ func (p *plan) lines(ctx context.Context) error {
 			outer.Seal(seal.Place("duty", d.ID, "state"), d.State), micros(d.Due))
 	}
 	for _, d := range p.c.Outbox {
-		st, err := p.s.delivery(ctx, d)
+		st, err := p.s.delivery(ctx, p.number, d)
 		if err != nil {
 			return err
 		}
@@ -268,12 +274,12 @@ func (p *plan) erase() {
 		`DELETE FROM inbox WHERE session = $1`,
 		`DELETE FROM oidc_sso WHERE id IN (SELECT sso FROM oidc_grant WHERE session = $1)`,
 		`DELETE FROM oidc_grant WHERE session = $1`,
-		`DELETE FROM oidc_token WHERE session = $1 AND session <> ''`,
+		`DELETE FROM oidc_token WHERE session = $1 AND session <> 0`,
 		`UPDATE eid_order SET body = NULL, ended = 1, due = 0, fence = fence + 1 WHERE session = $1`,
 		`UPDATE delivery SET wrapped = CASE WHEN state = 'pending' THEN wrapped END, url = CASE WHEN state = 'pending' THEN url END,
 			body = CASE WHEN state = 'pending' THEN body END WHERE session = $1`,
 	} {
-		p.add(q, p.c.ID)
+		p.add(q, p.number)
 	}
 }
 

@@ -80,7 +80,7 @@ func unknown(err error) error {
 
 // PutGrant implements oidc.Store.
 func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, sso *oidc.SSO, read broker.Audit) (signedOn bool, err error) {
-	key, err := s.openKey(ctx, g.Session)
+	h, err := s.alive(ctx, g.Session)
 	if err != nil {
 		return false, unknown(err)
 	}
@@ -96,18 +96,18 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 		all = append(all, statement{changed: &changed, q: `INSERT INTO oidc_sso (id, hash, account, session, eid, auth, used, expires)
 			SELECT $1, $2, $3, session, $5, $6, $7, $8 FROM session_key WHERE session = $4 AND NOT EXISTS (SELECT 1 FROM oidc_grant WHERE id = $9)` + s.dialect.share + `
 			ON CONFLICT (id) DO NOTHING`,
-			args: []any{sso.ID, sso.Hash[:], sso.Account, sso.Session, string(sso.EID), micros(sso.Auth), micros(sso.Used), micros(sso.Expires), g.ID}})
+			args: []any{sso.ID, sso.Hash[:], sso.Account, h.number, string(sso.EID), micros(sso.Auth), micros(sso.Used), micros(sso.Expires), g.ID}})
 	}
 	all = append(all, one("write grant", oidc.ErrUsed, `INSERT INTO oidc_grant (id, session, client, account, environment, sso, created, revoked,
 			code, code_until, redeemed, body)
 		SELECT $1, session, $3, $4, $5, $6, $7, 0, $8, $9, 0, $10 FROM session_key WHERE session = $2`+s.dialect.share+`
 		ON CONFLICT (id) DO UPDATE SET code = excluded.code WHERE oidc_grant.code = excluded.code AND oidc_grant.revoked = 0`,
-		g.ID, g.Session, g.Client, g.Account, string(g.Environment), g.SSO, micros(g.Created), g.Code[:], micros(g.CodeUntil),
-		key.Seal(grantPlace(g.ID), g.Body)), s.audit(g.Session, read))
+		g.ID, h.number, g.Client, g.Account, string(g.Environment), g.SSO, micros(g.Created), g.Code[:], micros(g.CodeUntil),
+		h.key.Seal(grantPlace(g.ID), g.Body)), s.audit(g.Session, read))
 	if err = s.batch(ctx, all); errors.Is(err, oidc.ErrUsed) {
-		var session string // this node may know a key that another has destroyed
-		if gone := s.get(ctx, []any{&session}, `SELECT session FROM session_key WHERE session = $1`, g.Session); gone != nil {
-			s.keys.Drop(g.Session)
+		var session int64 // this node may know a key that another has destroyed
+		if gone := s.get(ctx, []any{&session}, `SELECT session FROM session_key WHERE session = $1`, h.number); gone != nil {
+			s.homes.Drop(g.Session)
 			return false, unknown(gone)
 		}
 		var revoked int64
@@ -121,7 +121,7 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 
 func grantPlace(id string) string { return seal.Place("oidc_grant", id, "body") }
 
-const grantColumns = `g.id, g.session, g.client, g.account, g.environment, g.sso, g.created, g.revoked, g.code, g.code_until, g.redeemed, g.body`
+const grantColumns = `g.id, (SELECT s.id FROM session s WHERE s.number = g.session), g.client, g.account, g.environment, g.sso, g.created, g.revoked, g.code, g.code_until, g.redeemed, g.body`
 
 // A grantRow is a grant as it is stored.
 type grantRow struct {
@@ -143,11 +143,11 @@ func (r *grantRow) read() *oidc.Grant {
 
 // open opens a grant's body; oidc.ErrUnknown once its session is erased.
 func (s *Store) open(ctx context.Context, g *oidc.Grant) error {
-	key, err := s.openKey(ctx, g.Session)
+	h, err := s.alive(ctx, g.Session)
 	if err != nil {
 		return unknown(err)
 	}
-	if g.Body, err = key.Open(grantPlace(g.ID), g.Body); err != nil {
+	if g.Body, err = h.key.Open(grantPlace(g.ID), g.Body); err != nil {
 		return fmt.Errorf("open grant: %w", err)
 	}
 	return nil
@@ -227,7 +227,7 @@ func (s *Store) token(t *oidc.Token) statement {
 	args := []any{t.Hash[:], t.Grant, t.Client, t.Kind, t.Scope, t.Bound, micros(t.Created), micros(t.Expires)}
 	if t.Grant == "" {
 		return statement{q: `INSERT INTO oidc_token (hash, grant_id, session, client, kind, scope, bound, created, expires, replaced)
-			VALUES ($1, $2, '', $3, $4, $5, $6, $7, $8, 0)`, args: args}
+			VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8, 0)`, args: args}
 	}
 	return one("write token", oidc.ErrUnknown, `INSERT INTO oidc_token (hash, grant_id, session, client, kind, scope, bound, created, expires, replaced)
 		SELECT $1, id, session, client, $4, $5, $6, $7, $8, 0 FROM oidc_grant WHERE id = $2 AND client = $3 AND revoked = 0`+s.dialect.share, args...)
@@ -331,7 +331,7 @@ func (s *Store) RevokeSSO(ctx context.Context, sso string, now time.Time) (sessi
 		clients = append(clients, client)
 		return err
 	}, statement{q: `UPDATE oidc_grant SET revoked = CASE WHEN revoked = 0 THEN $2 ELSE revoked END, body = NULL
-		WHERE sso = $1 AND sso <> '' RETURNING session, client`, args: []any{sso, micros(now)}})
+		WHERE sso = $1 AND sso <> '' RETURNING (SELECT s.id FROM session s WHERE s.number = oidc_grant.session), client`, args: []any{sso, micros(now)}})
 	slices.Sort(clients)
 	return session, slices.Compact(clients), err
 }
@@ -365,7 +365,8 @@ func (s *Store) SSO(ctx context.Context, hash [32]byte, now time.Time) (*oidc.SS
 	b := oidc.SSO{Hash: hash}
 	var auth, used, expires int64
 	err := s.get(ctx, []any{&b.ID, &b.Account, &b.Session, &b.EID, &auth, &used, &expires},
-		`SELECT id, account, session, eid, auth, used, expires FROM oidc_sso WHERE hash = $1 AND expires > $2`, hash[:], now.UnixMicro())
+		`SELECT b.id, b.account, s.id, b.eid, b.auth, b.used, b.expires FROM oidc_sso b JOIN session s ON s.number = b.session
+			WHERE b.hash = $1 AND b.expires > $2`, hash[:], now.UnixMicro())
 	if err != nil {
 		return nil, unknown(err)
 	}
@@ -388,7 +389,7 @@ func (s *Store) EndSSO(ctx context.Context, id string) error {
 func (s *Store) SweepOIDC(ctx context.Context, now time.Time, limit int) error {
 	for _, q := range []string{
 		`DELETE FROM oidc_pushed WHERE handle IN (SELECT handle FROM oidc_pushed WHERE expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
-		`DELETE FROM oidc_token WHERE hash IN (SELECT hash FROM oidc_token WHERE session = '' AND expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
+		`DELETE FROM oidc_token WHERE hash IN (SELECT hash FROM oidc_token WHERE session = 0 AND expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
 		`DELETE FROM oidc_once WHERE (purpose, value) IN (SELECT purpose, value FROM oidc_once WHERE expires <= $1 ORDER BY expires LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
 		`DELETE FROM oidc_key WHERE id IN (SELECT id FROM oidc_key WHERE gone > 0 AND gone <= $1 LIMIT $2` + s.dialect.skip + `) RETURNING 1`,
 	} {

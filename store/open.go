@@ -55,7 +55,7 @@ type Store struct {
 	log      *slog.Logger
 	master   *seal.Key
 	masterID string
-	keys     *cache.Cache[string, *seal.Key]      // of sessions
+	homes    *cache.Cache[string, home]           // of sessions
 	outer    *cache.Cache[string, *seal.Key]      // of accounts
 	rows     *cache.Cache[string, broker.Session] // of sessions, as they were last written; SQLite only
 	seq      sequence
@@ -84,13 +84,14 @@ type dialect struct {
 	skip  string // takes rows that nobody else has taken
 	share string // holds a row that is read, against deletion
 	table string // stands after a table's columns where its rows are small and found by their key alone
+	rowid string // type of a number in whose order the rows stand
 	goose goose.Dialect
 	ample string // lets a transaction's statements take as long as they need
 }
 
 var (
-	sqlite   = dialect{"sqlite", "", "", " WITHOUT ROWID", goose.DialectSQLite3, ""}
-	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", " FOR SHARE", "", goose.DialectPostgres, "SET LOCAL statement_timeout = 0"}
+	sqlite   = dialect{"sqlite", "", "", " WITHOUT ROWID", "INTEGER", goose.DialectSQLite3, ""}
+	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", " FOR SHARE", "", "BIGINT", goose.DialectPostgres, "SET LOCAL statement_timeout = 0"}
 )
 
 // Open connects; it changes nothing. See Migrate.
@@ -100,7 +101,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open store: master key: %w", err)
 	}
 	s := &Store{now: c.Now, log: c.Log, master: master, masterID: masterID(c.Master),
-		keys: cache.New[string, *seal.Key](8192), outer: cache.New[string, *seal.Key](4096),
+		homes: cache.New[string, home](8192), outer: cache.New[string, *seal.Key](4096),
 		rows: cache.New[string, broker.Session](4096), hints: make(chan string, maxHints)}
 	s.seq.init()
 	s.accounts.init()
@@ -261,7 +262,7 @@ func (s *Store) migrations() (p *goose.Provider, done func() error, err error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("migration %s: %w", f, err)
 		}
-		sql := strings.ReplaceAll(string(text), " /* small */", s.dialect.table)
+		sql := strings.NewReplacer(" /* small */", s.dialect.table, "BIGINT /* rowid */", s.dialect.rowid).Replace(string(text))
 		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: runAll(append([]string{s.dialect.ample}, strings.Split(sql, ";\n")...))}, nil))
 	}
 	db := s.write
@@ -302,6 +303,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
+	}
+	if s.pool != nil {
+		s.pool.Reset() // what was prepared knows the tables as they were
 	}
 	return nil
 }

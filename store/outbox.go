@@ -11,8 +11,8 @@ import (
 // A delivery is sealed with a key of its own, so that it can outlive the
 // session's data until it is delivered or its tries end.
 
-// delivery is the statement that writes one.
-func (s *Store) delivery(ctx context.Context, d broker.Delivery) (statement, error) {
+// delivery is the statement that writes one for the session of that number.
+func (s *Store) delivery(ctx context.Context, session int64, d broker.Delivery) (statement, error) {
 	outer, err := s.accountKey(ctx, d.Account)
 	if err != nil {
 		return statement{}, err
@@ -24,7 +24,7 @@ func (s *Store) delivery(ctx context.Context, d broker.Delivery) (statement, err
 	return statement{q: `INSERT INTO delivery (id, session, account, environment, kind, type, profile, key_id, upper, wrapped, url, body,
 			state, attempt, first, due)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', 0, $13, $14) ON CONFLICT DO NOTHING`,
-		args: []any{d.ID, d.Session, d.Account, string(d.Environment), d.Kind, d.Type, d.Profile, d.Key, bit(d.UpperHex), wrapped,
+		args: []any{d.ID, session, d.Account, string(d.Environment), d.Kind, d.Type, d.Profile, d.Key, bit(d.UpperHex), wrapped,
 			key.Seal(seal.Place("delivery", d.ID, "url"), []byte(d.URL)), key.Seal(seal.Place("delivery", d.ID, "body"), d.Body),
 			micros(d.Due), micros(d.Due)}}, nil
 }
@@ -37,7 +37,9 @@ type claimed struct {
 
 // ClaimDeliveries takes deliveries whose time has come and puts their next
 // time behind the lease: a worker that dies gives them back by itself. One
-// that cannot be opened is logged and comes again; it holds nobody up.
+// that cannot be opened is logged and comes again; it holds nobody up. The sum
+// in LIMIT is for SQLite, which plans a query with a bare parameter there anew
+// each time.
 func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]broker.Claimed, error) {
 	var some bool // most looks find nothing; they shall not cost a write
 	err := s.query(ctx, func(scanner) error { some = true; return nil },
@@ -55,8 +57,9 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.D
 		rows = append(rows, c)
 		return err
 	}, statement{q: `UPDATE delivery SET due = $2, attempt = attempt + 1 WHERE id IN (
-			SELECT id FROM delivery WHERE state = 'pending' AND due <= $1 ORDER BY due LIMIT $3` + s.dialect.skip + `)
-		RETURNING id, session, account, environment, kind, type, profile, key_id, upper, wrapped, url, body, attempt, first, due`,
+			SELECT id FROM delivery WHERE state = 'pending' AND due <= $1 ORDER BY due LIMIT 0 + $3` + s.dialect.skip + `)
+		RETURNING id, COALESCE((SELECT s.id FROM session s WHERE s.number = delivery.session), ''), account, environment, kind, type, profile, key_id,
+			upper, wrapped, url, body, attempt, first, due`,
 		args: []any{now.UnixMicro(), now.Add(lease).UnixMicro(), limit}})
 	if err != nil {
 		return nil, err
@@ -108,7 +111,7 @@ func (s *Store) FinishDeliveries(ctx context.Context, done []broker.Attempt) err
 				args: []any{f.ID, f.Attempt, f.State, micros(f.Due)}})
 		if f.State != "pending" { // the session may have been erased while this was on its way
 			all = append(all, statement{q: `UPDATE delivery SET wrapped = NULL, url = NULL, body = NULL WHERE id = $1 AND state <> 'pending'
-				AND EXISTS (SELECT 1 FROM session s WHERE s.id = delivery.session AND s.state = 'erased')`, args: []any{f.ID}})
+				AND EXISTS (SELECT 1 FROM session s WHERE s.number = delivery.session AND s.state = 'erased')`, args: []any{f.ID}})
 		}
 	}
 	return s.batch(ctx, all)
@@ -125,7 +128,7 @@ func (s *Store) Deliveries(ctx context.Context, session string) ([]broker.Attemp
 		out = append(out, f)
 		return err
 	}, `SELECT a.delivery, a.n, a.at, a.took, a.state, a.status, a.reason FROM delivery_attempt a JOIN delivery d ON d.id = a.delivery
-		WHERE d.session = $1 ORDER BY a.at, a.n`, session)
+		WHERE d.session = (SELECT number FROM session WHERE id = $1) ORDER BY a.at, a.n`, session)
 	return out, err
 }
 

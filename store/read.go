@@ -102,30 +102,47 @@ func (s *Store) Version(ctx context.Context, id string) (n int64, err error) {
 	return n, s.get(ctx, []any{&n}, `SELECT version FROM session WHERE id = $1`, id)
 }
 
-// openKey opens a session's data key; broker.ErrNotFound once it is
-// destroyed.
-func (s *Store) openKey(ctx context.Context, session string) (*seal.Key, error) {
-	if k, ok := s.keys.Get(session); ok {
-		return k, nil
-	}
-	var wrapped []byte
-	var account string
-	if err := s.get(ctx, []any{&wrapped, &account}, `SELECT k.wrapped, s.account FROM session_key k JOIN session s ON s.id = k.session
-		WHERE k.session = $1`, session); err != nil {
-		return nil, err
-	}
-	outer, err := s.accountKey(ctx, account)
-	if err != nil {
-		return nil, err
-	}
-	k, err := outer.Unwrap(seal.Place("session_key", session, "wrapped"), wrapped)
-	if err == nil {
-		s.keys.Put(session, k)
-	}
-	return k, err
+// A home is where a session's data are: the number that its rows carry, and
+// the key that opens them, nil once that is destroyed.
+type home struct {
+	number int64
+	key    *seal.Key
 }
 
-const orderColumns = `id, session, eid, environment, mode, stage, owner, fence, ended, due, body`
+// home finds a session's data; broker.ErrNotFound if there is no such session.
+func (s *Store) home(ctx context.Context, session string) (home, error) {
+	if h, ok := s.homes.Get(session); ok {
+		return h, nil
+	}
+	var h home
+	var wrapped []byte
+	var account string
+	if err := s.get(ctx, []any{&h.number, &wrapped, &account}, `SELECT s.number, k.wrapped, s.account FROM session s
+		LEFT JOIN session_key k ON k.session = s.number WHERE s.id = $1`, session); err != nil {
+		return home{}, err
+	}
+	if len(wrapped) > 0 {
+		outer, err := s.accountKey(ctx, account)
+		if err != nil {
+			return home{}, err
+		}
+		if h.key, err = outer.Unwrap(seal.Place("session_key", session, "wrapped"), wrapped); err != nil {
+			return home{}, err
+		}
+	}
+	s.homes.Put(session, h)
+	return h, nil
+}
+
+// alive is home where the key is needed: broker.ErrNotFound also once it is
+// destroyed.
+func (s *Store) alive(ctx context.Context, session string) (home, error) {
+	h, err := s.home(ctx, session)
+	if err == nil && h.key == nil {
+		err = broker.ErrNotFound
+	}
+	return h, err
+}
 
 // Order implements broker.Store.
 func (s *Store) Order(ctx context.Context, id string) (*broker.Order, error) {
@@ -133,7 +150,8 @@ func (s *Store) Order(ctx context.Context, id string) (*broker.Order, error) {
 	var ended, due int64
 	var sealed []byte
 	err := s.get(ctx, []any{&o.ID, &o.Session, &o.EID, &o.Environment, &o.Mode, &o.Stage, &o.Owner, &o.Fence, &ended, &due, &sealed},
-		`SELECT `+orderColumns+` FROM eid_order WHERE id = $1`, id)
+		`SELECT o.id, s.id, o.eid, o.environment, o.mode, o.stage, o.owner, o.fence, o.ended, o.due, o.body
+			FROM eid_order o JOIN session s ON s.number = o.session WHERE o.id = $1`, id)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, err
 	}
@@ -144,28 +162,25 @@ func (s *Store) Order(ctx context.Context, id string) (*broker.Order, error) {
 	if len(sealed) == 0 {
 		return &o, nil
 	}
-	k, err := s.openKey(ctx, o.Session)
-	if errors.Is(err, broker.ErrNotFound) {
-		return &o, nil // erased
+	h, err := s.home(ctx, o.Session)
+	if err != nil || h.key == nil { // nil: erased
+		return &o, err
 	}
-	if err != nil {
-		return nil, err
-	}
-	o.Body, err = k.Open(seal.Place("eid_order", o.ID, "body"), sealed)
+	o.Body, err = h.key.Open(seal.Place("eid_order", o.ID, "body"), sealed)
 	return &o, err
 }
 
 // Data implements broker.Store.
 func (s *Store) Data(ctx context.Context, session, kind string) ([]byte, error) {
-	var value []byte
-	if err := s.get(ctx, []any{&value}, `SELECT value FROM session_data WHERE session = $1 AND kind = $2`, session, kind); err != nil {
-		return nil, err
-	}
-	k, err := s.openKey(ctx, session)
+	h, err := s.alive(ctx, session)
 	if err != nil {
 		return nil, err
 	}
-	return k.Open(seal.Place("session_data", session, kind), value)
+	var value []byte
+	if err := s.get(ctx, []any{&value}, `SELECT value FROM session_data WHERE session = $1 AND kind = $2`, h.number, kind); err != nil {
+		return nil, err
+	}
+	return h.key.Open(seal.Place("session_data", session, kind), value)
 }
 
 // Evidence implements broker.Store.
@@ -174,24 +189,27 @@ func (s *Store) Evidence(ctx context.Context, session string) ([]eid.Evidence, e
 		kind  string
 		value []byte
 	}
+	h, err := s.alive(ctx, session)
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	var all []row
-	err := s.query(ctx, func(r scanner) error {
+	err = s.query(ctx, func(r scanner) error {
 		var x row
 		err := r.Scan(&x.kind, &x.value)
 		all = append(all, x)
 		return err
 	}, `SELECT kind, value FROM session_data WHERE session = $1 AND kind >= $2 AND kind < $3 ORDER BY kind`,
-		session, broker.DataEvidence, strings.TrimSuffix(broker.DataEvidence, "/")+"0")
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	k, err := s.openKey(ctx, session)
+		h.number, broker.DataEvidence, strings.TrimSuffix(broker.DataEvidence, "/")+"0")
 	if err != nil {
 		return nil, err
 	}
 	var out []eid.Evidence
 	for _, x := range all {
-		raw, err := k.Open(seal.Place("session_data", session, x.kind), x.value)
+		raw, err := h.key.Open(seal.Place("session_data", session, x.kind), x.value)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +234,7 @@ func (s *Store) Notes(ctx context.Context, session string) ([]broker.Note, error
 		return err
 	}, `SELECT at, kind, text FROM (
 			SELECT 0 AS n, created AS at, 'state' AS kind, 'created' AS text FROM session WHERE id = $1
-			UNION ALL SELECT n, at, kind, text FROM event WHERE session = $1) AS lines ORDER BY n`, session)
+			UNION ALL SELECT n, at, kind, text FROM event WHERE session = (SELECT number FROM session WHERE id = $1)) AS lines ORDER BY n`, session)
 	return out, err
 }
 
@@ -235,7 +253,7 @@ func (s *Store) Refs(ctx context.Context, session string) ([]connector.Ref, erro
 		err := r.Scan(&ref)
 		out = append(out, ref)
 		return err
-	}, `SELECT ref FROM order_ref WHERE session = $1 ORDER BY at`, session)
+	}, `SELECT ref FROM order_ref WHERE session = (SELECT number FROM session WHERE id = $1) ORDER BY at`, session)
 	return out, err
 }
 
@@ -257,7 +275,7 @@ func (s *Store) sessions(ctx context.Context, q string, args ...any) ([]*broker.
 // List shows the latest sessions; empty filters match all.
 func (s *Store) List(ctx context.Context, account, state string, limit int) ([]*broker.Session, error) {
 	return s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE ($1 = '' OR account = $1) AND ($2 = '' OR state = $2)
-		ORDER BY created DESC LIMIT $3`, account, state, limit)
+		ORDER BY number DESC LIMIT $3`, account, state, limit)
 }
 
 // Orphans implements broker.Store.
@@ -297,21 +315,21 @@ func (s *Store) Inbox(ctx context.Context, owner string, limit int) ([]broker.Me
 		err := r.Scan(&x.ID, &x.Order, &x.session, &x.Event)
 		all = append(all, x)
 		return err
-	}, `SELECT i.id, i.order_id, i.session, i.event FROM inbox i JOIN eid_order o ON o.id = i.order_id
+	}, `SELECT i.id, i.order_id, s.id, i.event FROM inbox i JOIN eid_order o ON o.id = i.order_id JOIN session s ON s.number = i.session
 		WHERE o.owner = $1 ORDER BY i.id LIMIT $2`, owner, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []broker.Message
 	for _, x := range all {
-		k, err := s.openKey(ctx, x.session)
+		h, err := s.alive(ctx, x.session)
 		if errors.Is(err, broker.ErrNotFound) {
 			continue // erased meanwhile
 		}
 		if err != nil {
 			return nil, err
 		}
-		if x.Event, err = k.Open(seal.Place("inbox", x.session, "event"), x.Event); err != nil {
+		if x.Event, err = h.key.Open(seal.Place("inbox", x.session, "event"), x.Event); err != nil {
 			s.log.ErrorContext(ctx, "message does not open", "message", x.ID, "error", err)
 			continue
 		}

@@ -30,8 +30,8 @@ func (s *Store) Outbox(ctx context.Context, session string) ([]Sent, error) {
 		c.First, c.Due = moment(first), moment(due)
 		rows = append(rows, c)
 		return err
-	}, `SELECT id, session, account, environment, kind, type, wrapped, url, body, state, attempt, first, due FROM delivery
-		WHERE session = $1 ORDER BY first, id`, session)
+	}, `SELECT d.id, s.id, d.account, d.environment, d.kind, d.type, d.wrapped, d.url, d.body, d.state, d.attempt, d.first, d.due
+		FROM delivery d JOIN session s ON s.number = d.session WHERE s.id = $1 ORDER BY d.first, d.id`, session)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +73,10 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 		}
 		var all []statement
 		for _, n := range some {
+			h, err := s.home(ctx, n.ID)
+			if err != nil {
+				return err
+			}
 			for _, q := range []string{
 				`DELETE FROM delivery_attempt WHERE delivery IN (SELECT id FROM delivery WHERE session = $1)`,
 				`DELETE FROM delivery WHERE session = $1`,
@@ -82,12 +86,12 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 				`DELETE FROM event WHERE session = $1`,
 				`DELETE FROM oidc_sso WHERE id IN (SELECT sso FROM oidc_grant WHERE session = $1)`,
 				`DELETE FROM oidc_grant WHERE session = $1`,
-				`DELETE FROM oidc_token WHERE session = $1 AND session <> ''`,
+				`DELETE FROM oidc_token WHERE session = $1 AND session <> 0`,
 				`DELETE FROM session_data WHERE session = $1`,
 				`DELETE FROM session_key WHERE session = $1`,
-				`DELETE FROM session WHERE id = $1`,
+				`DELETE FROM session WHERE number = $1`,
 			} {
-				all = append(all, statement{q: q, args: []any{n.ID}})
+				all = append(all, statement{q: q, args: []any{h.number}})
 			}
 		}
 		err = s.batch(ctx, all)

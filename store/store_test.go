@@ -527,8 +527,8 @@ func TestSwappedValuesDoNotOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, q := range []string{ // b gets a's key and identity; a's identity becomes its spec
-		`UPDATE session_key SET wrapped = (SELECT wrapped FROM session_key WHERE session = '` + a.ID + `') WHERE session = '` + b.ID + `'`,
-		`UPDATE session_data SET value = (SELECT value FROM session_data WHERE session = '` + a.ID + `' AND kind = 'identity')`,
+		`UPDATE session_key SET wrapped = (SELECT wrapped FROM session_key WHERE session = (SELECT number FROM session WHERE id = '` + a.ID + `')) WHERE session = (SELECT number FROM session WHERE id = '` + b.ID + `')`,
+		`UPDATE session_data SET value = (SELECT value FROM session_data WHERE session = (SELECT number FROM session WHERE id = '` + a.ID + `') AND kind = 'identity')`,
 	} {
 		if _, err := db.ExecContext(t.Context(), q); err != nil {
 			t.Fatal(err)
@@ -720,7 +720,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 var (
 	queries = regexp.MustCompile("(?s)`(?:SELECT|INSERT|UPDATE|DELETE)(?:[^`]|` ?\\+ ?[a-zA-Z.]+ ?\\+ ?`)*`")
 	// few rows each (first is bounded by its LIMIT), or asked once at the start, or a list for an operator
-	allowed = regexp.MustCompile(`SCAN (node|account_key|oidc_key|lines|first|n|CONSTANT ROW|\(subquery|\(SELECT)|ORDER BY created DESC`)
+	allowed = regexp.MustCompile(`SCAN (node|account_key|oidc_key|lines|first|n|CONSTANT ROW|\(subquery|\(SELECT)|ORDER BY number DESC`)
 )
 
 func TestOneProcessPerFile(t *testing.T) {

@@ -94,7 +94,7 @@ func Outbox(f *broker.Final) []broker.Delivery {
 	var out []broker.Delivery
 	if pay.Webhook != "" {
 		d := base
-		d.ID, d.Kind, d.URL, d.Body, d.UpperHex = "msg_"+plain(f.NewID()), "webhook", pay.Webhook, body, pay.UpperHex
+		d.ID, d.Kind, d.URL, d.Body, d.UpperHex = "msg_"+plain(f.NewRow()), "webhook", pay.Webhook, body, pay.UpperHex
 		if pay.HMAC {
 			d.Key = f.Session.Key
 		}
@@ -114,7 +114,7 @@ func Outbox(f *broker.Final) []broker.Delivery {
 		raw, err := json.Marshal(m)
 		if err == nil {
 			d := base
-			d.ID, d.Kind, d.URL, d.Body, d.Profile = "msg_"+plain(f.NewID()), "email", pay.Email, raw, "email"
+			d.ID, d.Kind, d.URL, d.Body, d.Profile = "msg_"+plain(f.NewRow()), "email", pay.Email, raw, "email"
 			out = append(out, d)
 		}
 	}

@@ -96,7 +96,7 @@ func serveProvider(ctx context.Context, addr string) error {
 	b, err := broker.New(broker.Config{Store: db, Connectors: map[eid.Environment]map[eid.EID]connector.Connector{eid.Test: {eid.IDIN: instant{}}},
 		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
 			return connector.Settings{Key: "k"}, nil
-		}, Public: "http://" + addr, HandleKey: make([]byte, 32), Epoch: uuid.NewString(), NewID: uuid.NewString, Now: time.Now, Log: log})
+		}, Public: "http://" + addr, HandleKey: make([]byte, 32), Epoch: uuid.NewString(), NewID: uuid.NewString, NewRow: func() string { return uuid.Must(uuid.NewV7()).String() }, Now: time.Now, Log: log})
 	if err != nil {
 		return err
 	}
