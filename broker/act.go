@@ -176,10 +176,14 @@ func (b *Broker) Open(ctx context.Context, id string, h Handle, br connector.Bro
 		b.observe(Observation{Kind: "started", Session: l.session})
 		return b.turn(ctx, l, act{begin: true, stored: true})
 	}()
-	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, errFenced) {
-		return nil, err
+	switch {
+	case err == nil: // nobody knows better
+		s := *l.session
+		return b.look(ctx, &s, spec, l, h, br)
+	case errors.Is(err, ErrConflict), errors.Is(err, errFenced):
+		return b.Look(ctx, id, h, br)
 	}
-	return b.Look(ctx, id, h, br)
+	return nil, err
 }
 
 // beginning makes the rows of a new order; its Begin is pending from the

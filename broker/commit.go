@@ -241,6 +241,11 @@ func (b *Broker) end(ctx context.Context, s *Session, o *Order, bd *body, spec *
 func (b *Broker) committed(ctx context.Context, l, next *live, c *Change) {
 	ended := next.session.State.Ended() && !l.session.State.Ended()
 	l.order, l.body = next.order, next.body
+	for _, d := range c.Data {
+		if d.Kind == DataIdentity {
+			b.who.Put(c.ID, d.Value)
+		}
+	}
 	if c.Session != nil {
 		l.session = next.session
 	}

@@ -146,22 +146,15 @@ func (b *Broker) Identity(ctx context.Context, s *Session, key string, evidence 
 func (b *Broker) reading(key string) Audit { return Audit{b.now(), "rp:" + key, "result.read", "ok"} }
 
 func (b *Broker) confirmed(ctx context.Context, session string, evidence bool) (*eid.Identity, []eid.Evidence, error) {
-	raw, err := b.c.Store.Data(ctx, session, DataIdentity)
-	if err != nil {
-		return nil, nil, err
-	}
-	var id eid.Identity
-	if err := json.Unmarshal(raw, &id); err != nil {
-		return nil, nil, errors.New("read identity: stored value is not readable")
-	}
-	if !evidence {
-		return &id, nil, nil
+	id, err := b.identity(ctx, session)
+	if err != nil || !evidence {
+		return id, nil, err
 	}
 	ev, err := b.c.Store.Evidence(ctx, session)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &id, ev, nil
+	return id, ev, nil
 }
 
 // Record writes a line of the audit trail: what an API has told of a session's

@@ -14,6 +14,12 @@ func (b *Broker) Look(ctx context.Context, id string, h Handle, br connector.Bro
 	if err != nil {
 		return nil, err
 	}
+	return b.look(ctx, s, spec, l, h, br)
+}
+
+// look is Look for a session that has been read; l is its order where that is
+// known too, nil otherwise.
+func (b *Broker) look(ctx context.Context, s *Session, spec *Spec, l *live, h Handle, br connector.Browser) (*View, error) {
 	v := &View{Session: *s, Spec: *spec, Bound: s.Handle != nil && b.holds(s, h)}
 	if !s.State.Ended() {
 		v.CanLonger = b.deadline(s, maxTime(s.Due, b.now()), b.limits.Extend).After(s.Due)

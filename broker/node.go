@@ -45,7 +45,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	g.Go(func() error { return b.refreshes(ctx) })
 	// What another node has erased leaves this one's memory too.
 	g.Go(func() error {
-		return b.every(ctx, time.Minute, func(context.Context) error { b.specs.Clear(); return nil })
+		return b.every(ctx, time.Minute, func(context.Context) error { b.specs.Clear(); b.who.Clear(); return nil })
 	})
 	err := g.Wait()
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -284,6 +284,7 @@ func (b *Broker) erase(ctx context.Context, s *Session) error {
 		Audit: []Audit{{now, "node", "session.erase", "ok"}}})
 	if err == nil {
 		b.specs.Drop(s.ID)
+		b.who.Drop(s.ID)
 		b.observe(Observation{Kind: "erased", Session: s})
 	}
 	return err

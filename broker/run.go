@@ -321,10 +321,15 @@ func (s *Spec) params(method string) map[string]string {
 	return out
 }
 
+// identity reads whom the eID has confirmed. It is for sessions that were not
+// erased when they were read.
 func (b *Broker) identity(ctx context.Context, session string) (*eid.Identity, error) {
-	raw, err := b.c.Store.Data(ctx, session, DataIdentity)
-	if err != nil {
-		return nil, err
+	raw, ok := b.who.Get(session)
+	if !ok {
+		var err error
+		if raw, err = b.c.Store.Data(ctx, session, DataIdentity); err != nil {
+			return nil, err
+		}
 	}
 	var id eid.Identity
 	if err := json.Unmarshal(raw, &id); err != nil {
