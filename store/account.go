@@ -24,6 +24,12 @@ type accounts struct {
 	mu      sync.Mutex
 	callers map[[32]byte]cached
 	byID    map[string]cached
+	texts   map[string]keyText // of keys, by their id
+}
+
+type keyText struct {
+	text string
+	at   time.Time // as in cached
 }
 
 type cached struct {
@@ -32,7 +38,7 @@ type cached struct {
 }
 
 func (a *accounts) init() {
-	a.callers, a.byID = map[[32]byte]cached{}, map[string]cached{}
+	a.callers, a.byID, a.texts = map[[32]byte]cached{}, map[string]cached{}, map[string]keyText{}
 }
 
 func (a *accounts) clear() {
@@ -40,6 +46,7 @@ func (a *accounts) clear() {
 	defer a.mu.Unlock()
 	clear(a.callers)
 	clear(a.byID)
+	clear(a.texts)
 }
 
 // hash finds a key by its text, of which no copy need be kept.
@@ -158,6 +165,12 @@ func (s *Store) PutKey(ctx context.Context, k relying.Key, text string, keep boo
 // KeyText is a key's text, for signing; relying.ErrUnknown when no copy is
 // kept.
 func (s *Store) KeyText(ctx context.Context, id string) (string, error) {
+	s.accounts.mu.Lock()
+	got, ok := s.accounts.texts[id]
+	s.accounts.mu.Unlock()
+	if ok && time.Since(got.at) < stale {
+		return got.text, nil
+	}
 	var copyOf []byte
 	err := s.get(ctx, []any{&copyOf}, `SELECT sealed FROM api_key WHERE id = $1 AND sealed IS NOT NULL`, id)
 	if errors.Is(err, broker.ErrNotFound) {
@@ -167,7 +180,16 @@ func (s *Store) KeyText(ctx context.Context, id string) (string, error) {
 		return "", err
 	}
 	text, err := s.master.Open(seal.Place("api_key", id, "sealed"), copyOf)
-	return string(text), err
+	if err != nil {
+		return "", err
+	}
+	s.accounts.mu.Lock()
+	defer s.accounts.mu.Unlock()
+	if len(s.accounts.texts) > 10_000 {
+		clear(s.accounts.texts)
+	}
+	s.accounts.texts[id] = keyText{string(text), time.Now()}
+	return string(text), nil
 }
 
 // masterID names a master key without telling anything of it.

@@ -84,6 +84,8 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 	if err != nil {
 		return false, unknown(err)
 	}
+	sealed := *g
+	sealed.Body = h.key.Seal(grantPlace(g.ID), g.Body)
 	var all []statement
 	var changed int64
 	if pushed != nil {
@@ -103,7 +105,7 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 		SELECT $1, session, $3, $4, $5, $6, $7, 0, $8, $9, 0, $10 FROM session_key WHERE session = $2`+s.dialect.share+`
 		ON CONFLICT (id) DO UPDATE SET code = excluded.code WHERE oidc_grant.code = excluded.code AND oidc_grant.revoked = 0`,
 		g.ID, h.number, g.Client, g.Account, string(g.Environment), g.SSO, micros(g.Created), g.Code[:], micros(g.CodeUntil),
-		h.key.Seal(grantPlace(g.ID), g.Body)), s.audit(g.Session, read))
+		sealed.Body), s.audit(g.Session, read))
 	if err = s.batch(ctx, all); errors.Is(err, oidc.ErrUsed) {
 		var session int64 // this node may know a key that another has destroyed
 		if gone := s.get(ctx, []any{&session}, `SELECT session FROM session_key WHERE session = $1`, h.number); gone != nil {
@@ -115,6 +117,9 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 		if e == nil && revoked != 0 {
 			return false, oidc.ErrUnknown
 		}
+	}
+	if err == nil {
+		s.grants.Put(g.Code, sealed)
 	}
 	return err == nil && changed > 0, err
 }
@@ -155,9 +160,10 @@ func (s *Store) open(ctx context.Context, g *oidc.Grant) error {
 
 // Redeem implements oidc.Store. What the row says is looked at before it is
 // written: most refusals cost no write. That it says so still is the condition
-// of the statement that marks it.
+// of the statement that marks it; so the node that has written a grant need not
+// read it.
 func (s *Store) Redeem(ctx context.Context, code [32]byte, client string, now time.Time, tokens func(*oidc.Grant) ([]oidc.Token, error)) (*oidc.Grant, error) {
-	g, err := s.byCode(ctx, code, client)
+	g, err := s.unredeemed(ctx, code, client)
 	switch {
 	case err != nil:
 		return nil, err
@@ -199,6 +205,15 @@ func (s *Store) Redeem(ctx context.Context, code [32]byte, client string, now ti
 	}
 	g.Redeemed = now
 	return g, nil
+}
+
+// unredeemed is byCode for the first use of a code.
+func (s *Store) unredeemed(ctx context.Context, code [32]byte, client string) (*oidc.Grant, error) {
+	if g, ok := s.grants.Get(code); ok && g.Client == client {
+		s.grants.Drop(code)
+		return &g, nil
+	}
+	return s.byCode(ctx, code, client)
 }
 
 // byCode reads the grant of a client's code; its body stays sealed.

@@ -170,6 +170,48 @@ func TestRedeemOnce(t *testing.T) {
 	})
 }
 
+// TestRedeemElsewhere: the node that has written a grant does not read it for
+// its first use. What other nodes have done with it counts all the same.
+func TestRedeemElsewhere(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, pgtest.Options{})
+	a := open(t, url)
+	b, err := store.Open(t.Context(), store.Config{URL: url, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() }) // the test is over
+	now, n := instant(), create(t, a)
+	used, revoked, gone := grant(t, a, n.ID, now), grant(t, a, n.ID, now), grant(t, a, create(t, a).ID, now)
+	if _, err := b.Redeem(t.Context(), used.Code, "shop", now, gives(token("first", "access", "", now))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Redeem(t.Context(), used.Code, "shop", now, gives(token("second", "access", "", now))); !errors.Is(err, oidc.ErrUsed) {
+		t.Errorf("a code that another node has redeemed: %v, want ErrUsed", err)
+	}
+	if _, _, err := b.ByToken(t.Context(), h("first"), "access", now); !errors.Is(err, oidc.ErrUnknown) {
+		t.Errorf("a token after the code's reuse: %v", err)
+	}
+	other := token("other", "access", revoked.ID, now)
+	if err := b.PutTokens(t.Context(), []oidc.Token{other}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Revoke(t.Context(), other.Hash, "shop", true, now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Redeem(t.Context(), revoked.Code, "shop", now, gives(token("late", "access", "", now))); !errors.Is(err, oidc.ErrUnknown) {
+		t.Errorf("a grant that another node has revoked: %v, want ErrUnknown", err)
+	}
+	s, err := b.Session(t.Context(), gone.Session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	erase(t, b, s)
+	if _, err := a.Redeem(t.Context(), gone.Code, "shop", now, gives(token("ghost", "access", "", now))); !errors.Is(err, oidc.ErrUnknown) {
+		t.Errorf("a grant of a session that another node has erased: %v, want ErrUnknown", err)
+	}
+}
+
 func TestRedeemRefuses(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {

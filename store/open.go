@@ -32,6 +32,7 @@ import (
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"eidgate/api/oidc"
 	"eidgate/broker"
 	"eidgate/internal/cache"
 	"eidgate/internal/seal"
@@ -58,6 +59,7 @@ type Store struct {
 	homes    *cache.Cache[string, home]           // of sessions
 	outer    *cache.Cache[string, *seal.Key]      // of accounts
 	rows     *cache.Cache[string, broker.Session] // of sessions, as they were last written; SQLite only
+	grants   *cache.Cache[[32]byte, oidc.Grant]   // that were written here and not redeemed yet, sealed, by their code
 	seq      sequence
 	dialect  dialect
 
@@ -102,7 +104,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{now: c.Now, log: c.Log, master: master, masterID: masterID(c.Master),
 		homes: cache.New[string, home](8192), outer: cache.New[string, *seal.Key](4096),
-		rows: cache.New[string, broker.Session](4096), hints: make(chan string, maxHints)}
+		rows: cache.New[string, broker.Session](4096), grants: cache.New[[32]byte, oidc.Grant](1024), hints: make(chan string, maxHints)}
 	s.seq.init()
 	s.accounts.init()
 	s.clients.init()
