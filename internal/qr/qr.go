@@ -10,8 +10,9 @@ import (
 	"image/color"
 	"image/png"
 	"strconv"
+	"sync"
 
-	"rsc.io/qr"
+	"rsc.io/qr/coding"
 )
 
 // quiet is the empty border that readers need, in modules (ISO/IEC 18004).
@@ -37,8 +38,16 @@ func SVG(content, title string) ([]byte, error) {
 	return append(b, `"/></svg>`...), nil
 }
 
+// runs are the black runs by their length: right, down, left and back.
+var runs = func() (all [178]string) { // a side of the largest code has 177 modules
+	for n := range all {
+		all[n] = fmt.Sprintf("h%dv1h-%dz", n, n)
+	}
+	return all
+}()
+
 // row appends the black runs of a row: one absolute move, then relative ones.
-func row(b []byte, code *qr.Code, y int) []byte {
+func row(b []byte, code *coding.Code, y int) []byte {
 	pen := -1 // where the last run ended; -1 before the first
 	for x := 0; x < code.Size; x++ {
 		if !code.Black(x, y) {
@@ -53,7 +62,7 @@ func row(b []byte, code *qr.Code, y int) []byte {
 		} else {
 			b = append(number(b, "m", start-pen), " 0"...)
 		}
-		b = append(number(number(b, "h", x-start), "v1h-", x-start), 'z')
+		b = append(b, runs[x-start]...)
 		pen = start // closing a run returns to where it began
 	}
 	return b
@@ -86,8 +95,33 @@ func PNG(content string, scale int) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func encode(content string) (*qr.Code, error) {
-	code, err := qr.Encode(content, qr.L)
+// plans say where in a code of each version its bits go. Codes of one length,
+// as of a login, share one.
+var plans = func() (all [coding.MaxVersion + 1]func() (*coding.Plan, error)) {
+	for v := range all {
+		all[v] = sync.OnceValues(func() (*coding.Plan, error) { return coding.NewPlan(coding.Version(v), coding.L, 0) })
+	}
+	return all
+}()
+
+func encode(content string) (*coding.Code, error) {
+	var text coding.Encoding = coding.String(content)
+	if digits := coding.Num(content); digits.Check() == nil {
+		text = digits
+	} else if capitals := coding.Alpha(content); capitals.Check() == nil {
+		text = capitals
+	}
+	v := coding.Version(coding.MinVersion)
+	for text.Bits(v) > v.DataBytes(coding.L)*8 {
+		if v++; v > coding.MaxVersion {
+			return nil, fmt.Errorf("encode qr code of %d bytes: too long", len(content))
+		}
+	}
+	plan, err := plans[v]()
+	if err != nil {
+		return nil, fmt.Errorf("plan qr code of version %d: %w", v, err)
+	}
+	code, err := plan.Encode(text)
 	if err != nil {
 		return nil, fmt.Errorf("encode qr code of %d bytes: %w", len(content), err)
 	}
