@@ -32,7 +32,7 @@ check: test lint ## everything: test and lint
 
 bench: ## measure logins, memory, start-up, and what messages cost
 	go test -run='^$$' -bench=. -benchmem ./test/...
-	go test -run='^$$' -bench=. -benchmem ./internal/xmldsig ./protocol/idin ./internal/jose ./api/oidc ./store
+	go test -run='^$$' -bench=. -benchmem ./internal/xmldsig ./protocol/idin ./internal/jose ./api/oidc ./store ./web/hosted
 
 run: ## start broker, sandbox and demo on this machine
 	go run ./cmd/eidgate dev

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"maps"
 	"mime"
 	"net/http"
 	"path"
@@ -177,7 +178,7 @@ func (w *Words) Say(lang, key string, places ...string) string {
 			return key
 		}
 	}
-	for i := 0; i+1 < len(places); i += 2 {
+	for i := 0; i+1 < len(places) && strings.Contains(text, "{"); i += 2 {
 		text = strings.ReplaceAll(text, "{"+places[i]+"}", places[i+1])
 	}
 	return text
@@ -188,8 +189,8 @@ var said = regexp.MustCompile(`\{\{\$?\.T "([^"]+)"\}\}`)
 
 // Templates reads a file of templates once for each language, with the
 // sentences that have no places to fill in already said: what is left to do
-// for a page is little.
-func (w *Words) Templates(name string) (map[string]*template.Template, error) {
+// for a page is little. They may call funcs.
+func (w *Words) Templates(name string, funcs template.FuncMap) (map[string]*template.Template, error) {
 	raw, err := files.ReadFile("templates/" + name)
 	if err != nil {
 		return nil, err
@@ -202,7 +203,7 @@ func (w *Words) Templates(name string) (map[string]*template.Template, error) {
 			}
 			return node
 		})
-		if all[lang], err = template.New(name).Parse(text); err != nil {
+		if all[lang], err = template.New(name).Funcs(funcs).Parse(text); err != nil {
 			return nil, err
 		}
 	}
@@ -230,30 +231,35 @@ const denied = "accelerometer=(), autoplay=(), bluetooth=(), camera=(), display-
 	"gyroscope=(), hid=(), identity-credentials-get=(), idle-detection=(), local-fonts=(), magnetometer=(), microphone=(), midi=(), payment=(), " +
 	"picture-in-picture=(), publickey-credentials-create=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), web-share=(), xr-spatial-tracking=()"
 
+// always are the headers that every page has. Their values are shared: a header
+// is replaced as a whole, or added to, which copies it.
+var always = http.Header{
+	"Referrer-Policy":              {"no-referrer"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Permissions-Policy":           {denied},
+	"Cache-Control":                {"no-store"},
+	"Content-Type":                 {"text/html; charset=utf-8"},
+}
+
 // Headers sets the headers of a page.
 func Headers(h http.Header, p Policy) {
-	frames := "'none'"
+	maps.Copy(h, always)
+	// A party that may frame a page may open it in a window of its own as
+	// well, and is told there how it ended.
+	frames, opener := "'none'", "same-origin"
 	if len(p.Frames) > 0 {
-		frames = strings.Join(p.Frames, " ")
+		frames, opener = strings.Join(p.Frames, " "), "unsafe-none"
 	} else {
 		h.Set("X-Frame-Options", "DENY")
 	}
-	csp := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; " +
-		"form-action " + strings.Join(append([]string{"'self'"}, p.Forms...), " ") + "; frame-ancestors " + frames
-	if !p.Markup {
-		csp += "; require-trusted-types-for 'script'"
-	}
-	h.Set("Content-Security-Policy", csp)
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Permissions-Policy", denied)
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	// A party that may frame a page may open it in a window of its own as
-	// well, and is told there how it ended.
-	opener := "same-origin"
-	if len(p.Frames) > 0 {
-		opener = "unsafe-none"
-	}
 	h.Set("Cross-Origin-Opener-Policy", opener)
+	forms, trusted := "'self'", ""
+	if len(p.Forms) > 0 {
+		forms += " " + strings.Join(p.Forms, " ")
+	}
+	if !p.Markup {
+		trusted = "; require-trusted-types-for 'script'"
+	}
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; "+
+		"form-action "+forms+"; frame-ancestors "+frames+trusted)
 }

@@ -5,11 +5,11 @@
 package hosted
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -21,6 +21,7 @@ import (
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/cache"
 	"eidgate/internal/limit"
 	"eidgate/internal/qr"
 	"eidgate/web"
@@ -68,17 +69,17 @@ type Config struct {
 
 // Pages answers everything below a session's page.
 type Pages struct {
-	c      Config
-	tmpl   map[string]*template.Template // by language
-	langs  map[string]template.HTML      // the languages to choose from, by the one that is shown
-	cookie string
-	cross  *http.CrossOriginProtection
-	limits limits
+	c       Config
+	tmpl    map[string]*template.Template // by language
+	layouts *cache.Cache[Layout, drawn]   // of many sessions each
+	cookie  string
+	cross   *http.CrossOriginProtection
+	limits  limits
 }
 
 // New reads the templates.
 func New(c Config) (*Pages, error) {
-	t, err := c.Words.Templates("hosted.html")
+	t, err := c.Words.Templates("hosted.html", template.FuncMap{"static": c.Static.Path})
 	if err != nil {
 		return nil, err
 	}
@@ -86,25 +87,8 @@ func New(c Config) (*Pages, error) {
 	if c.Secure {
 		name = "__Host-eidgate_b"
 	}
-	p := &Pages{c: c, tmpl: t, langs: map[string]template.HTML{}, cookie: name, cross: http.NewCrossOriginProtection(),
-		limits: newLimits(c.Rate, c.Clock)}
-	for _, shown := range c.Words.Languages() {
-		p.langs[shown] = languages(c.Words, shown)
-	}
-	return p, nil
-}
-
-// languages are the options of the form that changes the language.
-func languages(w *web.Words, shown string) template.HTML {
-	var b strings.Builder
-	for _, l := range w.Languages() {
-		selected := ""
-		if l == shown {
-			selected = " selected"
-		}
-		fmt.Fprintf(&b, `<option value="%s" lang="%s"%s>%s</option>`, l, l, selected, template.HTMLEscapeString(w.Say(l, "lang.name")))
-	}
-	return template.HTML(b.String()) //nolint:gosec // codes and names of ours
+	return &Pages{c: c, tmpl: t, layouts: cache.New[Layout, drawn](maxLayouts), cookie: name, cross: http.NewCrossOriginProtection(),
+		limits: newLimits(c.Rate, c.Clock)}, nil
 }
 
 // maxForm bounds what a form may post.
@@ -139,9 +123,10 @@ func (p *Pages) Serve(w http.ResponseWriter, r *http.Request, id, rest string) {
 	}
 }
 
-// handle is what the browser shows: its cookie, or the token in the address.
-func (p *Pages) handle(r *http.Request) broker.Handle {
-	h := broker.Handle{Token: r.URL.Query().Get("w")}
+// handle is what the browser shows: its cookie, or the token in q, what the
+// address says.
+func (p *Pages) handle(r *http.Request, q url.Values) broker.Handle {
+	h := broker.Handle{Token: q.Get("w")}
 	if c, err := r.Cookie(p.cookie); err == nil && len(c.Value) >= 22 && len(c.Value) <= 64 {
 		h.Cookie = c.Value
 	}
@@ -154,8 +139,7 @@ func (p *Pages) handle(r *http.Request) broker.Handle {
 // Browser is the handle of the browser that sends a request; one that has none
 // gets one. Sessions can be made for it before it has opened a page.
 func (p *Pages) Browser(w http.ResponseWriter, r *http.Request) broker.Handle {
-	h := p.handle(r)
-	h.Token = ""
+	h := p.handle(r, nil)
 	if h.Cookie == "" {
 		h.Cookie = p.greet(w, r, h)
 	}
@@ -184,7 +168,7 @@ func (p *Pages) greet(w http.ResponseWriter, r *http.Request, h broker.Handle) (
 }
 
 func framed(r *http.Request) bool {
-	return r.Header.Get("Sec-Fetch-Dest") == "iframe" || r.URL.Query().Has("w")
+	return r.Header.Get("Sec-Fetch-Dest") == "iframe" || params(r).Has("w")
 }
 
 // browser is what is known of the person's browser.
@@ -207,7 +191,8 @@ func (p *Pages) browser(r *http.Request, h broker.Handle) connector.Browser {
 
 // get shows the page or one of its parts; it changes nothing.
 func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) error {
-	h := p.handle(r)
+	q := params(r)
+	h := p.handle(r, q)
 	if rest == "go" {
 		return p.away(w, r, id, h)
 	}
@@ -221,7 +206,7 @@ func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) err
 		p.greet(w, r, h)
 		return p.page(w, r, v)
 	case "status":
-		return p.status(w, r, v)
+		return p.status(w, r, v, q)
 	case "qr.svg":
 		return p.code(w, r, v)
 	case "frame":
@@ -233,7 +218,7 @@ func (p *Pages) get(w http.ResponseWriter, r *http.Request, id, rest string) err
 // away sends a browser to an eID whose addresses work once: each gets one of its
 // own. Whoever cannot go there sees the page.
 func (p *Pages) away(w http.ResponseWriter, r *http.Request, id string, h broker.Handle) error {
-	to, err := p.c.Broker.Away(r.Context(), id, h, r.URL.Query().Get("pass"))
+	to, err := p.c.Broker.Away(r.Context(), id, h, params(r).Get("pass"))
 	if err != nil {
 		return err
 	}
@@ -258,7 +243,7 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 		p.problem(w, r, http.StatusBadRequest, "unreadable", "./"+query(r))
 		return nil
 	}
-	h := p.handle(r)
+	h := p.handle(r, params(r))
 	token := ""
 	if h.Cookie == "" && h.Token == "" { // cookies are blocked: the address carries the handle from now on
 		token = secret()
@@ -291,7 +276,7 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 		return err
 	}
 	q := url.Values{}
-	switch old := r.URL.Query().Get("w"); {
+	switch old := params(r).Get("w"); {
 	case now != nil && now.Place == broker.AtElsewhere:
 	case token != "":
 		q.Set("w", token)
@@ -329,8 +314,7 @@ func (p *Pages) Return(w http.ResponseWriter, r *http.Request, env eid.Environme
 			return
 		}
 	}
-	h := p.handle(r)
-	h.Token = "" // an eID's address carries none of ours
+	h := p.handle(r, nil) // an eID's address carries no token of ours
 	v, err := p.c.Broker.Returned(r.Context(), env, e, connector.Inbound{Method: r.Method, Query: r.URL.Query()}, h, p.browser(r, h))
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
@@ -371,14 +355,29 @@ func (p *Pages) code(w http.ResponseWriter, r *http.Request, v *broker.View) err
 // and enlarged.
 func (p *Pages) frame(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	web.Headers(w.Header(), web.Policy{Frames: append([]string{"'self'"}, v.Spec.Frames...)})
-	alt := p.c.Words.Say(p.language(r, v), "qr.alt")
-	return p.show(w, &view{words: p.c.Words, Lang: p.language(r, v), Title: alt, CSS: p.c.Static.Path("page.css"), Query: query(r),
-		Framed: !r.URL.Query().Has("big")}, "frame")
+	lang := p.language(r, v)
+	l := &Layout{words: p.c.Words, Lang: lang, Title: p.c.Words.Say(lang, "qr.alt"), Query: query(r), View: "bare"}
+	if params(r).Has("big") {
+		l.View = "big"
+	}
+	var b bytes.Buffer
+	if err := p.tmpl[lang].ExecuteTemplate(&b, "frame", l); err != nil {
+		return err
+	}
+	return send(w, &b)
+}
+
+// params is what an address says behind its path: mostly nothing.
+func params(r *http.Request) url.Values {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
+	return r.URL.Query()
 }
 
 // query keeps the handle of a page without cookies in every address.
 func query(r *http.Request) string {
-	if t := r.URL.Query().Get("w"); t != "" {
+	if t := params(r).Get("w"); t != "" {
 		return "?w=" + url.QueryEscape(t)
 	}
 	return ""

@@ -76,7 +76,7 @@ func view(frames ...string) *broker.View {
 		Spec: broker.Spec{Party: "Shop", Host: "shop.example", Next: []string{"https://shop.example", "https://sorry.example"}, Frames: frames}}
 }
 
-func pages(t *testing.T, v *broker.View, secure bool, leave hosted.Return, change ...func(*hosted.Config)) *hosted.Pages {
+func pages(t testing.TB, v *broker.View, secure bool, leave hosted.Return, change ...func(*hosted.Config)) *hosted.Pages {
 	t.Helper()
 	static, err := web.NewStatic()
 	if err != nil {

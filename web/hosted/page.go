@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"html/template"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -23,33 +24,26 @@ import (
 	"eidgate/web"
 )
 
-// view is what the template shows, and nothing more.
+// view is what the templates show, and nothing more.
 type view struct {
-	words *web.Words
+	Layout // templates say .Layout.Query: .Query would be found, and slowly
 
-	Lang, Title, Lead, Party, Host, Ref, View, EID string
-	CSS, Script, Phone                             string
-	Query, QuerySep, Self, Back, Action            string
-	Sandbox, Framed, Auto, HasChoice, InApp        bool
-	Refresh                                        int
-	Left                                           int64         // milliseconds until the page ends; 0 if nobody can get more
-	TimeLead                                       string        // until when that is
-	Languages                                      template.HTML // options
-	Methods                                        []option
-	Fields                                         []field
-	Error, Count, Code, Go, Brand                  string
-	Here                                           string   // what a page without scripts loads again
-	Choose                                         []option // beside a code
-	Landing, Wrong                                 bool     // Wrong: a field is, and not the form as a whole
-	Status                                         []string
-	Document                                       template.HTML
-	Launch, End, Image                             template.URL
-	QRSource                                       template.HTMLAttr // of an image
-	LaunchKey, Message, Origins, Mood, Mark        string
-	To, ToText, Returned                           string // where an end without a return of its own leads
-	AsText                                         bool
-	Later                                          int    // seconds after which the page leads to To by itself; 0 for never
-	Cause, Trace                                   string // of Code, for developers and for operators
+	Ref                                   string
+	Left                                  int64  // milliseconds until the page ends; 0 if nobody can get more
+	TimeLead                              string // until when that is
+	Action, Error, Count, Code, Go, Brand string
+	Framed, Auto, Continue, AsText        bool
+	Landing, Wrong                        bool // Wrong: a field is, and not the form as a whole
+	Methods                               []option
+	Fields                                []field
+	Choose                                []option // beside a code
+	Status                                []string
+	Document                              template.HTML
+	Launch, End, Image                    template.URL
+	QRSource                              template.HTMLAttr // of an image
+	LaunchKey, Message, Origins           string
+	To, ToText                            string // where an end without a return of its own leads
+	Cause, Trace                          string // of Code, for developers and for operators
 }
 
 type option struct {
@@ -64,16 +58,6 @@ type field struct {
 	Numeric                                   bool
 	Max                                       int
 	Options                                   []option
-}
-
-// T is a sentence of the page's language.
-func (v view) T(key string) string { return v.words.Say(v.Lang, key, "party", v.Party, "ref", v.Ref) }
-
-// Only is what stands before and after the party's name in the sentence that
-// warns of links from strangers: its host goes with the name.
-func (v view) Only() [2]string {
-	before, after, _ := strings.Cut(v.words.Say(v.Lang, "only", "party", "\x00"), "\x00")
-	return [2]string{before, after}
 }
 
 // kind is which page a view is.
@@ -117,10 +101,10 @@ func kind(v *broker.View) string {
 }
 
 // status is what a waiting page asks for, a line for each part of its status;
-// 204 when another page is to be shown, and whether that is the last.
-func (p *Pages) status(w http.ResponseWriter, r *http.Request, v *broker.View) error {
+// 204 when another page is to be shown than shown says, and whether that is the
+// last.
+func (p *Pages) status(w http.ResponseWriter, r *http.Request, v *broker.View, shown url.Values) error {
 	wait, ok := v.Step.(connector.Wait)
-	shown := r.URL.Query()
 	if _, away := v.Step.(connector.Redirect); away && v.Place == broker.AtStep && shown.Get("k") == "away" { // a frame waits for what it has opened
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		return nil
@@ -133,9 +117,10 @@ func (p *Pages) status(w http.ResponseWriter, r *http.Request, v *broker.View) e
 		return nil
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, err := w.Write([]byte(strings.Join(p.news(wait, func(key string) string {
-		return p.c.Words.Say(p.language(r, v), key, "party", v.Spec.Party)
-	}), "\n")))
+	lang := p.language(r, v)
+	_, err := io.WriteString(w, strings.Join(p.news(wait, func(key string) string {
+		return p.c.Words.Say(lang, key, "party", v.Spec.Party)
+	}), "\n"))
 	return err
 }
 
@@ -163,23 +148,22 @@ func (p *Pages) news(wait connector.Wait, say func(string) string) []string {
 // page shows where the person stands.
 func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	lang := p.language(r, v)
-	d := &view{words: p.c.Words, Lang: lang, Party: v.Spec.Party, Host: v.Spec.Host, Ref: v.Session.Ref(), View: kind(v), EID: v.Session.EID.Name(),
-		CSS: p.c.Static.Path("page.css"), Script: p.c.Static.Path("page.js"),
-		Query: query(r), Self: "./" + query(r), Sandbox: v.Session.Environment == eid.Test, Framed: framed(r), Origins: strings.Join(v.Spec.Frames, " ")}
+	q := query(r)
+	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, Party: v.Spec.Party, Host: v.Spec.Host, View: kind(v), EID: v.Session.EID.Name(),
+		Query: q, QuerySep: "?", Self: "./" + q, Sandbox: v.Session.Environment == eid.Test, Refers: true, Scripts: true},
+		Ref: v.Session.Ref(), Framed: framed(r), Origins: strings.Join(v.Spec.Frames, " ")}
+	if q != "" {
+		d.QuerySep = q + "&"
+	}
 	if d.Sandbox {
 		d.Phone = p.c.Phone
 	}
 	if before := v.Place == broker.AtFront || v.Place == broker.AtRetry; before && len(v.Spec.Methods) > 1 {
-		if d.Back = d.Self + "?choose=1"; d.Query != "" {
-			d.Back = d.Self + "&choose=1"
-		}
-		if r.URL.Query().Has("choose") {
+		if params(r).Has("choose") {
 			d.View, d.EID = "choice", ""
+		} else {
+			d.Back = "./" + d.QuerySep + "choose=1"
 		}
-	}
-	d.QuerySep = "?"
-	if d.Query != "" {
-		d.QuerySep = d.Query + "&"
 	}
 	if d.Here = d.Self; d.View == "counter" || d.View == "scanned" {
 		d.Here = "./" + d.QuerySep + "tick=1"
@@ -187,7 +171,6 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	say := func(key string) string {
 		return p.c.Words.Say(lang, key, "party", d.Party, "eid", v.Session.EID.Name(), "ref", d.Ref)
 	}
-	d.Languages = p.langs[lang]
 	policy := web.Policy{Frames: v.Spec.Frames, Forms: v.Spec.Next}
 	switch d.View {
 	case "choice":
@@ -205,7 +188,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	case "away":
 		e := string(v.Session.EID)
 		d.Brand = e
-		d.Title, d.Lead, d.Go, d.Auto = say("away.title."+e), say("away.lead."+e), say("away.go."+e), r.URL.Query().Has("go") && !d.Framed
+		d.Title, d.Lead, d.Go = say("away.title."+e), say("away.lead."+e), say("away.go."+e)
 		step, _ := v.Step.(connector.Redirect) // kind has looked
 		d.Launch = template.URL(step.URL)      //nolint:gosec // it is the upstream's own
 		if step.Renews {
@@ -214,6 +197,9 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 				to = "go?pass=" + v.Pass
 			}
 			d.Launch = template.URL(to) //nolint:gosec // ours
+		}
+		if params(r).Has("go") && !d.Framed {
+			d.AtOnce = d.Launch
 		}
 	default:
 		if err := p.waiting(v, d, say); err != nil {
@@ -232,21 +218,31 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if d.View == "elsewhere" {
 		w.WriteHeader(http.StatusConflict)
 	}
-	return p.show(w, d, "top", part(d.View), "bottom")
+	return p.show(w, d)
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// show writes a page of these parts, whole or not at all.
-func (p *Pages) show(w http.ResponseWriter, d *view, parts ...string) error {
+// show writes a page, whole or not at all.
+func (p *Pages) show(w http.ResponseWriter, d *view) error {
+	layout, err := p.draw(&d.Layout)
+	if err != nil {
+		return err
+	}
 	b := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(b)
 	b.Reset()
-	for _, name := range parts {
+	b.Write(layout[0])
+	for i, name := range [len(layout) - 1]string{part(d.View), "time", "ref"} {
 		if err := p.tmpl[d.Lang].ExecuteTemplate(b, name, d); err != nil {
 			return err
 		}
+		b.Write(layout[i+1])
 	}
+	return send(w, b)
+}
+
+func send(w http.ResponseWriter, b *bytes.Buffer) error {
 	w.Header().Set("Content-Length", strconv.Itoa(b.Len())) // or it goes in chunks, which cost a write more
 	_, err := w.Write(b.Bytes())
 	return err
@@ -279,7 +275,7 @@ func inApp(agent string) bool {
 // choice lists the methods in the party's order, by country where there are
 // several: that of the page's language comes first.
 func (p *Pages) choice(v *broker.View, d *view, say func(string) string) {
-	d.Title = say("choice.title")
+	d.Title, d.Lead = say("choice.title"), d.T("choice.lead")
 	var codes []string
 	for _, m := range v.Spec.Methods {
 		if !slices.Contains(codes, m.Country) {
@@ -315,10 +311,11 @@ var home = map[string]string{"sv": "se", "nb": "no", "da": "dk", "nl": "nl", "fi
 
 // form shows what a connector asks.
 func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) string) error {
-	d.Title, d.Lead, d.Action = say("front.title"), needs(v, say), "start"
+	d.Title, d.Lead, d.Action = say("front.title"), needs(v, say), "start"+d.Query
+	d.Continue = true
 	ask := v.Front
 	if st, ok := v.Step.(connector.Ask); ok && v.Place == broker.AtStep {
-		ask, d.Action = &st, "submit"
+		ask, d.Action = &st, "submit"+d.Query
 	}
 	if v.Session.Purpose == eid.Sign {
 		d.Title, d.Lead = say("sign.title"), say("sign.lead")
@@ -343,7 +340,7 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 	}
 	d.Auto = ask.Auto && d.View != "retry"
 	if ask.Form.Error != "" {
-		d.Error = say(ask.Form.Error)
+		d.Error, d.Problem = say(ask.Form.Error), true
 	}
 	for _, f := range ask.Form.Fields {
 		x := field{Name: f.Name, Kind: string(f.Kind), Label: say(ask.Form.Name + "." + f.Name), Numeric: f.Numeric, Max: f.Max}
@@ -367,7 +364,7 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 				group, next.Group = o.Group, o.Group
 			}
 			x.Options = append(x.Options, next)
-			d.HasChoice = true
+			d.Continue = false
 		}
 		if group != "" {
 			x.Kind = "list"
@@ -438,7 +435,9 @@ func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error 
 		if err != nil {
 			return err
 		}
-		d.QRSource = template.HTMLAttr(`src="data:image/svg+xml;base64,` + base64.StdEncoding.EncodeToString(svg) + `"`) //nolint:gosec // drawn by us, and base64
+		const begin = `src="data:image/svg+xml;base64,`
+		src := append(make([]byte, 0, len(begin)+base64.StdEncoding.EncodedLen(len(svg))+1), begin...)
+		d.QRSource = template.HTMLAttr(append(base64.StdEncoding.AppendEncode(src, svg), '"')) //nolint:gosec // drawn by us, and base64
 		d.Code = wait.QR
 	case "app":
 		d.Launch = template.URL(wait.Launch) //nolint:gosec // put together by the connector
@@ -478,15 +477,16 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 	if leave.Cookie != nil {
 		http.SetCookie(w, leave.Cookie)
 	}
-	if leave.Post != nil && !r.URL.Query().Has("tab") {
+	if leave.Post != nil && !params(r).Has("tab") {
 		return true, p.Post(w, r, leave.URL, leave.Post, v.Spec.Frames)
 	}
-	if r.URL.Query().Has("tab") { // another tab of this browser has gone back already
+	if params(r).Has("tab") { // another tab of this browser has gone back already
 		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("tab.title"), say("tab.lead"), "good", "✓", leave.URL, say("back")
 		return false, nil
 	}
-	if leave.URL != "" && v.Session.State == broker.Finished && r.URL.Query().Has("tick") { // a counter: both sides see that it is done
-		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText, d.Later = say("end.done"), say("end.doneLead"), "good large", "✓", leave.URL, say("back"), 10
+	if leave.URL != "" && v.Session.State == broker.Finished && params(r).Has("tick") { // a counter: both sides see that it is done
+		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("end.done"), say("end.doneLead"), "good large", "✓", leave.URL, say("back")
+		d.Later, d.Leads = 10, leave.URL
 		return false, nil
 	}
 	if leave.URL != "" && !d.Framed && r.Header.Get("Sec-Fetch-Dest") != "iframe" {
@@ -509,8 +509,7 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 // button. Nothing of them is in an address.
 func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields url.Values, frames []string) error {
 	lang := p.spoken(r)
-	d := &view{words: p.c.Words, Lang: lang, View: "post", CSS: p.c.Static.Path("page.css"), Script: p.c.Static.Path("page.js"),
-		Title: p.c.Words.Say(lang, "post.title"), Lead: p.c.Words.Say(lang, "post.lead"), Action: to}
+	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, View: "post", Scripts: true, Title: p.c.Words.Say(lang, "post.title"), Lead: p.c.Words.Say(lang, "post.lead")}, Action: to}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		d.Fields = append(d.Fields, field{Name: name, Default: fields.Get(name)})
 	}
@@ -520,7 +519,7 @@ func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields u
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	web.Headers(w.Header(), web.Policy{Frames: frames, Forms: []string{u.Scheme + "://" + u.Host}})
-	return p.show(w, d, "top", part(d.View), "bottom")
+	return p.show(w, d)
 }
 
 // Ended tells a person that they are logged out, or asks whether they want to
@@ -528,16 +527,16 @@ func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields u
 func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values) {
 	lang := p.spoken(r)
 	say := func(key string) string { return p.c.Words.Say(lang, key) }
-	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: say("logout.title"), Lead: say("logout.lead"), Mood: "good", Mark: "✓"}
+	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, View: "end", Title: say("logout.title"), Lead: say("logout.lead"), Mood: "good", Mark: "✓"}}
 	if ask {
-		d.View, d.Title, d.Lead, d.Action = "logout", say("logout.ask.title"), say("logout.ask"), r.URL.Path
+		d.View, d.Title, d.Lead, d.Mood, d.Mark, d.Action = "logout", say("logout.ask.title"), say("logout.ask"), "", "", r.URL.Path
 		for _, name := range slices.Sorted(maps.Keys(fields)) {
 			d.Fields = append(d.Fields, field{Name: name, Default: fields.Get(name)})
 		}
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	web.Headers(w.Header(), web.Policy{})
-	if err := p.show(w, d, "top", part(d.View), "bottom"); err != nil {
+	if err := p.show(w, d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
@@ -548,8 +547,8 @@ func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields u
 // operator to the log.
 func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code, text string) {
 	lang := p.spoken(r)
-	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: p.c.Words.Say(lang, "request.title"),
-		Lead: p.c.Words.Say(lang, "request.lead"), Mood: "bad", Mark: "!", Code: code, Cause: text, Trace: w.Header().Get("X-Trace-Id")}
+	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, View: "end", Title: p.c.Words.Say(lang, "request.title"),
+		Lead: p.c.Words.Say(lang, "request.lead"), Mood: "bad", Mark: "!"}, Code: code, Cause: text, Trace: w.Header().Get("X-Trace-Id")}
 	if status == http.StatusTooManyRequests { // nothing is wrong with the request
 		d.Title, d.Lead = p.c.Words.Say(lang, "problem.title"), p.c.Words.Say(lang, "problem")
 	}
@@ -557,7 +556,7 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code
 	w.Header().Set("X-Eidgate-Error", code)
 	web.Headers(w.Header(), web.Policy{})
 	w.WriteHeader(status)
-	if err := p.show(w, d, "top", part(d.View), "bottom"); err != nil {
+	if err := p.show(w, d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
@@ -566,15 +565,15 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code
 // read: a title and a sentence under the same key, and a way back.
 func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key, back string) {
 	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
-	d := &view{words: p.c.Words, Lang: lang, View: "end", CSS: p.c.Static.Path("page.css"), Title: p.c.Words.Say(lang, key+".title"),
-		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!", To: back, ToText: p.c.Words.Say(lang, "problem.again")}
+	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, View: "end", Title: p.c.Words.Say(lang, key+".title"),
+		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!"}, To: back, ToText: p.c.Words.Say(lang, "problem.again")}
 	policy := web.Policy{}
 	if status == http.StatusTooManyRequests { // in a frame too, of whichever party: it tells nothing and does nothing
-		d.Mood, d.Mark, d.Later, policy.Frames = "", "…", busyTime, []string{"*"}
+		d.Mood, d.Mark, d.Later, d.Leads, policy.Frames = "", "…", busyTime, back, []string{"*"}
 	}
 	web.Headers(w.Header(), policy)
 	w.WriteHeader(status)
-	if err := p.show(w, d, "top", part(d.View), "bottom"); err != nil {
+	if err := p.show(w, d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
 }
@@ -582,7 +581,7 @@ func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key,
 // spoken is the language of a page that belongs to no session: one that an
 // OpenID request asks for, else the browser's.
 func (p *Pages) spoken(r *http.Request) string {
-	asked := strings.Fields(r.URL.Query().Get("ui_locales"))
+	asked := strings.Fields(params(r).Get("ui_locales"))
 	for i, tag := range asked {
 		asked[i], _, _ = strings.Cut(tag, "-")
 	}
