@@ -13,10 +13,13 @@ import (
 	"eidgate/internal/seal"
 )
 
+// maxNumbers is how many numbers a new session tries.
+const maxNumbers = 5
+
 // Apply implements broker.Store.
 func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 	data := c.Data
-	for {
+	for numbers := 1; ; {
 		p := plan{s: s, c: c}
 		if err := p.all(ctx, data); err != nil {
 			return err
@@ -29,6 +32,12 @@ func (s *Store) Apply(ctx context.Context, c *broker.Change) error {
 			}
 			if len(left) < len(data) { // some of it was there already, as it should be
 				data = left
+				continue
+			}
+		}
+		if errors.Is(err, broker.ErrConflict) && p.made != nil && numbers < maxNumbers {
+			if _, e := s.home(ctx, c.ID); errors.Is(e, broker.ErrNotFound) { // its number was given to another session, see sequence
+				numbers++
 				continue
 			}
 		}

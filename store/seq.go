@@ -10,7 +10,9 @@ import (
 // A sequence numbers rows that are read in the order in which they were
 // written: the real time in microseconds, at least one more than the last, and
 // eleven bits that tell nodes apart (which lasts until 2112). The real clock, because a sandbox stops
-// the injected one, and two rows must not get one number.
+// the injected one, and two rows must not get one number. Two nodes may have the
+// same bits, and then they give a number twice where they write in the same
+// microsecond: a new session tries again, and most rows have more in their keys.
 type sequence struct {
 	last atomic.Int64
 	node int64
