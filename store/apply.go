@@ -256,11 +256,11 @@ func (p *plan) lines(ctx context.Context) error {
 			outer.Seal(seal.Place("duty", d.ID, "state"), d.State), micros(d.Due))
 	}
 	for _, d := range p.c.Outbox {
-		st, err := p.s.delivery(ctx, p.number, d)
+		written, err := p.s.delivery(ctx, p.number, d)
 		if err != nil {
 			return err
 		}
-		p.list = append(p.list, st)
+		p.list = append(p.list, written...)
 	}
 	return nil
 }
@@ -285,8 +285,8 @@ func (p *plan) erase() {
 		`DELETE FROM oidc_grant WHERE session = $1`,
 		`DELETE FROM oidc_token WHERE session = $1 AND session <> 0`,
 		`UPDATE eid_order SET body = NULL, ended = 1, due = 0, fence = fence + 1 WHERE session = $1`,
-		`UPDATE delivery SET wrapped = CASE WHEN state = 'pending' THEN wrapped END, url = CASE WHEN state = 'pending' THEN url END,
-			body = CASE WHEN state = 'pending' THEN body END WHERE session = $1`,
+		`UPDATE delivery SET state = state WHERE session = $1`, // so is its row
+		`DELETE FROM delivery_data WHERE delivery IN (SELECT id FROM delivery WHERE session = $1 AND state <> 'pending')`,
 	} {
 		p.add(q, p.number)
 	}

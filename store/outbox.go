@@ -11,22 +11,22 @@ import (
 // A delivery is sealed with a key of its own, so that it can outlive the
 // session's data until it is delivered or its tries end.
 
-// delivery is the statement that writes one for the session of that number.
-func (s *Store) delivery(ctx context.Context, session int64, d broker.Delivery) (statement, error) {
+// delivery are the statements that write one for the session of that number. What
+// is sent stands apart: it is large, and the rest changes with each attempt.
+func (s *Store) delivery(ctx context.Context, session int64, d broker.Delivery) ([]statement, error) {
 	outer, err := s.accountKey(ctx, d.Account)
 	if err != nil {
-		return statement{}, err
+		return nil, err
 	}
 	key, wrapped, err := outer.New(seal.Place("delivery", d.ID, "wrapped"))
 	if err != nil {
-		return statement{}, err
+		return nil, err
 	}
-	return statement{q: `INSERT INTO delivery (id, session, account, environment, kind, type, profile, key_id, upper, wrapped, url, body,
-			state, attempt, first, due)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', 0, $13, $14) ON CONFLICT DO NOTHING`,
-		args: []any{d.ID, session, d.Account, string(d.Environment), d.Kind, d.Type, d.Profile, d.Key, bit(d.UpperHex), wrapped,
-			key.Seal(seal.Place("delivery", d.ID, "url"), []byte(d.URL)), key.Seal(seal.Place("delivery", d.ID, "body"), d.Body),
-			micros(d.Due), micros(d.Due)}}, nil
+	return []statement{{q: `INSERT INTO delivery_data (delivery, wrapped, url, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		args: []any{d.ID, wrapped, key.Seal(seal.Place("delivery", d.ID, "url"), []byte(d.URL)), key.Seal(seal.Place("delivery", d.ID, "body"), d.Body)}},
+		{q: `INSERT INTO delivery (id, session, account, environment, kind, type, profile, key_id, upper, state, attempt, first, due)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'pending', 0, $10, $11) ON CONFLICT DO NOTHING`,
+			args: []any{d.ID, session, d.Account, string(d.Environment), d.Kind, d.Type, d.Profile, d.Key, bit(d.UpperHex), micros(d.Due), micros(d.Due)}}}, nil
 }
 
 // A claimed row is a delivery as it is stored.
@@ -59,7 +59,8 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.D
 	}, statement{q: `UPDATE delivery SET due = $2, attempt = attempt + 1 WHERE id IN (
 			SELECT id FROM delivery WHERE state = 'pending' AND due <= $1 ORDER BY due LIMIT 0 + $3` + s.dialect.skip + `)
 		RETURNING id, COALESCE((SELECT s.id FROM session s WHERE s.number = delivery.session), ''), account, environment, kind, type, profile, key_id,
-			upper, wrapped, url, body, attempt, first, due`,
+			upper, (SELECT x.wrapped FROM delivery_data x WHERE x.delivery = delivery.id), (SELECT x.url FROM delivery_data x WHERE x.delivery = delivery.id),
+			(SELECT x.body FROM delivery_data x WHERE x.delivery = delivery.id), attempt, first, due`,
 		args: []any{now.UnixMicro(), now.Add(lease).UnixMicro(), limit}})
 	if err != nil {
 		return nil, err
@@ -110,8 +111,8 @@ func (s *Store) FinishDeliveries(ctx context.Context, done []broker.Attempt) err
 			statement{q: `UPDATE delivery SET state = $3, due = $4 WHERE id = $1 AND attempt = $2 AND state = 'pending'`,
 				args: []any{f.ID, f.Attempt, f.State, micros(f.Due)}})
 		if f.State != "pending" { // the session may have been erased while this was on its way
-			all = append(all, statement{q: `UPDATE delivery SET wrapped = NULL, url = NULL, body = NULL WHERE id = $1 AND state <> 'pending'
-				AND EXISTS (SELECT 1 FROM session s WHERE s.number = delivery.session AND s.state = 'erased')`, args: []any{f.ID}})
+			all = append(all, statement{q: `DELETE FROM delivery_data WHERE delivery IN (SELECT d.id FROM delivery d JOIN session s ON s.number = d.session
+				WHERE d.id = $1 AND d.state <> 'pending' AND s.state = 'erased')`, args: []any{f.ID}})
 		}
 	}
 	return s.batch(ctx, all)

@@ -30,8 +30,8 @@ func (s *Store) Outbox(ctx context.Context, session string) ([]Sent, error) {
 		c.First, c.Due = moment(first), moment(due)
 		rows = append(rows, c)
 		return err
-	}, `SELECT d.id, s.id, d.account, d.environment, d.kind, d.type, d.wrapped, d.url, d.body, d.state, d.attempt, d.first, d.due
-		FROM delivery d JOIN session s ON s.number = d.session WHERE s.id = $1 ORDER BY d.first, d.id`, session)
+	}, `SELECT d.id, s.id, d.account, d.environment, d.kind, d.type, x.wrapped, x.url, x.body, d.state, d.attempt, d.first, d.due
+		FROM delivery d JOIN session s ON s.number = d.session LEFT JOIN delivery_data x ON x.delivery = d.id WHERE s.id = $1 ORDER BY d.first, d.id`, session)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +79,7 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 			}
 			for _, q := range []string{
 				`DELETE FROM delivery_attempt WHERE delivery IN (SELECT id FROM delivery WHERE session = $1)`,
+				`DELETE FROM delivery_data WHERE delivery IN (SELECT id FROM delivery WHERE session = $1)`,
 				`DELETE FROM delivery WHERE session = $1`,
 				`DELETE FROM inbox WHERE session = $1`,
 				`DELETE FROM order_ref WHERE session = $1`,

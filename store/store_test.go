@@ -640,7 +640,7 @@ func TestEraseWhileDelivering(t *testing.T) {
 	}
 	defer db.Close()
 	var left int
-	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM delivery WHERE body IS NOT NULL OR wrapped IS NOT NULL").Scan(&left); err != nil || left != 0 {
+	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM delivery_data").Scan(&left); err != nil || left != 0 {
 		t.Errorf("%d bodies were left, %v", left, err)
 	}
 }

@@ -50,6 +50,11 @@ UPDATE delivery SET number = COALESCE((SELECT s.number FROM session s WHERE s.id
 ALTER TABLE delivery DROP COLUMN session;
 ALTER TABLE delivery RENAME COLUMN number TO session;
 CREATE INDEX delivery_session ON delivery (session);
+CREATE TABLE delivery_data (delivery TEXT PRIMARY KEY, wrapped BYTEA NOT NULL, url BYTEA NOT NULL, body BYTEA NOT NULL);
+INSERT INTO delivery_data SELECT id, wrapped, url, body FROM delivery WHERE wrapped IS NOT NULL;
+ALTER TABLE delivery DROP COLUMN wrapped;
+ALTER TABLE delivery DROP COLUMN url;
+ALTER TABLE delivery DROP COLUMN body;
 DROP INDEX oidc_grant_session;
 ALTER TABLE oidc_grant ADD COLUMN number BIGINT NOT NULL DEFAULT 0;
 UPDATE oidc_grant SET number = COALESCE((SELECT s.number FROM session s WHERE s.id = oidc_grant.session), 0);
