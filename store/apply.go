@@ -285,7 +285,7 @@ func (p *plan) erase() {
 		`DELETE FROM oidc_grant WHERE session = $1`,
 		`DELETE FROM oidc_token WHERE session = $1 AND session <> 0`,
 		`UPDATE eid_order SET body = NULL, ended = 1, due = 0, fence = fence + 1 WHERE session = $1`,
-		`UPDATE delivery SET state = state WHERE session = $1`, // so is its row
+		`UPDATE delivery SET state = state WHERE session = $1`,
 		`DELETE FROM delivery_data WHERE delivery IN (SELECT id FROM delivery WHERE session = $1 AND state <> 'pending')`,
 	} {
 		p.add(q, p.number)
