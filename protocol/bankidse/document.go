@@ -166,6 +166,7 @@ func (c *cursor) tree() *node {
 	c.literal(open)
 	root := &node{name: "bankIdSignedData", attrs: bankidNS + ` Id="bidSignedData"`}
 	stack, nodes := []*node{root}, 1
+	var block []node // of which the next one is taken
 	for c.ok && len(stack) > 0 {
 		top := stack[len(stack)-1]
 		text, rest, found := strings.Cut(c.rest, "<")
@@ -193,7 +194,12 @@ func (c *cursor) tree() *node {
 			c.fail()
 			return nil
 		}
-		n := &node{name: name, attrs: attrs}
+		if len(block) == 0 {
+			block = make([]node, 32) // an ordinary signature has about as many
+		}
+		n := &block[0]
+		block = block[1:]
+		n.name, n.attrs = name, attrs
 		top.children = append(top.children, n)
 		stack = append(stack, n)
 	}

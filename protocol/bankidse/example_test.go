@@ -166,3 +166,34 @@ func ExampleVerify() {
 	// Log in to *Example Shop*, cn=Example Shop 1,c=SE
 	// true BankID signature refused: personalNumber
 }
+
+// Who verifies many signatures keeps a Verifier for each environment.
+func ExampleVerifier() {
+	root, err := os.ReadFile("testdata/evidence/root.pem") // in earnest: Roots("live-signature")
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := bankidse.NewVerifier(string(root))
+	if err != nil {
+		log.Fatal(err)
+	}
+	signature, err := os.ReadFile("testdata/evidence/signature.b64")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ocsp, err := os.ReadFile("testdata/evidence/ocsp.b64")
+	if err != nil {
+		log.Fatal(err)
+	}
+	in := bankidse.VerifyInput{Signature: strings.TrimSpace(string(signature)), OCSP: strings.TrimSpace(string(ocsp))}
+	for range 2 { // the second time the bank is known
+		v, err := verifier.Verify(in)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(v.Operation, v.PersonalNumber, v.Issuer)
+	}
+	// Output:
+	// Identification 199001012385 Test Bank A Customer CA1
+	// Identification 199001012385 Test Bank A Customer CA1
+}

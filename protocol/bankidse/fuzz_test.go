@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/ocsp"
 )
 
 // kept is evidence of one login as an archive would have it, from keys that
@@ -240,6 +242,9 @@ func FuzzOCSP(f *testing.F) {
 		}
 		if r != nil && (!bytes.Equal(r.TBSResponseData, honest.TBSResponseData) || !r.ProducedAt.Equal(honest.ProducedAt)) {
 			t.Errorf("another response is accepted: %x", der)
+		}
+		if _, err := ocsp.ParseResponseForCert(der, user, nil); r != nil && err != nil {
+			t.Errorf("what the library refuses is accepted: %v: %x", err, der)
 		}
 	})
 }

@@ -9,44 +9,72 @@ import (
 	"encoding/base64"
 	"math/big"
 	"slices"
-
-	"golang.org/x/crypto/ocsp"
+	"time"
 )
+
+// A revocation is a response that has been verified.
+type revocation struct {
+	*responseData
+	responder *x509.Certificate // who signed it; its own signature is the issuer's
+	known     bool              // the responder was remembered
+}
 
 // readOCSP verifies a response: which certificate it is about, status,
 // responder, and the nonce that binds it to exactly this text of the signature
-// (§16). It names the check that failed.
-func readOCSP(text, signature string, user, issuer *x509.Certificate) (*ocsp.Response, string) {
+// (§16). It names the check that failed. A responder's certificate that is
+// remembered for these CAs is neither parsed again nor is its signature checked;
+// what it may be used for, and when, is.
+func (m *memory) readOCSP(text, signature string, user *x509.Certificate, by *authority) (*revocation, string) {
+	issuer := by.certs[0]
 	der, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(der) > 64<<10 {
 		return nil, "ocspEncoding"
 	}
-	r, err := ocsp.ParseResponseForCert(der, user, nil) // without the issuer, which is checked below
-	if err != nil {
+	r, ok := readResponse(der)
+	if !ok {
 		return nil, "ocspSignature"
 	}
-	more, ok := readMore(der)
+	one := r.Data.single(user.SerialNumber)
+	if one == nil {
+		return nil, "ocspSignature"
+	}
+	var who *x509.Certificate
+	known := false
+	if len(r.Certs) > 0 { // only the first counts
+		if who, known = m.responder(by, r.Certs[0].FullBytes); !known {
+			// A copy, for it may be remembered: what is around it is a person's.
+			if who, err = x509.ParseCertificate(bytes.Clone(r.Certs[0].FullBytes)); err != nil {
+				return nil, "ocspSignature"
+			}
+		}
+		if who.CheckSignature(algorithm(r.Algorithm.Algorithm), r.Data.TBSResponseData, r.Signature.RightAlign()) != nil {
+			return nil, "ocspSignature"
+		}
+	}
+	if slices.ContainsFunc(one.Extensions, func(e pkix.Extension) bool { return e.Critical }) {
+		return nil, "ocspSignature"
+	}
 	switch {
-	case !ok || !more.about(user, issuer):
+	case !r.Data.about(user, issuer):
 		return nil, "ocspCertificate"
-	case r.Status != ocsp.Good:
+	case !bool(one.Good):
 		return nil, "ocspStatus"
 	}
-	who := r.Certificate
-	if who == nil || who.CheckSignatureFrom(issuer) != nil || !slices.Contains(who.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) ||
-		r.ProducedAt.Before(who.NotBefore) || r.ProducedAt.After(who.NotAfter) {
+	if who == nil || !known && who.CheckSignatureFrom(issuer) != nil || !slices.Contains(who.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) ||
+		r.Data.ProducedAt.Before(who.NotBefore) || r.Data.ProducedAt.After(who.NotAfter) {
 		return nil, "ocspResponder"
 	}
-	nonce := more.nonce()
+	nonce := r.Data.nonce()
 	bound := sha1.Sum([]byte(signature)) //nolint:gosec // see the import
 	if len(nonce) < len(bound) || !bytes.Equal(nonce[:len(bound)], bound[:]) {
 		return nil, "ocspNonce"
 	}
-	return r, ""
+	return &revocation{&r.Data, who, known}, ""
 }
 
-// The parts of a response that the library does not show: whose issuer a
-// status is about, and the response's own extensions.
+// A response in the words of RFC 6960 section 4.2.1. The library
+// golang.org/x/crypto/ocsp shows neither whose issuer a status is about nor the
+// response's own extensions, and reads the responder's certificate each time.
 type (
 	ocspResponse struct {
 		Status asn1.Enumerated
@@ -62,11 +90,24 @@ type (
 		Certs     []asn1.RawValue `asn1:"explicit,tag:0,optional"`
 	}
 	responseData struct {
-		Version     int `asn1:"optional,default:0,explicit,tag:0"`
-		ResponderID asn1.RawValue
-		ProducedAt  asn1.RawValue
-		Responses   []struct{ ID certID }
-		Extensions  []pkix.Extension `asn1:"explicit,tag:1,optional"`
+		TBSResponseData asn1.RawContent // what is signed
+		Version         int             `asn1:"optional,default:0,explicit,tag:0"`
+		ResponderID     asn1.RawValue
+		ProducedAt      time.Time `asn1:"generalized"`
+		Responses       []singleResponse
+		Extensions      []pkix.Extension `asn1:"explicit,tag:1,optional"`
+	}
+	singleResponse struct {
+		ID      certID
+		Good    asn1.Flag `asn1:"tag:0,optional"`
+		Revoked struct {
+			At     time.Time       `asn1:"generalized"`
+			Reason asn1.Enumerated `asn1:"explicit,tag:0,optional"`
+		} `asn1:"tag:1,optional"`
+		Unknown    asn1.Flag        `asn1:"tag:2,optional"`
+		ThisUpdate time.Time        `asn1:"generalized"`
+		NextUpdate time.Time        `asn1:"generalized,explicit,tag:0,optional"`
+		Extensions []pkix.Extension `asn1:"explicit,tag:1,optional"`
 	}
 	certID struct {
 		Algorithm         pkix.AlgorithmIdentifier
@@ -78,18 +119,73 @@ type (
 var (
 	oidSHA1  = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}
 	oidNonce = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 2}
+	oidBasic = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}
 )
 
-func readMore(der []byte) (*responseData, bool) {
+// algorithms has those that responses may be signed with; what is not here is
+// x509.UnknownSignatureAlgorithm, which no check accepts.
+var algorithms = []struct {
+	oid  asn1.ObjectIdentifier
+	algo x509.SignatureAlgorithm
+}{
+	{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, x509.SHA256WithRSA},
+	{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 12}, x509.SHA384WithRSA},
+	{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 13}, x509.SHA512WithRSA},
+	{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 5}, x509.SHA1WithRSA},
+	{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}, x509.ECDSAWithSHA256},
+	{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3}, x509.ECDSAWithSHA384},
+	{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 4}, x509.ECDSAWithSHA512},
+	{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}, x509.ECDSAWithSHA1},
+}
+
+func algorithm(oid asn1.ObjectIdentifier) x509.SignatureAlgorithm {
+	for _, a := range algorithms {
+		if a.oid.Equal(oid) {
+			return a.algo
+		}
+	}
+	return x509.UnknownSignatureAlgorithm
+}
+
+// readResponse reads a response that gives an answer at all. Nothing may stand
+// behind it.
+func readResponse(der []byte) (*basicResponse, bool) {
 	var outer ocspResponse
-	if _, err := asn1.Unmarshal(der, &outer); err != nil {
+	rest, err := asn1.Unmarshal(der, &outer)
+	if err != nil || len(rest) > 0 || outer.Status != 0 || !outer.Bytes.Type.Equal(oidBasic) {
 		return nil, false
 	}
 	var basic basicResponse
-	if _, err := asn1.Unmarshal(outer.Bytes.Value, &basic); err != nil {
+	rest, err = asn1.Unmarshal(outer.Bytes.Value, &basic)
+	if err != nil || len(rest) > 0 || !named(basic.Data.ResponderID) {
 		return nil, false
 	}
-	return &basic.Data, true
+	return &basic, true
+}
+
+// named says that a responder's id is one: a name, or the hash of a key. Who it
+// is, its certificate says.
+func named(id asn1.RawValue) bool {
+	var into any = new(pkix.RDNSequence)
+	switch id.Tag {
+	case 1:
+	case 2:
+		into = new([]byte)
+	default:
+		return false
+	}
+	rest, err := asn1.Unmarshal(id.Bytes, into)
+	return err == nil && len(rest) == 0
+}
+
+// single is the first status of a serial number; nil if there is none.
+func (r *responseData) single(serial *big.Int) *singleResponse {
+	for i := range r.Responses {
+		if s := &r.Responses[i]; s.ID.Serial.Cmp(serial) == 0 {
+			return s
+		}
+	}
+	return nil
 }
 
 // about says that the response speaks of one certificate, which is this one:

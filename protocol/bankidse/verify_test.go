@@ -14,10 +14,12 @@ import (
 
 // TestSignedButWrong has what a key holder really signed, or a responder
 // really answered, and what is refused all the same (§15.4, §16). Alterations
-// of an honest signature are tried in connector/bankidse.
+// of an honest signature are tried in connector/bankidse. A Verifier that knows
+// the bank says the same.
 func TestSignedButWrong(t *testing.T) {
 	t.Parallel()
 	is := theIssuer()
+	known := is.warm(t)
 	issue := func(f *forgery, change func(*x509.Certificate)) {
 		tmpl := user(person)
 		change(tmpl)
@@ -146,7 +148,9 @@ func TestSignedButWrong(t *testing.T) {
 			t.Parallel()
 			f := is.forge(Identification)
 			c.change(f)
-			v, err := Verify(is.input(f))
+			in := is.input(f)
+			judge(t, "a Verifier", known.without, in, c.check)
+			v, err := Verify(in)
 			if c.check == "" {
 				if err != nil || v.PersonalNumber != person {
 					t.Errorf("Verify = %v, want success", err)
