@@ -38,7 +38,7 @@ type service struct {
 	wire      *wire
 }
 
-func newService(t *testing.T, auto sandbox.Outcome) *service {
+func newService(t testing.TB, auto sandbox.Outcome) *service {
 	t.Helper()
 	s := &service{clock: sandbox.NewClock(true), faults: sandbox.NewFaults(1)}
 	people := sandbox.NewPeople()
@@ -70,7 +70,7 @@ func newService(t *testing.T, auto sandbox.Outcome) *service {
 	return s
 }
 
-func (s *service) begin(t *testing.T) connector.Result {
+func (s *service) begin(t testing.TB) connector.Result {
 	t.Helper()
 	res, err := s.conn.Begin(t.Context(), &s.request)
 	if err != nil {

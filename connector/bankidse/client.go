@@ -39,11 +39,11 @@ func (Settings) String() string { return "settings of BankID" }
 
 // A client is built from one version of the settings.
 type client struct {
-	set   Settings
-	api   *bankidse.Client
-	roots *x509.CertPool
-	name  string // of the RP certificate's subject, as the signature has it
-	close func()
+	set      Settings
+	api      *bankidse.Client
+	verifier *bankidse.Verifier
+	name     string // of the RP certificate's subject, as the signature has it
+	close    func()
 }
 
 // launch is the link that opens the app, up to the token.
@@ -71,7 +71,7 @@ func (cs *clients) get(set connector.Settings, wrap wrapper) (*client, error) {
 	if c := cs.byKey[set.Key]; c != nil {
 		return c, nil
 	}
-	c, err := build(set.Data, wrap)
+	c, err := cs.build(set.Data, wrap)
 	if err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
 	}
@@ -85,7 +85,18 @@ func (cs *clients) get(set connector.Settings, wrap wrapper) (*client, error) {
 	return c, nil
 }
 
-func build(raw json.RawMessage, wrap wrapper) (*client, error) {
+// verifier finds that of other settings with the same roots: accounts of one
+// environment meet the same banks.
+func (cs *clients) verifier(roots string) (*bankidse.Verifier, error) {
+	for _, c := range cs.byKey {
+		if c.set.SignatureRoots == roots {
+			return c.verifier, nil
+		}
+	}
+	return bankidse.NewVerifier(roots)
+}
+
+func (cs *clients) build(raw json.RawMessage, wrap wrapper) (*client, error) {
 	var s Settings
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, errors.New("settings of BankID are not readable")
@@ -94,8 +105,9 @@ func build(raw json.RawMessage, wrap wrapper) (*client, error) {
 	if err != nil {
 		return nil, errors.New("the RP certificate and its key do not fit")
 	}
-	trust, sign := x509.NewCertPool(), x509.NewCertPool()
-	if !trust.AppendCertsFromPEM([]byte(s.TLSRoots)) || !sign.AppendCertsFromPEM([]byte(s.SignatureRoots)) {
+	trust := x509.NewCertPool()
+	verifier, err := cs.verifier(s.SignatureRoots)
+	if err != nil || !trust.AppendCertsFromPEM([]byte(s.TLSRoots)) {
 		return nil, errors.New("settings of BankID hold no roots")
 	}
 	name, err := bankidse.RPName(cert.Leaf)
@@ -103,7 +115,7 @@ func build(raw json.RawMessage, wrap wrapper) (*client, error) {
 		return nil, fmt.Errorf("name of the RP certificate: %w", err)
 	}
 	t := bankidse.Transport(cert, trust)
-	return &client{set: s, roots: sign, name: name, close: t.CloseIdleConnections,
+	return &client{set: s, verifier: verifier, name: name, close: t.CloseIdleConnections,
 		api: &bankidse.Client{Base: s.Base, HTTP: &http.Client{Transport: wrap(t)}}}, nil
 }
 
@@ -225,7 +237,7 @@ func (c *Connector) input(cl *client, r *connector.Request, s *state, done *bank
 	if r.Purpose == eid.Sign {
 		op = bankidse.Signing
 	}
-	return bankidse.VerifyInput{Signature: done.Signature, OCSP: done.OCSPResponse, Roots: cl.roots,
+	return bankidse.VerifyInput{Signature: done.Signature, OCSP: done.OCSPResponse,
 		Operation: op, Visible: sent.visible, NonVisible: sent.hidden, Format: sent.format, RPName: cl.name,
 		Sent: true, PersonalNumber: done.User.PersonalNumber, Start: s.Began, End: c.now()}
 }

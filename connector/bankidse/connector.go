@@ -13,9 +13,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -242,11 +240,9 @@ func (c *Connector) collect(ctx context.Context, r *connector.Request, s *state)
 	s.Failures, s.Silent = 0, time.Time{}
 	switch got.Status {
 	case "complete":
-		raw, err := json.Marshal(got)
-		if err != nil {
-			return connector.Result{}, fmt.Errorf("keep answer: %w", err)
+		if s.Answer, err = keep(got); err != nil {
+			return connector.Result{}, err
 		}
-		s.Answer = raw
 		return connector.Result{Step: connector.Again{}, State: s.bytes(), Notes: []string{"complete"}}, nil
 	case "failed":
 		if got.HintCode == "startFailed" && s.Device == onOther && !r.Headless {
@@ -286,11 +282,9 @@ func (c *Connector) expired(ctx context.Context, r *connector.Request, s *state)
 		return connector.Result{}, err
 	}
 	if got, err := cl.api.Collect(ctx, s.Ref); err == nil && got.Status == "complete" {
-		raw, err := json.Marshal(got)
-		if err != nil {
-			return connector.Result{}, fmt.Errorf("keep answer: %w", err)
+		if s.Answer, err = keep(got); err != nil {
+			return connector.Result{}, err
 		}
-		s.Answer = raw
 		return connector.Result{Step: connector.Again{}, State: s.bytes()}, nil
 	}
 	_ = cl.api.Cancel(ctx, s.Ref) // best effort: the order ends by itself

@@ -1,6 +1,7 @@
 package bankidse_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
@@ -334,4 +335,39 @@ func TestOpenCircuit(t *testing.T) {
 			s.clock.Advance(2 * time.Second)
 		}
 	})
+}
+
+// TestEnvironmentsKnowTheirOwnBanks: a signature of one environment proves
+// nobody in another, also after both have met their banks.
+func TestEnvironmentsKnowTheirOwnBanks(t *testing.T) {
+	t.Parallel()
+	s, other := newService(t, sandbox.Approve), newService(t, sandbox.Approve)
+	own := s.set.SignatureRoots
+	for i, c := range []struct {
+		roots string
+		want  connector.Step
+	}{{own, connector.Done{}}, {other.SignatureRoot(), connector.Fail{Reason: eid.BadProof, Code: "chain"}}, {own, connector.Done{}}} {
+		s.settings(t, func(set *bankidse.Settings) { set.SignatureRoots = c.roots })
+		if got := s.tick(t, s.begin(t)).Step; got != c.want {
+			t.Errorf("%d: step = %#v, want %#v", i, got, c.want)
+		}
+	}
+}
+
+// TestAnswerInOneLine: an order whose answer an older release has stored ends
+// as it would have there.
+func TestAnswerInOneLine(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Approve)
+	lines := bytes.Split(s.collected(t, s.begin(t)).State, []byte("\n"))
+	if len(lines) != 4 {
+		t.Fatalf("%d lines", len(lines))
+	}
+	answer := string(lines[1])
+	for i, name := range []string{"signature", "ocspResponse"} {
+		answer = strings.Replace(answer, `"`+name+`":""`, `"`+name+`":"`+string(lines[2+i])+`"`, 1)
+	}
+	if res := s.resume(t, []byte(string(lines[0])+"\n"+answer), connector.Tick{}); res.Confirmed == nil {
+		t.Errorf("step = %#v", res.Step)
+	}
 }

@@ -98,7 +98,7 @@ func (w *wire) last(path string) string {
 }
 
 // settings puts changed settings into the request.
-func (s *service) settings(t *testing.T, change func(*bankidse.Settings)) {
+func (s *service) settings(t testing.TB, change func(*bankidse.Settings)) {
 	t.Helper()
 	change(&s.set)
 	raw, err := json.Marshal(s.set)
@@ -109,7 +109,7 @@ func (s *service) settings(t *testing.T, change func(*bankidse.Settings)) {
 }
 
 // resume delivers one event.
-func (s *service) resume(t *testing.T, state []byte, e connector.Event) connector.Result {
+func (s *service) resume(t testing.TB, state []byte, e connector.Event) connector.Result {
 	t.Helper()
 	res, err := s.conn.Resume(t.Context(), &s.request, state, e)
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *service) resume(t *testing.T, state []byte, e connector.Event) connecto
 }
 
 // collected ticks until the once-only answer is kept and not yet verified.
-func (s *service) collected(t *testing.T, res connector.Result) connector.Result {
+func (s *service) collected(t testing.TB, res connector.Result) connector.Result {
 	t.Helper()
 	for range 10 {
 		if _, again := res.Step.(connector.Again); again {

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"eidgate/connector"
@@ -30,7 +33,7 @@ type state struct {
 	Failures int       `json:"failures,omitempty"` // collects in a row that brought no answer
 	Silent   time.Time `json:"silent,omitzero"`    // since when no collect is made, the circuit being open
 	Launch   string    `json:"launch"`             // base of the link that opens the app
-	Answer   []byte    `json:"-"`                  // the once-only result in JSON, not yet verified
+	Answer   []byte    `json:"-"`                  // the once-only result as keep writes it, not yet verified
 }
 
 const (
@@ -40,15 +43,15 @@ const (
 
 // readState reads what bytes has written.
 func readState(raw []byte) (*state, error) {
-	raw, answer, _ := bytes.Cut(raw, []byte{'\n'})
+	line, answer, _ := bytes.Cut(raw, []byte{'\n'})
 	s := state{Answer: answer}
-	if err := json.Unmarshal(raw, &s); err != nil {
+	if err := json.Unmarshal(line, &s); err != nil {
 		return nil, errors.New("bankidse: stored state is not readable")
 	}
 	return &s, nil
 }
 
-// bytes writes the state; no field of it can fail. The answer is long, and stands
+// bytes writes the state; no field of it can fail. The answer is long, and begins
 // on a line of its own, so that it is not looked through each time.
 func (s *state) bytes() []byte {
 	raw, err := json.Marshal(s)
@@ -56,9 +59,48 @@ func (s *state) bytes() []byte {
 		panic(err)
 	}
 	if s.Answer != nil {
-		raw = append(append(raw, '\n'), s.Answer...)
+		raw = append(slices.Grow(raw, 1+len(s.Answer)), '\n')
+		raw = append(raw, s.Answer...)
 	}
 	return raw
+}
+
+// keep makes a completed order's answer one that is stored: a line of JSON
+// without the proofs, which are long, and a line for each of them. Proofs that
+// have lines themselves stay in the JSON.
+func keep(got *bankidse.Collected) ([]byte, error) {
+	least, done := *got, *got.Completion
+	lines := !strings.Contains(done.Signature, "\n") && !strings.Contains(done.OCSPResponse, "\n")
+	if lines {
+		done.Signature, done.OCSPResponse = "", ""
+	}
+	least.Completion = &done
+	raw, err := json.Marshal(least)
+	if err != nil {
+		return nil, fmt.Errorf("keep answer: %w", err)
+	}
+	if lines {
+		proofs := []string{got.Completion.Signature, got.Completion.OCSPResponse}
+		raw = slices.Grow(raw, len(proofs[0])+len(proofs[1])+2)
+		for _, p := range proofs {
+			raw = append(append(raw, '\n'), p...)
+		}
+	}
+	return raw, nil
+}
+
+// kept reads what keep has made; nil if it cannot be read.
+func kept(raw []byte) *bankidse.Completion {
+	line, proofs, lines := bytes.Cut(raw, []byte{'\n'})
+	var got bankidse.Collected
+	if err := json.Unmarshal(line, &got); err != nil || got.Completion == nil {
+		return nil
+	}
+	if lines {
+		signature, ocsp, _ := bytes.Cut(proofs, []byte{'\n'})
+		got.Completion.Signature, got.Completion.OCSPResponse = string(signature), string(ocsp)
+	}
+	return got.Completion
 }
 
 // wait is the page at an instant.

@@ -24,11 +24,10 @@ func (c *Connector) verify(ctx context.Context, r *connector.Request, s *state) 
 	if err != nil {
 		return connector.Result{}, err
 	}
-	var got bankidse.Collected
-	if err := json.Unmarshal(s.Answer, &got); err != nil || got.Completion == nil {
+	done := kept(s.Answer)
+	if done == nil {
 		return refuse(eid.BadAnswer, "completionData"), nil
 	}
-	done := got.Completion
 	if n := done.User.PersonalNumber; len(n) != 12 || strings.Trim(n, "0123456789") != "" {
 		return refuse(eid.BadAnswer, "personalNumber"), nil
 	}
@@ -38,7 +37,7 @@ func (c *Connector) verify(ctx context.Context, r *connector.Request, s *state) 
 	}
 	kind := ""
 	if !cl.set.StoreOnly {
-		v, err := bankidse.Verify(c.input(cl, r, s, done, sent))
+		v, err := cl.verifier.Verify(c.input(cl, r, s, done, sent))
 		var why *bankidse.VerifyError
 		switch {
 		case errors.As(err, &why):
