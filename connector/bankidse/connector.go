@@ -19,6 +19,7 @@ import (
 
 	"eidgate/connector"
 	"eidgate/eid"
+	"eidgate/internal/cache"
 	"eidgate/internal/circuit"
 	"eidgate/natid"
 	"eidgate/protocol/bankidse"
@@ -42,11 +43,14 @@ type Connector struct {
 
 	now     func() time.Time
 	clients *clients
+	states  *cache.Cache[string, state] // by their JSON: pages and collects read one several times
 }
 
 // New makes a connector. Clients are built from each request's settings and
 // kept.
-func New(now func() time.Time) *Connector { return &Connector{now: now, clients: newClients(256)} }
+func New(now func() time.Time) *Connector {
+	return &Connector{now: now, clients: newClients(256), states: cache.New[string, state](4096)}
+}
 
 // Info implements connector.Connector.
 func (c *Connector) Info() connector.Info {
@@ -149,7 +153,7 @@ func (c *Connector) step(s *state) connector.Step {
 
 // View implements connector.Viewer.
 func (c *Connector) View(raw []byte, now time.Time) (connector.Wait, error) {
-	s, err := readState(raw)
+	s, err := c.read(raw)
 	if err != nil {
 		return connector.Wait{}, err
 	}
@@ -158,7 +162,7 @@ func (c *Connector) View(raw []byte, now time.Time) (connector.Wait, error) {
 
 // Cancel implements connector.Canceller.
 func (c *Connector) Cancel(ctx context.Context, r *connector.Request, raw []byte) error {
-	s, err := readState(raw)
+	s, err := c.read(raw)
 	if err != nil || s.Ref == "" || s.Rests || s.Answer != nil {
 		return err
 	}
@@ -171,7 +175,7 @@ func (c *Connector) Cancel(ctx context.Context, r *connector.Request, raw []byte
 
 // Resume implements connector.Connector.
 func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte, e connector.Event) (connector.Result, error) {
-	s, err := readState(raw)
+	s, err := c.read(raw)
 	if err != nil {
 		return connector.Result{}, err
 	}

@@ -41,13 +41,19 @@ const (
 	onOther = "other"
 )
 
-// readState reads what bytes has written.
-func readState(raw []byte) (*state, error) {
+// read reads what bytes has written.
+func (c *Connector) read(raw []byte) (*state, error) {
 	line, answer, _ := bytes.Cut(raw, []byte{'\n'})
-	s := state{Answer: answer}
-	if err := json.Unmarshal(line, &s); err != nil {
-		return nil, errors.New("bankidse: stored state is not readable")
+	s, ok := c.states.Get(string(line))
+	if !ok {
+		if err := json.Unmarshal(line, &s); err != nil {
+			return nil, errors.New("bankidse: stored state is not readable")
+		}
+		if s.Pinned == "" { // a person's number does not stay in memory
+			c.states.Put(string(line), s)
+		}
 	}
+	s.Answer = answer
 	return &s, nil
 }
 

@@ -32,7 +32,7 @@ func TestKeptAnswers(t *testing.T) {
 		}
 		s := full()
 		s.Answer = raw
-		if s, err = readState(s.bytes()); err != nil {
+		if s, err = New(time.Now).read(s.bytes()); err != nil {
 			t.Fatal(err)
 		}
 		if done := kept(s.Answer); !reflect.DeepEqual(done, got.Completion) {
