@@ -1,8 +1,8 @@
 package broker
 
 import (
+	"bytes"
 	"container/heap"
-	"encoding/binary"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -14,7 +14,7 @@ import (
 
 // body is what an order's owner needs to go on; it is sealed in storage.
 type body struct {
-	State   []byte            `json:"-"` // the connector's; stored before the JSON, since it may be large
+	State   []byte            `json:"-"` // the connector's; stored after the JSON, since it may be large
 	Step    json.RawMessage   `json:"step,omitempty"`
 	Pending *pending          `json:"pending,omitempty"` // persisted, its effect not yet committed
 	Input   url.Values        `json:"input,omitempty"`
@@ -71,17 +71,10 @@ type pending struct {
 
 // body reads what bytes wrote.
 func (o *Order) body() (*body, error) {
-	n, size := binary.Uvarint(o.Body)
-	if size <= 0 || n > uint64(len(o.Body)-size) {
+	line, state, _ := bytes.Cut(o.Body, []byte{'\n'})
+	bd := body{State: state}
+	if err := json.Unmarshal(line, &bd); err != nil {
 		return nil, errUnreadable
-	}
-	state, rest := o.Body[size:size+int(n)], o.Body[size+int(n):]
-	var bd body
-	if err := json.Unmarshal(rest, &bd); err != nil {
-		return nil, errUnreadable
-	}
-	if n > 0 {
-		bd.State = state
 	}
 	return &bd, nil
 }
@@ -96,14 +89,16 @@ func (bd *body) tried(n int) *body {
 	return &next
 }
 
-// bytes is the length of the state, the state, and the rest as JSON.
+// bytes is a line of JSON, and the state after it.
 func (bd *body) bytes() []byte {
 	raw, err := json.Marshal(bd)
 	if err != nil { // no field can fail
 		panic(err)
 	}
-	out := binary.AppendUvarint(make([]byte, 0, binary.MaxVarintLen64+len(bd.State)+len(raw)), uint64(len(bd.State)))
-	return append(append(out, bd.State...), raw...)
+	if bd.State == nil {
+		return raw
+	}
+	return append(append(slices.Grow(raw, 1+len(bd.State)), '\n'), bd.State...)
 }
 
 // show makes a step the one that the page shows.
