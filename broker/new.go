@@ -60,7 +60,7 @@ func New(c Config) (*Broker, error) {
 	l.EffectFor = cmp.Or(l.EffectFor, 3*time.Second)
 	l.Save = cmp.Or(l.Save, 20*time.Second)
 	b := &Broker{c: c, limits: l, pools: map[eid.Environment]map[eid.EID]*pool{}, ticking: make(chan struct{}, l.Calls), inbox: make(chan struct{}, 1),
-		specs: cache.New[string, *Spec](4096), who: cache.New[string, []byte](1024), persons: newPersons(), lists: cache.New[listKey, keptList](1024)}
+		specs: cache.New[string, *Spec](2048), who: cache.New[string, []byte](1024), persons: newPersons(), lists: cache.New[listKey, keptList](1024)}
 	for env, all := range c.Connectors {
 		b.pools[env] = map[eid.EID]*pool{}
 		for e := range all {
