@@ -165,10 +165,11 @@ func next(c broker.Claimed, o outcome, now time.Time, random float64) (state str
 		steps = schedules["standard"]
 	}
 	blocked := o.reason == string(safehttp.Blocked) || o.reason == string(safehttp.Invalid)
-	if c.Attempt > len(steps) || blocked && c.Attempt >= 3 {
+	try := c.Attempt - c.Spent
+	if try > len(steps) || blocked && try >= 3 {
 		return "dead", time.Time{}
 	}
-	planned := steps[c.Attempt-1]
+	planned := steps[try-1]
 	d := time.Duration(float64(planned) * (0.8 + 0.4*random))
 	switch o.status {
 	case 429, 502, 504:

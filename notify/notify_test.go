@@ -1,6 +1,9 @@
 package notify
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +37,44 @@ func TestVectors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	seed := bytes.Repeat([]byte{7}, ed25519.SeedSize)
+	private := Private(ed25519.NewKeyFromSeed(seed))
+	public, err := Public(private)
+	if want := "whpk_6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw="; err != nil || public != want {
+		t.Errorf("Public = %s, %v; want %s", public, err, want)
+	}
+	signed, err := Sign(private, id, at, body)
+	if want := "v1a,UFs445MCXKo6wfQwEW4LcZXhcD3quV7k6JWQOks33LXLxg+2vxFywl2SZLgLUrIzRos8Hyp99zAScfwEhTy5BQ=="; err != nil || signed != want {
+		t.Errorf("Sign = %s, %v; want %s", signed, err, want)
+	}
+	for name, c := range map[string]struct {
+		key, sig string
+		body     []byte
+		ok       bool
+	}{
+		"right":               {public, signed, body, true},
+		"beside the other":    {public, got + " " + signed, body, true},
+		"the other, beside":   {secret, got + " " + signed, body, true},
+		"the other alone":     {public, got, body, false},
+		"as the other":        {public, strings.Replace(signed, "v1a,", "v1,", 1), body, false},
+		"other body":          {public, signed, append([]byte(" "), body...), false},
+		"no base64":           {public, "v1a,?", body, false},
+		"short":               {public, "v1a,AAAA", body, false},
+		"a key that is none":  {"whpk_AAAA", signed, body, false},
+		"a key of no base 64": {"whpk_?", signed, body, false},
+	} {
+		if err := Verify(c.key, id, "1767323045", c.sig, c.body, at); (err == nil) != c.ok {
+			t.Errorf("v1a, %s: %v", name, err)
+		}
+	}
+	for _, key := range []string{"whsk_", "whsk_?", "whsk_AAAA", "whpk_AAAA", "x"} {
+		if sig, err := Sign(key, id, at, body); err == nil {
+			t.Errorf("Sign with %s = %s", key, sig)
+		}
+		if public, err := Public(key); err == nil {
+			t.Errorf("Public of %s = %s", key, public)
+		}
+	}
 	old := []byte(`{"id":"61d300c2-cff8-4dc1-9abc-6d59f8876d32","errors":[],"identity":{"CountryCode":"SE","PersonalNumber":"191212121212"},"method":"sbid-another"}`)
 	if got, want := ZignSec("00000000-e2a2-4968-b651-5352305c9fb0", old, false), "3634d0e4b36d507822a992e3cef35079941f5b840ed76b1ff79ae854dc494051"; got != want {
 		t.Errorf("ZignSec = %s, want %s", got, want)
@@ -64,9 +105,11 @@ func TestNext(t *testing.T) {
 		"blocked, thrice":    {3, "zignsec-20", outcome{reason: "blocked"}, "dead", 0},
 		"an unknown profile": {1, "x", outcome{status: 500}, "pending", 5 * time.Second},
 	} {
-		state, due := next(broker.Claimed{Delivery: broker.Delivery{Profile: c.profile}, Attempt: c.attempt}, c.o, now, 0.5)
-		if state != c.state || c.state == "pending" && due.Sub(now) != c.wait {
-			t.Errorf("%s: %s after %s, want %s after %s", name, state, due.Sub(now), c.state, c.wait)
+		for _, spent := range []int{0, 20} { // the schedule begins anew when it is put back
+			state, due := next(broker.Claimed{Delivery: broker.Delivery{Profile: c.profile}, Attempt: spent + c.attempt, Spent: spent}, c.o, now, 0.5)
+			if state != c.state || c.state == "pending" && due.Sub(now) != c.wait {
+				t.Errorf("%s, %d before: %s after %s, want %s after %s", name, spent, state, due.Sub(now), c.state, c.wait)
+			}
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -13,7 +15,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -242,6 +246,51 @@ func TestRotation(t *testing.T) {
 		if got := h.Get("X-Zignsec-Hmac-Sha256"); got != ZignSec(testKey, testBody, false) {
 			t.Errorf("%s: the older signature is %s", name, got)
 		}
+	}
+}
+
+// TestSigningKey holds that an account's key signs after its secret, and that
+// OpenSSL verifies what it has signed with the public half.
+func TestSigningKey(t *testing.T) {
+	t.Parallel()
+	openssl := need.Program(t, "openssl")
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan http.Header, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }))
+	t.Cleanup(srv.Close)
+	o := &outbox{former: []relying.Secret{relying.Secret(Private(key))}}
+	clock := run(t, o, nil, 2*time.Second)
+	o.add("msg_1", srv.URL, clock.Now())
+	clock.Advance(0)
+	if a := o.next(t); a.State != "delivered" {
+		t.Fatalf("%+v", a)
+	}
+	h := <-seen
+	list := strings.Fields(h.Get("Webhook-Signature"))
+	if len(list) != 2 || !strings.HasPrefix(list[0], "v1,") || !strings.HasPrefix(list[1], "v1a,") {
+		t.Fatalf("signatures: %q", list)
+	}
+	sig, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(list[1], "v1a,"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, raw := range map[string][]byte{"key": der, "signature": sig, "text": []byte("msg_1." + h.Get("Webhook-Timestamp") + "." + string(testBody))} {
+		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), openssl, "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", "key", "-rawin", "-in", "text", "-sigfile", "signature")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

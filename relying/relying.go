@@ -26,7 +26,7 @@ type Account struct {
 	EIDs           []eid.EID                  `json:"eids,omitempty"`          // allowed; empty allows all that are configured
 	AllowedIPs     string                     `json:"allowed_ips,omitempty"`   // `;`-separated addresses, CIDR, address/mask, ranges; "" allows all
 	Webhooks       map[eid.Environment]string `json:"webhooks,omitempty"`      // default notification address
-	WebhookSecrets []Secret                   `json:"-"`                       // of Standard Webhooks, "whsec_…", newest first; stored sealed
+	WebhookSecrets []Secret                   `json:"-"`                       // of Standard Webhooks, as they sign: "whsec_…", newest first, and then "whsk_…", newest first; stored sealed
 	Keep           time.Duration              `json:"keep,omitempty"`          // how long personal data stays after the end; default 24 h, at least 5 min
 	WebhookEmail   string                     `json:"webhook_email,omitempty"` // "thin" or "full"; "" is thin in live, full in test
 	Limits         Limits                     `json:"limits"`

@@ -207,23 +207,25 @@ type CertificateConfig struct {
 
 // AccountConfig is one relying party.
 type AccountConfig struct {
-	ID                string         `yaml:"id"`                         // UUID, stays the same for ever. Required
-	Name              string         `yaml:"name"`                       // what people read. Required
-	Language          string         `yaml:"language"`                   // two letters; default en
-	Keys              []KeyConfig    `yaml:"keys"`                       // up to 5 for each environment; an account needs one, or oidc_clients
-	Hosts             []string       `yaml:"hosts"`                      // hosts that people may be sent back to. Required for live keys
-	Frames            []string       `yaml:"frames"`                     // origins that may frame our pages
-	AllowedIPs        string         `yaml:"allowed_ips"`                // addresses, networks and ranges of the party's servers, separated by semicolons
-	EIDs              []string       `yaml:"eids"`                       // default all that are configured
-	WebhookTest       string         `yaml:"webhook_test"`               // default address of notifications, test keys
-	WebhookLive       string         `yaml:"webhook_live"`               // the same for live keys
-	WebhookSecretFile string         `yaml:"webhook_secret_file"`        // whsec_…; signs Standard Webhooks headers. Required with notifications
-	WebhookFormerFile string         `yaml:"webhook_former_secret_file"` // while the party changes to a new secret, the one that it replaces: there is a signature with each. Default none
-	WebhookEmail      string         `yaml:"webhook_email"`              // thin or full; default thin for live keys, full for test keys
-	Keep              time.Duration  `yaml:"keep"`                       // how long personal data stays after the end; 5m to 720h, default sessions.keep
-	Limits            LimitsConfig   `yaml:"limits"`
-	Switches          SwitchesConfig `yaml:"switches"`
-	Configs           []ConfigConfig `yaml:"configs"` // what a request chooses by its configid
+	ID                       string         `yaml:"id"`                              // UUID, stays the same for ever. Required
+	Name                     string         `yaml:"name"`                            // what people read. Required
+	Language                 string         `yaml:"language"`                        // two letters; default en
+	Keys                     []KeyConfig    `yaml:"keys"`                            // up to 5 for each environment; an account needs one, or oidc_clients
+	Hosts                    []string       `yaml:"hosts"`                           // hosts that people may be sent back to. Required for live keys
+	Frames                   []string       `yaml:"frames"`                          // origins that may frame our pages
+	AllowedIPs               string         `yaml:"allowed_ips"`                     // addresses, networks and ranges of the party's servers, separated by semicolons
+	EIDs                     []string       `yaml:"eids"`                            // default all that are configured
+	WebhookTest              string         `yaml:"webhook_test"`                    // default address of notifications, test keys
+	WebhookLive              string         `yaml:"webhook_live"`                    // the same for live keys
+	WebhookSecretFile        string         `yaml:"webhook_secret_file"`             // whsec_…; signs Standard Webhooks headers. Required with notifications, unless webhook_signing_key_file is set
+	WebhookFormerFile        string         `yaml:"webhook_former_secret_file"`      // while the party changes to a new secret, the one that it replaces: there is a signature with each. Default none
+	WebhookSigningFile       string         `yaml:"webhook_signing_key_file"`        // an Ed25519 key in PEM, as PKCS#8; signs Standard Webhooks headers too, and its public half, which eidgate delivery key prints, verifies them. Default none
+	WebhookFormerSigningFile string         `yaml:"webhook_former_signing_key_file"` // while the party changes to a new key, the one that it replaces: there is a signature with each. Default none
+	WebhookEmail             string         `yaml:"webhook_email"`                   // thin or full; default thin for live keys, full for test keys
+	Keep                     time.Duration  `yaml:"keep"`                            // how long personal data stays after the end; 5m to 720h, default sessions.keep
+	Limits                   LimitsConfig   `yaml:"limits"`
+	Switches                 SwitchesConfig `yaml:"switches"`
+	Configs                  []ConfigConfig `yaml:"configs"` // what a request chooses by its configid
 
 	OIDCClients []OIDCClientConfig `yaml:"oidc_clients"` // the party's programs that log people in over OpenID Connect
 }

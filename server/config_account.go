@@ -1,8 +1,11 @@
 package server
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +19,7 @@ import (
 	"eidgate/api/zignsec"
 	"eidgate/eid"
 	"eidgate/internal/safehttp"
+	"eidgate/notify"
 	"eidgate/relying"
 	"eidgate/web"
 )
@@ -62,7 +66,7 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 			k.doc.Report(fmt.Sprintf("%s.eids.%d", at, i), "%q is not an eID that this server has; known: %s", e, join(known))
 		}
 	}
-	if a.WebhookSecretFile == "" && (a.WebhookTest != "" || a.WebhookLive != "") {
+	if !a.signs() && (a.WebhookTest != "" || a.WebhookLive != "") {
 		k.doc.Report(at+".webhook_secret_file", "is required with notifications")
 	}
 	k.webhookSecrets(at, a)
@@ -141,7 +145,7 @@ func (k *checker) configs(at string, a *AccountConfig, c *Config, callers map[st
 			k.doc.Report(here+".id", "%q stands here a second time", f.ID)
 		}
 		ids[f.ID] = true
-		if a.WebhookSecretFile == "" && (f.WebhookTest != "" || f.WebhookLive != "") {
+		if !a.signs() && (f.WebhookTest != "" || f.WebhookLive != "") {
 			k.doc.Report(at+".webhook_secret_file", "is required with notifications")
 		}
 		k.eids(here+".eids", &f.EIDs, eid.Live, c.EIDs.IDIN)
@@ -220,29 +224,41 @@ func readKey(path string) (string, error) {
 	return text, nil
 }
 
-// webhookSecrets checks the secret that signs notifications, and the one that it
-// replaces.
+// signs says whether notifications have a Standard Webhooks signature.
+func (a *AccountConfig) signs() bool { return a.WebhookSecretFile != "" || a.WebhookSigningFile != "" }
+
+// webhookSecrets checks the secret and the key that sign notifications, and
+// those that they replace.
 func (k *checker) webhookSecrets(at string, a *AccountConfig) {
+	k.replacing(at, "webhook_secret_file", a.WebhookSecretFile, "webhook_former_secret_file", a.WebhookFormerFile,
+		"secret", "the one in webhook_secret_file", readWebhookSecret)
+	k.replacing(at, "webhook_signing_key_file", a.WebhookSigningFile, "webhook_former_signing_key_file", a.WebhookFormerSigningFile,
+		"key", "what eidgate delivery key prints first", readWebhookSigning)
+}
+
+// replacing checks one of them: what it is called, and what the party is to be
+// given of it.
+func (k *checker) replacing(at, name, file, formerName, formerFile, what, give string, from func(path string) (relying.Secret, error)) {
 	read := func(name, file string) (text relying.Secret) {
-		if file == "" || !k.secret(at+name, file) {
+		if file == "" || !k.secret(at+"."+name, file) {
 			return ""
 		}
-		text, err := readWebhookSecret(file)
+		text, err := from(file)
 		if err != nil {
-			k.doc.Report(at+name, "%v", err)
+			k.doc.Report(at+"."+name, "%v", err)
 		}
 		return text
 	}
-	current, former := read(".webhook_secret_file", a.WebhookSecretFile), read(".webhook_former_secret_file", a.WebhookFormerFile)
-	switch here := at + ".webhook_former_secret_file"; {
-	case a.WebhookFormerFile == "":
-	case a.WebhookSecretFile == "":
-		k.doc.Report(here, "needs webhook_secret_file beside it: the secret that replaces it")
+	current, former := read(name, file), read(formerName, formerFile)
+	switch here := at + "." + formerName; {
+	case formerFile == "":
+	case file == "":
+		k.doc.Report(here, "needs %s beside it: the %s that replaces it", name, what)
 	case former == "" || current == "": // that is said
 	case former == current:
-		k.doc.Report(here, "holds the same secret as webhook_secret_file, which must hold the new one")
+		k.doc.Report(here, "holds the same %s as %s, which must hold the new one", what, name)
 	default:
-		k.doc.Warn(here, "notifications have a signature with each of two secrets; give the party the one in webhook_secret_file, and take this line away when it verifies with that")
+		k.doc.Warn(here, "notifications have a signature with each of two %ss; give the party %s, and take this line away when it verifies with that", what, give)
 	}
 }
 
@@ -258,6 +274,21 @@ func readWebhookSecret(path string) (relying.Secret, error) {
 		return "", errors.New(`must be "whsec_" and the base64 of 24 to 64 random bytes: echo "whsec_$(openssl rand -base64 32)"`)
 	}
 	return relying.Secret(text), nil
+}
+
+// readWebhookSigning reads a private key, as notify.Sign takes it.
+func readWebhookSigning(path string) (relying.Secret, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // named by the configuration
+	if err != nil {
+		return "", unwrapPath(err)
+	}
+	if b, _ := pem.Decode(raw); b != nil {
+		key, err := x509.ParsePKCS8PrivateKey(b.Bytes)
+		if own, ok := key.(ed25519.PrivateKey); err == nil && ok {
+			return relying.Secret(notify.Private(own)), nil
+		}
+	}
+	return "", errors.New("must hold an Ed25519 key in PEM, as PKCS#8: openssl genpkey -algorithm ed25519")
 }
 
 func readMaster(path string) ([]byte, error) {
@@ -290,11 +321,15 @@ func (a *AccountConfig) record() (*relying.Account, error) {
 	for _, e := range a.EIDs {
 		out.EIDs = append(out.EIDs, eid.EID(e))
 	}
-	for _, file := range []string{a.WebhookSecretFile, a.WebhookFormerFile} {
-		if file == "" {
+	for _, one := range []struct {
+		file string
+		from func(path string) (relying.Secret, error)
+	}{{a.WebhookSecretFile, readWebhookSecret}, {a.WebhookFormerFile, readWebhookSecret},
+		{a.WebhookSigningFile, readWebhookSigning}, {a.WebhookFormerSigningFile, readWebhookSigning}} {
+		if one.file == "" {
 			continue
 		}
-		secret, err := readWebhookSecret(file)
+		secret, err := one.from(one.file)
 		if err != nil {
 			return nil, fmt.Errorf("webhook secret of account %s: %w", a.ID, err)
 		}

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"eidgate/eid"
+	"eidgate/internal/keytest"
+	"eidgate/notify"
 	"eidgate/relying"
 )
 
@@ -38,8 +43,15 @@ func TestConfigurationCorpus(t *testing.T) {
 	s.write(t, "bad-secret", "whsec_c2hvcnQ=")
 	s.write(t, "old-secret", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 	s.write(t, "open", strings.Repeat("5a", 32))
-	if err := os.Chmod(filepath.Join(s.dir, "open"), 0o644); err != nil { //nolint:gosec // that is the mistake
-		t.Fatal(err)
+	s.write(t, "signing", signingKey(t, 7))
+	s.write(t, "old-signing", signingKey(t, 8))
+	s.write(t, "open-signing", signingKey(t, 9))
+	s.write(t, "curve", keytest.PEM(t, keytest.Curve(t, elliptic.P256())))
+	s.write(t, "public", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=\n-----END PUBLIC KEY-----\n")
+	for _, name := range []string{"open", "open-signing"} {
+		if err := os.Chmod(filepath.Join(s.dir, name), 0o644); err != nil { //nolint:gosec // that is the mistake
+			t.Fatal(err)
+		}
 	}
 	const keys = "keys: [{environment: test, file: DIR/key}]\n"
 	for _, c := range []struct {
@@ -110,6 +122,17 @@ func TestConfigurationCorpus(t *testing.T) {
 			"accounts.0.webhook_former_secret_file: holds the same secret as webhook_secret_file, which must hold the new one"}},
 		{"a secret that nothing replaces", keys, keys + "    webhook_former_secret_file: DIR/secret\n", []string{
 			"accounts.0.webhook_former_secret_file: needs webhook_secret_file beside it: the secret that replaces it"}},
+		{"notifications that a key signs", keys, keys + "    webhook_signing_key_file: DIR/signing\n    webhook_test: https://rp.example\n    configs: [{webhook_live: \"https://rp.example/\"}]\n", nil},
+		{"a key of another kind", keys, keys + "    webhook_signing_key_file: DIR/curve\n", []string{"accounts.0.webhook_signing_key_file: must hold an Ed25519 key in PEM, as PKCS#8: openssl genpkey -algorithm ed25519"}},
+		{"a secret for a key", keys, keys + "    webhook_signing_key_file: DIR/secret\n", []string{"accounts.0.webhook_signing_key_file: must hold an Ed25519 key in PEM, as PKCS#8: openssl genpkey -algorithm ed25519"}},
+		{"a public key", keys, keys + "    webhook_signing_key_file: DIR/public\n", []string{"accounts.0.webhook_signing_key_file: must hold an Ed25519 key in PEM, as PKCS#8: openssl genpkey -algorithm ed25519"}},
+		{"a key that all can read", keys, keys + "    webhook_signing_key_file: DIR/open-signing\n", []string{"accounts.0.webhook_signing_key_file: DIR/open-signing can be read by others; chmod 600"}},
+		{"a key that replaces another", keys, keys + "    webhook_signing_key_file: DIR/signing\n    webhook_former_signing_key_file: DIR/old-signing\n", []string{
+			"accounts.0.webhook_former_signing_key_file: notifications have a signature with each of two keys; give the party what eidgate delivery key prints first, and take this line away when it verifies with that  [warning]"}},
+		{"a key that replaces itself", keys, keys + "    webhook_signing_key_file: DIR/signing\n    webhook_former_signing_key_file: DIR/signing\n", []string{
+			"accounts.0.webhook_former_signing_key_file: holds the same key as webhook_signing_key_file, which must hold the new one"}},
+		{"a key that nothing replaces", keys, keys + "    webhook_former_signing_key_file: DIR/signing\n", []string{
+			"accounts.0.webhook_former_signing_key_file: needs webhook_signing_key_file beside it: the key that replaces it"}},
 		{"a former secret that is none", keys, keys + "    webhook_secret_file: DIR/secret\n    webhook_former_secret_file: DIR/bad-secret\n", []string{
 			`accounts.0.webhook_former_secret_file: must be "whsec_" and the base64 of 24 to 64 random bytes: echo "whsec_$(openssl rand -base64 32)"`}},
 		{"an eID that is not here", keys, keys + "    eids: [idin, idinage, idin_age]\n", []string{
@@ -141,16 +164,32 @@ func TestConfigurationCorpus(t *testing.T) {
 	}
 }
 
-// TestWebhookSecrets: the new one is the first.
+// signingKey is a key in PEM whose seed is one byte again and again.
+func signingKey(t *testing.T, seed byte) string {
+	t.Helper()
+	return keytest.PEM(t, ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize)))
+}
+
+// TestWebhookSecrets: the new one is the first, and keys come after secrets.
 func TestWebhookSecrets(t *testing.T) {
 	t.Parallel()
 	s := newHouse(t)
 	s.write(t, "old-secret", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
-	a := AccountConfig{WebhookSecretFile: filepath.Join(s.dir, "secret"), WebhookFormerFile: filepath.Join(s.dir, "old-secret")}
+	s.write(t, "signing", signingKey(t, 7))
+	s.write(t, "old-signing", signingKey(t, 8))
+	a := AccountConfig{ID: "a", WebhookSecretFile: filepath.Join(s.dir, "secret"), WebhookFormerFile: filepath.Join(s.dir, "old-secret"),
+		WebhookSigningFile: filepath.Join(s.dir, "signing"), WebhookFormerSigningFile: filepath.Join(s.dir, "old-signing")}
 	got, err := a.record()
 	want := []relying.Secret{"whsec_dGhpcnR5LXR3byBieXRlcyBmb3Igb25lIHNlY3JldCE=", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}
+	for _, seed := range []byte{7, 8} {
+		want = append(want, relying.Secret(notify.Private(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize)))))
+	}
 	if err != nil || !slices.Equal(got.WebhookSecrets, want) {
 		t.Errorf("%v, %v", got, err)
+	}
+	keys, err := WebhookKeys(&Config{Accounts: []AccountConfig{{ID: "b"}, a}}, "")
+	if err != nil || len(keys) != 2 || keys[0] != (WebhookKey{"a", "whpk_6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw="}) || keys[1].Key == keys[0].Key {
+		t.Errorf("WebhookKeys = %v, %v", keys, err)
 	}
 }
 
