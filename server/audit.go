@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -265,19 +264,11 @@ func VerifyAuditFile(path string, check AuditCheck) (*audit.Report, error) {
 // openAudit opens the store to read the audit trail, and writes there that it
 // does; not for what tells nothing of it, with "".
 func (c *Config) openAudit(ctx context.Context, action string) (*store.Store, error) {
-	s, err := c.openStore(ctx, true)
-	if err != nil {
-		return nil, err
+	s, err := c.openCurrent(ctx)
+	if err != nil || action == "" {
+		return s, err
 	}
-	behind, err := s.Pending(ctx)
-	switch {
-	case err != nil:
-	case behind > 0:
-		err = fmt.Errorf("%w: %d changes are not applied", ErrBehind, behind)
-	case action != "":
-		err = s.RecordAudit(ctx, action)
-	}
-	if err != nil {
+	if err := s.RecordAudit(ctx, action); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

@@ -129,7 +129,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 		return err
 	}
 	c.trail = &trail{store: c.store, metrics: c.metrics, log: p.log}
-	c.metrics.outbox.backlog, c.metrics.outbox.now = c.store.Backlog, p.now
+	c.metrics.outbox.backlog, c.metrics.outbox.givenUp, c.metrics.outbox.now = c.store.Backlog, c.store.GivenUp, p.now
 	clients := map[eid.Environment]*safehttp.Client{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 10 * time.Second}, Blocked: c.blocked})

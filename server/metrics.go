@@ -97,7 +97,8 @@ func newMetrics(version string) *metrics {
 		Help: "When this node last found all sealed of the audit trail that can be, by itself or by another node; 0 before the first time. It looks once a minute; more than five minutes ago means that sealing is behind."})
 	m.outbox = &outboxGauge{
 		pending: prometheus.NewDesc("eidgate_outbox_pending", "Notifications that are not delivered yet, at most 10000 of them are counted. The same on every node.", nil, nil),
-		late:    prometheus.NewDesc("eidgate_outbox_late_seconds", "How long the notification that was due first has waited; more than a minute means that nobody delivers. The same on every node.", nil, nil)}
+		late:    prometheus.NewDesc("eidgate_outbox_late_seconds", "How long the notification that was due first has waited; more than a minute means that nobody delivers. The same on every node.", nil, nil),
+		given:   prometheus.NewDesc("eidgate_outbox_given_up", "Notifications that were given up within the last day and have not been put back, at most 10000 of them are counted; eidgate delivery list shows them. The same on every node.", nil, nil)}
 	m.circuits = &circuitGauge{boards: map[[2]string]*circuit.Board{}, desc: prometheus.NewDesc("eidgate_upstream_circuit_state",
 		"Agreements with an eID that is not called for want of answers: state is open, or half_open where the next call tries. 0 is well.", []string{"eid", "environment", "state"}, nil)}
 	m.own = append(m.own, m.erased, m.verified, m.sealed, m.outbox, m.circuits)
@@ -190,13 +191,18 @@ func (m *metrics) request(listener string, r *http.Request, status int, took tim
 // An outboxGauge looks into the outbox whenever it is asked. Where storage does
 // not answer it shows nothing, which /readyz explains.
 type outboxGauge struct {
-	pending, late *prometheus.Desc
-	backlog       func(context.Context) (pending int64, due time.Time, err error)
-	now           func() time.Time
+	pending, late, given *prometheus.Desc
+	backlog              func(context.Context) (pending int64, due time.Time, err error)
+	givenUp              func(ctx context.Context, since time.Time) (int64, error)
+	now                  func() time.Time
 }
 
 // Describe implements prometheus.Collector.
-func (g *outboxGauge) Describe(to chan<- *prometheus.Desc) { to <- g.pending; to <- g.late }
+func (g *outboxGauge) Describe(to chan<- *prometheus.Desc) {
+	to <- g.pending
+	to <- g.late
+	to <- g.given
+}
 
 // Collect implements prometheus.Collector.
 func (g *outboxGauge) Collect(to chan<- prometheus.Metric) {
@@ -209,12 +215,17 @@ func (g *outboxGauge) Collect(to chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
+	given, err := g.givenUp(ctx, g.now().Add(-24*time.Hour))
+	if err != nil {
+		return
+	}
 	late := 0.0
 	if !due.IsZero() {
 		late = max(0, g.now().Sub(due).Seconds())
 	}
 	to <- prometheus.MustNewConstMetric(g.pending, prometheus.GaugeValue, float64(n))
 	to <- prometheus.MustNewConstMetric(g.late, prometheus.GaugeValue, late)
+	to <- prometheus.MustNewConstMetric(g.given, prometheus.GaugeValue, float64(given))
 }
 
 // A circuitGauge counts circuits whenever it is asked.

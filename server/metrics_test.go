@@ -199,15 +199,21 @@ func TestOutboxGauge(t *testing.T) {
 		pending int64
 		due     time.Time
 		err     error
-		lines   [2]string
+		lines   [3]string
 	}{
-		"nothing":   {0, time.Time{}, nil, [2]string{"eidgate_outbox_pending 0", "eidgate_outbox_late_seconds 0"}},
-		"late":      {7, now.Add(-90 * time.Second), nil, [2]string{"eidgate_outbox_pending 7", "eidgate_outbox_late_seconds 90"}},
-		"not due":   {1, now.Add(time.Hour), nil, [2]string{"eidgate_outbox_pending 1", "eidgate_outbox_late_seconds 0"}},
-		"no answer": {0, time.Time{}, errors.New("away"), [2]string{"", ""}},
+		"nothing":   {0, time.Time{}, nil, [3]string{"eidgate_outbox_pending 0", "eidgate_outbox_late_seconds 0", "eidgate_outbox_given_up 0"}},
+		"late":      {7, now.Add(-90 * time.Second), nil, [3]string{"eidgate_outbox_pending 7", "eidgate_outbox_late_seconds 90", "eidgate_outbox_given_up 7"}},
+		"not due":   {1, now.Add(time.Hour), nil, [3]string{"eidgate_outbox_pending 1", "eidgate_outbox_late_seconds 0", "eidgate_outbox_given_up 1"}},
+		"no answer": {0, time.Time{}, errors.New("away"), [3]string{"", "", ""}},
 	} {
+		m.outbox.givenUp = func(_ context.Context, since time.Time) (int64, error) {
+			if !since.Equal(now.Add(-24 * time.Hour)) {
+				t.Errorf("%s: counted since %s", name, since)
+			}
+			return c.pending, nil
+		}
 		m.outbox.backlog = func(context.Context) (int64, time.Time, error) { return c.pending, c.due, c.err }
-		for i, line := range []string{"eidgate_outbox_pending", "eidgate_outbox_late_seconds"} {
+		for i, line := range []string{"eidgate_outbox_pending", "eidgate_outbox_late_seconds", "eidgate_outbox_given_up"} {
 			if got := scrape(t, m, line); got != strings.TrimPrefix(c.lines[i], line+" ") {
 				t.Errorf("%s: %s is %q, want %q", name, line, got, c.lines[i])
 			}

@@ -40,6 +40,22 @@ func (c *Config) openStore(ctx context.Context, look bool) (*store.Store, error)
 	return s, nil
 }
 
+// openCurrent opens the configured store to look at it; ErrBehind.
+func (c *Config) openCurrent(ctx context.Context) (*store.Store, error) {
+	s, err := c.openStore(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	behind, err := s.Pending(ctx)
+	if err == nil && behind > 0 {
+		err = fmt.Errorf("%w: %d changes are not applied", ErrBehind, behind)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
 // MigrateStatus tells how many changes of the schema are not applied.
 func MigrateStatus(ctx context.Context, c *Config, out io.Writer) error {
 	s, err := c.openStore(ctx, false)

@@ -273,32 +273,54 @@ func (s *Store) AuditVerifiers(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-// RecordAudit writes that an operator reads the audit trail itself. It is the
-// one write of a store that is opened only to look at.
+// RecordAudit writes that an operator reads the audit trail itself.
 func (s *Store) RecordAudit(ctx context.Context, action string) error {
 	if _, err := s.AuditHead(ctx); err != nil { // our numbers go on above it
 		return err
 	}
-	line := s.audit("", broker.Audit{At: s.now(), Actor: "operator", Action: action, Outcome: "ok"})
-	var err error
-	if s.beside == "" {
-		err = s.batch(ctx, []statement{line})
-	} else {
-		err = s.writeBeside(ctx, line)
-	}
+	err := s.operate(ctx, func() []statement { return []statement{s.audit("", s.operator(action))} })
 	if err != nil {
 		return fmt.Errorf("record that the audit trail is read: %w", err)
 	}
 	return nil
 }
 
-// writeBeside writes into a file of SQLite that another process may have: one
-// row of a table that nobody keeps in memory.
-func (s *Store) writeBeside(ctx context.Context, st statement) error {
+// operator is the line of an operator's action.
+func (s *Store) operator(action string) broker.Audit {
+	return broker.Audit{At: s.now(), Actor: "operator", Action: action, Outcome: "ok"}
+}
+
+// operate runs the statements of an operator's action in one transaction, all
+// or none. It may change what nobody keeps in memory: a store that is opened
+// only to look at writes into a file of SQLite that another process may have.
+// Their numbers are taken while the file is held, so that what is written
+// before them has lesser ones.
+func (s *Store) operate(ctx context.Context, all func() []statement) error {
+	if s.beside == "" {
+		return s.batch(ctx, all())
+	}
 	db, err := sql.Open("sqlite", s.beside)
 	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(ctx, st.q, st.args...)
-	return errors.Join(err, db.Close())
+	defer func() { _ = db.Close() }() // what counts is the commit
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing is left to undo once it is committed
+	for _, st := range all() {
+		var changed int64
+		r, err := tx.ExecContext(ctx, st.q, st.args...)
+		if err == nil {
+			changed, err = r.RowsAffected()
+		}
+		if err == nil {
+			err = st.check(changed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
 }

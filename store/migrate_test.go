@@ -166,3 +166,49 @@ func TestNumberGivenTwice(t *testing.T) {
 		}
 	}
 }
+
+// TestGivenUpBefore: what was given up before there was a list of it stands in it,
+// with the time of its last attempt.
+func TestGivenUpBefore(t *testing.T) {
+	t.Parallel()
+	for name, url := range map[string]func(t *testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "eidgate.db") },
+		"postgres": func(t *testing.T) string { return pgtest.Database(t, pgtest.Options{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := Open(t.Context(), Config{URL: url(t), Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close() }() // the test is over
+			p, done, err := s.migrations()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = p.UpTo(t.Context(), 5)
+			if e := done(); err != nil || e != nil {
+				t.Fatal(err, e)
+			}
+			var all []statement
+			for id, state := range map[string]string{"gone": "failed", "lost": "dead", "done": "delivered"} {
+				all = append(all, statement{q: `INSERT INTO delivery (id, session, account, environment, kind, type, profile, key_id, upper, state, attempt, first, due)
+					VALUES ($1, 1, 'acc', 'test', 'webhook', 't', 'p', '', 0, $2, 2, 7, 0)`, args: []any{id, state}})
+			}
+			for n := range 2 {
+				all = append(all, statement{q: `INSERT INTO delivery_attempt (delivery, n, at, took, state, status, reason) VALUES ('gone', $1, $2, 5, '', 0, '')`,
+					args: []any{n + 1, int64(100 * (n + 1))}})
+			}
+			if err := s.batch(t.Context(), all); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Statuses(t.Context(), broker.DeliveryFilter{}, 10)
+			if err != nil || len(got) != 2 || got[0].ID != "gone" || got[0].GivenUp.UnixMicro() != 205 || got[1].ID != "lost" || got[1].GivenUp.UnixMicro() != 7 {
+				t.Errorf("Statuses = %+v, %v", got, err)
+			}
+		})
+	}
+}

@@ -73,7 +73,7 @@ type Store struct {
 	stmts  stmts
 	writer *writer
 	lock   *os.File
-	beside string // how to write one row into a file that is only looked at; "" where it is ours
+	beside string // how to write into a file that is only looked at; "" where it is ours
 
 	accounts accounts
 	clients  clients
@@ -117,7 +117,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	case strings.HasPrefix(c.URL, "sqlite:"):
 		file := strings.TrimPrefix(c.URL, "sqlite:")
 		if c.Look {
-			s.beside = "file:" + file + "?mode=rw&_pragma=busy_timeout(5000)"
+			s.beside = "file:" + file + "?mode=rw&_pragma=busy_timeout(5000)&_txlock=immediate"
 			err = s.openSQLite("file:"+file+"?mode=rw", "&_pragma=query_only(1)")
 			break
 		}

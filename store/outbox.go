@@ -52,7 +52,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.D
 		var c claimed
 		var upper, first, due int64
 		err := r.Scan(&c.ID, &c.Session, &c.Account, &c.Environment, &c.Kind, &c.Type, &c.Profile, &c.Key, &upper, &c.wrapped, &c.url, &c.body,
-			&c.Attempt, &first, &due)
+			&c.Attempt, &c.Spent, &first, &due)
 		c.UpperHex, c.First, c.Due = upper != 0, moment(first), moment(due)
 		rows = append(rows, c)
 		return err
@@ -60,7 +60,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.D
 			SELECT id FROM delivery WHERE state = 'pending' AND due <= $1 ORDER BY due LIMIT 0 + $3` + s.dialect.skip + `)
 		RETURNING id, COALESCE((SELECT s.id FROM session s WHERE s.number = delivery.session), ''), account, environment, kind, type, profile, key_id,
 			upper, (SELECT x.wrapped FROM delivery_data x WHERE x.delivery = delivery.id), (SELECT x.url FROM delivery_data x WHERE x.delivery = delivery.id),
-			(SELECT x.body FROM delivery_data x WHERE x.delivery = delivery.id), attempt, first, due`,
+			(SELECT x.body FROM delivery_data x WHERE x.delivery = delivery.id), attempt, spent, first, due`,
 		args: []any{now.UnixMicro(), now.Add(lease).UnixMicro(), limit}})
 	if err != nil {
 		return nil, err
@@ -77,25 +77,31 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.D
 }
 
 func (s *Store) openDelivery(ctx context.Context, c *claimed) error {
-	outer, err := s.accountKey(ctx, c.Account)
+	key, err := s.openAddress(ctx, c)
 	if err != nil {
 		return err
 	}
-	key, err := outer.Unwrap(seal.Place("delivery", c.ID, "wrapped"), c.wrapped)
-	if err != nil {
-		return err
-	}
-	address, err := key.Open(seal.Place("delivery", c.ID, "url"), c.url)
-	if err != nil {
-		return err
-	}
-	c.URL = string(address)
 	c.Body, err = key.Open(seal.Place("delivery", c.ID, "body"), c.body)
 	return err
 }
 
+// openAddress opens where a delivery goes; key opens the rest.
+func (s *Store) openAddress(ctx context.Context, c *claimed) (key *seal.Key, err error) {
+	outer, err := s.accountKey(ctx, c.Account)
+	if err != nil {
+		return nil, err
+	}
+	if key, err = outer.Unwrap(seal.Place("delivery", c.ID, "wrapped"), c.wrapped); err != nil {
+		return nil, err
+	}
+	address, err := key.Open(seal.Place("delivery", c.ID, "url"), c.url)
+	c.URL = string(address)
+	return key, err
+}
+
 // FinishDeliveries records attempts. One that was claimed again meanwhile is
-// left to who has it now.
+// left to who has it now. The due time of one that is given up says since when
+// it is.
 func (s *Store) FinishDeliveries(ctx context.Context, done []broker.Attempt) error {
 	var all []statement
 	for _, f := range done {
@@ -104,12 +110,16 @@ func (s *Store) FinishDeliveries(ctx context.Context, done []broker.Attempt) err
 				args: []any{f.ID, f.Attempt, micros(f.Due)}})
 			continue
 		}
+		due := f.Due
+		if f.State == "dead" || f.State == "failed" {
+			due = f.At.Add(f.Took)
+		}
 		all = append(all, statement{q: `INSERT INTO delivery_attempt (delivery, n, at, took, state, status, reason)
 			SELECT id, attempt, CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS TEXT)
 			FROM delivery WHERE id = $1 AND attempt = $2 AND state = 'pending' ON CONFLICT DO NOTHING`,
 			args: []any{f.ID, f.Attempt, micros(f.At), f.Took.Microseconds(), f.State, f.Status, f.Reason}},
 			statement{q: `UPDATE delivery SET state = $3, due = $4 WHERE id = $1 AND attempt = $2 AND state = 'pending'`,
-				args: []any{f.ID, f.Attempt, f.State, micros(f.Due)}})
+				args: []any{f.ID, f.Attempt, f.State, micros(due)}})
 		if f.State != "pending" { // the session may have been erased while this was on its way
 			all = append(all, statement{q: `DELETE FROM delivery_data WHERE delivery IN (SELECT d.id FROM delivery d JOIN session s ON s.number = d.session
 				WHERE d.id = $1 AND d.state <> 'pending' AND s.state = 'erased')`, args: []any{f.ID}})
@@ -120,6 +130,11 @@ func (s *Store) FinishDeliveries(ctx context.Context, done []broker.Attempt) err
 
 // Deliveries lists the attempts for a session's notifications.
 func (s *Store) Deliveries(ctx context.Context, session string) ([]broker.Attempt, error) {
+	return s.attempts(ctx, `SELECT a.delivery, a.n, a.at, a.took, a.state, a.status, a.reason FROM delivery_attempt a JOIN delivery d ON d.id = a.delivery
+		WHERE d.session = (SELECT number FROM session WHERE id = $1) ORDER BY a.at, a.n`, session)
+}
+
+func (s *Store) attempts(ctx context.Context, q, of string) ([]broker.Attempt, error) {
 	var out []broker.Attempt
 	err := s.query(ctx, func(r scanner) error {
 		var f broker.Attempt
@@ -128,8 +143,7 @@ func (s *Store) Deliveries(ctx context.Context, session string) ([]broker.Attemp
 		f.At, f.Took = moment(at), time.Duration(took)*time.Microsecond
 		out = append(out, f)
 		return err
-	}, `SELECT a.delivery, a.n, a.at, a.took, a.state, a.status, a.reason FROM delivery_attempt a JOIN delivery d ON d.id = a.delivery
-		WHERE d.session = (SELECT number FROM session WHERE id = $1) ORDER BY a.at, a.n`, session)
+	}, q, of)
 	return out, err
 }
 

@@ -27,7 +27,10 @@ func (s *Store) Outbox(ctx context.Context, session string) ([]Sent, error) {
 		var c row
 		var first, due int64
 		err := r.Scan(&c.ID, &c.Session, &c.Account, &c.Environment, &c.Kind, &c.Type, &c.wrapped, &c.url, &c.body, &c.state, &c.Attempt, &first, &due)
-		c.First, c.Due = moment(first), moment(due)
+		c.First = moment(first)
+		if c.state == "pending" {
+			c.Due = moment(due)
+		}
 		rows = append(rows, c)
 		return err
 	}, `SELECT d.id, s.id, d.account, d.environment, d.kind, d.type, x.wrapped, x.url, x.body, d.state, d.attempt, d.first, d.due

@@ -31,6 +31,7 @@ type cli struct {
 	Trigger     triggerCmd     `cmd:"" help:"Sandbox: decide how a login ends." example:"eidgate trigger cancel --next"`
 	Sandbox     sandboxCmd     `cmd:"" help:"The simulators alone, in a process of their own." example:"eidgate sandbox --data sim --ready-file sim.json"`
 	Session     sessionCmd     `cmd:"" help:"Look at sessions."`
+	Delivery    deliveryCmd    `cmd:"" help:"Look at notifications, and send them again."`
 	Subject     subjectCmd     `cmd:"" help:"The names of persons: bring them along, take them away."`
 	Audit       auditCmd       `cmd:"" help:"The audit trail: is it whole, and a copy of it."`
 	Verify      verifyCmd      `cmd:"" help:"Check evidence offline."`

@@ -8,12 +8,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -40,7 +42,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "port": port, "json": jsonValue, "request": request, "until": until, "replace": replace, "stops": stops,
+			"exits": exits, "port": port, "json": jsonValue, "request": request, "until": until, "replace": replace, "stops": stops, "receives": receives,
 		},
 	})
 }
@@ -112,6 +114,28 @@ func jsonValue(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%v is no text", v)
 	}
 	ts.Setenv(args[1], text)
+}
+
+// receives NAME FILE sets a variable to the address of a server that answers with
+// the status that stands in a file, and writes for each request the id and the
+// signatures of a notification into the file "received".
+func receives(ts *testscript.TestScript, _ bool, args []string) {
+	var mu sync.Mutex
+	var received strings.Builder
+	name, out := ts.MkAbs(args[1]), ts.MkAbs("received")
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		raw, _ := os.ReadFile(name) // without one it is no status, which the script sees
+		received.WriteString(r.Header.Get("Webhook-Id") + " " + r.Header.Get("Webhook-Signature") + "\n")
+		status, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+		if e := os.WriteFile(out, []byte(received.String()), 0o600); err != nil || e != nil {
+			status = http.StatusInternalServerError
+		}
+		w.WriteHeader(status)
+	}))
+	ts.Defer(srv.Close)
+	ts.Setenv(args[0], srv.URL)
 }
 
 // until REGEXP REQUEST... makes a request again and again, until its answer
