@@ -186,8 +186,8 @@ func (s *System) Fill(t testing.TB, rows int) {
 		fmt.Sprintf(`INSERT INTO session (number, id, version, account, key_id, config, api, environment, state, reason, code, purpose, method, eid, stage,
 				order_id, handle, level, extensions, language, created, confirmed, ended, due)
 			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-			SELECT i, 'f' || %s, 4, '%s', 'k', '', 'zignsec2', 'test', 'finished', '', '', 'identify', 'sbid-another', 'bankidse', 0,
-				'', NULL, 'strong', 0, 'sv', 1790000000000000 + i, 0, 0, 4000000000000000 + i FROM n`, rows/5, id, Account),
+			SELECT %d + i, 'f' || %s, 4, '%s', 'k', '', 'zignsec2', 'test', 'finished', '', '', 'identify', 'sbid-another', 'bankidse', 0,
+				'', NULL, 'strong', 0, 'sv', 1790000000000000 + i, 0, 0, 4000000000000000 + i FROM n`, rows/5, rows, id, Account),
 		`INSERT INTO session_key (session, wrapped) SELECT number, CAST('sixty bytes of a key that is wrapped, which nobody unwraps' AS BYTEA) FROM session WHERE id LIKE 'f%' ON CONFLICT DO NOTHING`,
 		`INSERT INTO session_data (session, kind, value) SELECT number, 'spec', CAST('half a kilobyte of a request, sealed' AS BYTEA) FROM session WHERE id LIKE 'f%' ON CONFLICT DO NOTHING`,
 		`INSERT INTO event (session, n, at, kind, text) SELECT number, created, created, 'state', 'finished' FROM session WHERE id LIKE 'f%' ON CONFLICT DO NOTHING`,
