@@ -453,14 +453,7 @@ func TestLookRecords(t *testing.T) {
 }
 
 func BenchmarkAudit(b *testing.B) {
-	s, err := store.Open(b.Context(), store.Config{URL: "sqlite:" + filepath.Join(b.TempDir(), "eidgate.db"), Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = s.Close() }() // the benchmark is over
-	if err := s.Migrate(b.Context()); err != nil {
-		b.Fatal(err)
-	}
+	s := open(b, "sqlite:"+filepath.Join(b.TempDir(), "eidgate.db"))
 	n := session()
 	line := broker.Audit{At: time.Now(), Actor: "rp:5a4db0c5-0000-4000-8000-00000000b001", Action: "session.finished", Outcome: "ok"}
 	if err := s.Apply(b.Context(), &broker.Change{ID: n.ID, Session: n}); err != nil {

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"log/slog"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -20,14 +19,7 @@ import (
 // BenchmarkLogin writes what a login with Swedish BankID writes, many of them
 // at the same time, as a busy node does.
 func BenchmarkLogin(b *testing.B) {
-	s, err := store.Open(b.Context(), store.Config{URL: "sqlite:" + filepath.Join(b.TempDir(), "eidgate.db"), Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = s.Close() }() // the benchmark is over
-	if err := s.Migrate(b.Context()); err != nil {
-		b.Fatal(err)
-	}
+	s := open(b, "sqlite:"+filepath.Join(b.TempDir(), "eidgate.db"))
 	const atOnce = 200
 	logins := func(n int) {
 		var wg sync.WaitGroup

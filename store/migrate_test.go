@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -14,36 +13,50 @@ import (
 	"eidgate/internal/seal"
 )
 
-// TestNumbers takes rows that were found by a session's id to those that are
-// found by its number: everything is there afterwards, and opens.
-func TestNumbers(t *testing.T) {
-	t.Parallel()
+// connect opens a database as it is.
+func connect(t *testing.T, url string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Config{URL: url, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() }) // the test is over
+	return s
+}
+
+// before runs a test on databases that are as they were before a change of the
+// schema.
+func before(t *testing.T, version int64, f func(t *testing.T, s *Store)) {
+	t.Helper()
 	for name, url := range map[string]func(t *testing.T) string{
 		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "eidgate.db") },
 		"postgres": func(t *testing.T) string { return pgtest.Database(t, pgtest.Options{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			testNumbers(t, url(t))
+			s := connect(t, url(t))
+			p, done, err := s.migrations()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = p.UpTo(t.Context(), version-1)
+			if e := done(); err != nil || e != nil {
+				t.Fatal(err, e)
+			}
+			f(t, s)
 		})
 	}
 }
 
-func testNumbers(t *testing.T, url string) {
+// TestNumbers takes rows that were found by a session's id to those that are
+// found by its number: everything is there afterwards, and opens.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	before(t, 5, testNumbers)
+}
+
+func testNumbers(t *testing.T, s *Store) {
 	ctx := t.Context()
-	s, err := Open(ctx, Config{URL: url, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }() // the test is over
-	p, done, err := s.migrations()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = p.UpTo(ctx, 4)
-	if e := done(); err != nil || e != nil {
-		t.Fatal(err, e)
-	}
 	outer, err := s.accountKey(ctx, "acc")
 	if err != nil {
 		t.Fatal(err)
@@ -130,85 +143,29 @@ func testNumbers(t *testing.T, url string) {
 	}
 }
 
-// TestNumberGivenTwice has two nodes give one number to two sessions.
-func TestNumberGivenTwice(t *testing.T) {
-	t.Parallel()
-	ctx, url := t.Context(), pgtest.Database(t, pgtest.Options{})
-	var nodes [2]*Store
-	for i := range nodes {
-		s, err := Open(ctx, Config{URL: url, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = s.Close() }() // the test is over
-		if err := s.Migrate(ctx); err != nil {
-			t.Fatal(err)
-		}
-		nodes[i] = s
-	}
-	at := time.Now().Add(time.Hour).UnixMicro()
-	for i, s := range nodes {
-		s.seq.node = 7
-		s.seq.raise(at)
-		id := []string{"one", "two"}[i]
-		n := &broker.Session{ID: id, Account: "acc", Key: "key", API: "api", Environment: eid.Test, State: broker.Created, Purpose: eid.Identify,
-			Level: eid.None, Language: "en", Created: time.Now(), Due: time.Now().Add(time.Hour)}
-		if err := s.Apply(ctx, &broker.Change{ID: id, Session: n, Data: []broker.Data{{Kind: broker.DataSpec, Value: []byte("spec of " + id)}}}); err != nil {
-			t.Fatalf("%s: %v", id, err)
-		}
-		if err := s.Apply(ctx, &broker.Change{ID: id, Session: &broker.Session{ID: id}}); !errors.Is(err, broker.ErrConflict) {
-			t.Errorf("a session that is there already: %v, want ErrConflict", err)
-		}
-	}
-	for i, id := range []string{"one", "two"} {
-		if spec, err := nodes[1-i].Data(ctx, id, broker.DataSpec); err != nil || string(spec) != "spec of "+id {
-			t.Errorf("%s, read by the other node: %q, %v", id, spec, err)
-		}
-	}
-}
-
 // TestGivenUpBefore: what was given up before there was a list of it stands in it,
 // with the time of its last attempt.
 func TestGivenUpBefore(t *testing.T) {
 	t.Parallel()
-	for name, url := range map[string]func(t *testing.T) string{
-		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "eidgate.db") },
-		"postgres": func(t *testing.T) string { return pgtest.Database(t, pgtest.Options{}) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, err := Open(t.Context(), Config{URL: url(t), Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = s.Close() }() // the test is over
-			p, done, err := s.migrations()
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = p.UpTo(t.Context(), 5)
-			if e := done(); err != nil || e != nil {
-				t.Fatal(err, e)
-			}
-			var all []statement
-			for id, state := range map[string]string{"gone": "failed", "lost": "dead", "done": "delivered"} {
-				all = append(all, statement{q: `INSERT INTO delivery (id, session, account, environment, kind, type, profile, key_id, upper, state, attempt, first, due)
-					VALUES ($1, 1, 'acc', 'test', 'webhook', 't', 'p', '', 0, $2, 2, 7, 0)`, args: []any{id, state}})
-			}
-			for n := range 2 {
-				all = append(all, statement{q: `INSERT INTO delivery_attempt (delivery, n, at, took, state, status, reason) VALUES ('gone', $1, $2, 5, '', 0, '')`,
-					args: []any{n + 1, int64(100 * (n + 1))}})
-			}
-			if err := s.batch(t.Context(), all); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Migrate(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			got, err := s.Statuses(t.Context(), broker.DeliveryFilter{}, 10)
-			if err != nil || len(got) != 2 || got[0].ID != "gone" || got[0].GivenUp.UnixMicro() != 205 || got[1].ID != "lost" || got[1].GivenUp.UnixMicro() != 7 {
-				t.Errorf("Statuses = %+v, %v", got, err)
-			}
-		})
-	}
+	before(t, 6, func(t *testing.T, s *Store) {
+		var all []statement
+		for id, state := range map[string]string{"gone": "failed", "lost": "dead", "done": "delivered"} {
+			all = append(all, statement{q: `INSERT INTO delivery (id, session, account, environment, kind, type, profile, key_id, upper, state, attempt, first, due)
+				VALUES ($1, 1, 'acc', 'test', 'webhook', 't', 'p', '', 0, $2, 2, 7, 0)`, args: []any{id, state}})
+		}
+		for n := range 2 {
+			all = append(all, statement{q: `INSERT INTO delivery_attempt (delivery, n, at, took, state, status, reason) VALUES ('gone', $1, $2, 5, '', 0, '')`,
+				args: []any{n + 1, int64(100 * (n + 1))}})
+		}
+		if err := s.batch(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Statuses(t.Context(), broker.DeliveryFilter{}, 10)
+		if err != nil || len(got) != 2 || got[0].ID != "gone" || got[0].GivenUp.UnixMicro() != 205 || got[1].ID != "lost" || got[1].GivenUp.UnixMicro() != 7 {
+			t.Errorf("Statuses = %+v, %v", got, err)
+		}
+	})
 }

@@ -175,12 +175,7 @@ func TestRedeemOnce(t *testing.T) {
 func TestRedeemElsewhere(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t, pgtest.Options{})
-	a := open(t, url)
-	b, err := store.Open(t.Context(), store.Config{URL: url, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() }) // the test is over
+	a, b := open(t, url), connect(t, url)
 	now, n := instant(), create(t, a)
 	used, revoked, gone := grant(t, a, n.ID, now), grant(t, a, n.ID, now), grant(t, a, create(t, a).ID, now)
 	if _, err := b.Redeem(t.Context(), used.Code, "shop", now, gives(token("first", "access", "", now))); err != nil {

@@ -45,13 +45,21 @@ func engines(t *testing.T, f func(t *testing.T, s *store.Store)) {
 	}
 }
 
-func open(t *testing.T, url string) *store.Store {
+// connect opens a database as it is.
+func connect(t testing.TB, url string) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{URL: url, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() }) // some tests have done so
+	return s
+}
+
+// open makes a new database.
+func open(t testing.TB, url string) *store.Store {
+	t.Helper()
+	s := connect(t, url)
 	if n, err := s.Pending(t.Context()); err != nil || n == 0 {
 		t.Fatalf("Pending on a new database = %d, %v", n, err)
 	}
