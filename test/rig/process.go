@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -186,19 +187,36 @@ func (t *tail) String() string {
 	return string(t.buf)
 }
 
-// FreePort is a port of the loopback address that nobody listens on now.
+// given are the ports that FreePort has named.
+var given sync.Map
+
+// FreePort is a port of the loopback address that nobody listens on now. It
+// lies below those that the kernel lends to connections: with hundreds of them
+// in a second, one would often take the port before its process listens.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const from = 10000
+	to := 32768 // of Linux, unless it says otherwise
+	if raw, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		if f := strings.Fields(string(raw)); len(f) == 2 {
+			to, _ = strconv.Atoi(f[0]) // what is no number is too low
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	if to <= from {
+		t.Fatalf("no ports are left between %d and the first that connections use, %d", from, to)
 	}
-	return port
+	for range 100 {
+		port := strconv.Itoa(from + rand.N(to-from)) //nolint:gosec // any port will do
+		if _, known := given.LoadOrStore(port, true); known {
+			continue
+		}
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			_ = l.Close() // nothing was accepted
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // answers says whether a GET is answered with 200.
