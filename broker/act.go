@@ -165,17 +165,9 @@ func (b *Broker) Open(ctx context.Context, id string, h Handle, br connector.Bro
 	if err != nil {
 		return nil, err
 	}
-	err = func() error {
-		defer b.orders.lock(l.order.ID)()
-		c := &Change{ID: s.ID, Session: l.session, Order: l.order,
-			Notes: []Note{{b.now(), "event", "begin " + string(l.order.EID)}},
-			Audit: []Audit{{b.now(), "person", "order.begin", "ok"}}}
-		if err := b.c.Store.Apply(ctx, c); err != nil {
-			return err
-		}
-		b.observe(Observation{Kind: "started", Session: l.session})
-		return b.turn(ctx, l, act{begin: true, stored: true})
-	}()
+	c := &Change{ID: s.ID, Session: l.session}
+	l.begun(c, b.now())
+	err = b.start(ctx, l, &first{change: c, store: func(c *Change) error { return b.c.Store.Apply(ctx, c) }})
 	switch {
 	case err == nil: // nobody knows better
 		s := *l.session
@@ -184,6 +176,27 @@ func (b *Broker) Open(ctx context.Context, id string, h Handle, br connector.Bro
 		return b.Look(ctx, id, h, br)
 	}
 	return nil, err
+}
+
+// begun adds a new order to a change.
+func (l *live) begun(c *Change, now time.Time) {
+	c.Order = l.order
+	c.Notes = append(c.Notes, Note{now, "event", "begin " + string(l.order.EID)})
+	c.Audit = append(c.Audit, Audit{now, "person", "order.begin", "ok"})
+}
+
+// start stores a new order and lets its connector begin, before that if it may.
+func (b *Broker) start(ctx context.Context, l *live, f *first) error {
+	defer b.orders.lock(l.order.ID)()
+	store := f.store
+	f.store = func(c *Change) error {
+		err := store(c)
+		if err == nil {
+			b.observe(Observation{Kind: "started", Session: c.Session})
+		}
+		return err
+	}
+	return b.turn(ctx, l, act{begin: true, stored: true, first: f})
 }
 
 // beginning makes the rows of a new order; its Begin is pending from the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,8 +15,25 @@ import (
 
 // commit makes a result true: order, session, timeline, audit and outbox in
 // one change. A result is held until storage takes it, the fence is lost, or
-// Limits.Save has passed: it may be one that the upstream gives only once.
-func (b *Broker) commit(ctx context.Context, l *live, res connector.Result) error {
+// Limits.Save has passed: it may be one that the upstream gives only once. With
+// first, which may be nil, the order is not stored yet, and is with the result;
+// what comes of that is known at once.
+func (b *Broker) commit(ctx context.Context, l *live, res connector.Result, f *first) error {
+	if f.waits() {
+		c, next, err := b.change(ctx, l, res)
+		if err != nil {
+			return err
+		}
+		if c.Session == nil {
+			c.Session = next.session
+		}
+		c = f.change.and(c)
+		if err := f.save(c); err != nil {
+			return err
+		}
+		b.committed(ctx, l, next, c)
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.limits.Save)
 	defer cancel()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
@@ -127,6 +145,15 @@ func (b *Broker) change(ctx context.Context, l *live, res connector.Result) (*Ch
 	}
 	o.Body = bd.bytes()
 	return c, &live{order: &o, session: &s, spec: l.spec, body: &bd}, nil
+}
+
+// and is both changes of one session: the rows are as d leaves them.
+func (c *Change) and(d *Change) *Change {
+	out := *d
+	out.Data = append(slices.Clone(c.Data), d.Data...)
+	out.Notes = append(slices.Clone(c.Notes), d.Notes...)
+	out.Audit = append(slices.Clone(c.Audit), d.Audit...)
+	return &out
 }
 
 // stepText is a step's line in the timeline.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"eidgate/connector"
@@ -16,8 +17,101 @@ import (
 // limit.Exceeded around ErrOften or ErrOpen where a live session is held to a
 // person whom its account has named too often.
 func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
+	s, c, err := b.creation(&n)
+	if err == nil {
+		err = b.create(ctx, &n, c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
+	}
+	return s, nil
+}
+
+// Begin makes a session and begins its first order with that: for those who
+// have nothing to ask before. It fails as Create does.
+func (b *Broker) Begin(ctx context.Context, n NewSession, br connector.Browser, input url.Values) (*View, error) {
+	s, c, err := b.creation(&n)
+	if err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
+	}
+	if s.Method == "" {
+		return nil, fmt.Errorf("begin session: %w", ErrMove)
+	}
+	if err := b.join(ctx); err != nil {
+		return nil, err
+	}
+	l, err := b.beginning(s, &n.Spec, br, input, false)
+	if err != nil {
+		return nil, err
+	}
+	l.begun(c, b.now())
+	f := &first{change: c, store: func(c *Change) error { return b.create(ctx, &n, c) }}
+	err = b.start(ctx, l, f)
+	switch {
+	case err != nil && !f.stored:
+		return nil, fmt.Errorf("create session: %w", err)
+	case errors.Is(err, ErrConflict), errors.Is(err, errFenced): // somebody has acted on it already
+		return b.Look(ctx, s.ID, n.Handle, br)
+	case err != nil:
+		return nil, err
+	}
+	now := *l.session
+	return b.look(ctx, &now, &n.Spec, l, n.Handle, br)
+}
+
+// Enter makes a session for a browser that is here. Where its first order sends
+// the browser away, and there is nothing for its person to read or to decide
+// before, it begins; otherwise the View is nil, and the page is where to go on.
+func (b *Broker) Enter(ctx context.Context, n NewSession, br connector.Browser) (*View, error) {
+	input, straight, err := b.straight(ctx, &n, br)
+	if err != nil {
+		return nil, err
+	}
+	if straight {
+		return b.Begin(ctx, n, br, input)
+	}
+	_, err = b.Create(ctx, n)
+	return nil, err
+}
+
+// straight says whether a session's page would only ask to be left for the eID,
+// and what its form would post.
+func (b *Broker) straight(ctx context.Context, n *NewSession, br connector.Browser) (input url.Values, ok bool, err error) {
+	if len(n.Spec.Methods) != 1 || n.Texts != nil {
+		return nil, false, nil
+	}
+	m := n.Spec.Methods[0]
+	conn := b.connector(n.Caller.Key.Environment, m.EID)
+	if conn == nil || !conn.Info().Leaves {
+		return nil, false, nil
+	}
+	front, asks := conn.(connector.Fronter)
+	if !asks {
+		return nil, true, nil
+	}
+	br.Host = n.Spec.Host
+	r, err := b.request(ctx, &live{session: &Session{Account: n.Caller.Account.ID, Config: n.Config, Environment: n.Caller.Key.Environment, Method: m.Name, EID: m.EID,
+		Purpose: n.Purpose, Language: n.Language}, spec: &n.Spec, body: &body{Browser: br}, order: &Order{EID: m.EID, Environment: n.Caller.Key.Environment, Mode: m.Mode}})
+	if err != nil {
+		return nil, false, err
+	}
+	ask := front.Front(r)
+	if !ask.Auto && len(ask.Form.Fields) > 0 || ask.Form.Error != "" || ask.Document != "" {
+		return nil, false, nil
+	}
+	input = url.Values{}
+	for _, f := range ask.Form.Fields {
+		if f.Default != "" {
+			input.Set(f.Name, f.Default)
+		}
+	}
+	return input, true, nil
+}
+
+// creation is the rows of a new session.
+func (b *Broker) creation(n *NewSession) (*Session, *Change, error) {
 	if len(n.Spec.Methods) == 0 {
-		return nil, errors.New("create session: no method")
+		return nil, nil, errors.New("no method")
 	}
 	now := b.now()
 	s := &Session{
@@ -29,7 +123,7 @@ func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 		s.ID = b.c.NewID()
 	}
 	if err := b.bind(s, n.Handle); err != nil {
-		return nil, fmt.Errorf("create session: %w", err)
+		return nil, nil, err
 	}
 	if len(n.Spec.Methods) == 1 {
 		s.Method, s.EID = n.Spec.Methods[0].Name, n.Spec.Methods[0].EID
@@ -38,7 +132,7 @@ func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 	n.Spec.Texts, n.Spec.Held = n.Texts != nil, n.Handle != Handle{}
 	spec, err := json.Marshal(n.Spec)
 	if err != nil {
-		return nil, fmt.Errorf("create session: %w", err)
+		return nil, nil, err
 	}
 	c := &Change{ID: s.ID, Session: s, Data: []Data{{DataSpec, spec}},
 		Audit: []Audit{{now, "rp:" + s.Key, "session.create", "ok"}}}
@@ -48,22 +142,26 @@ func (b *Broker) Create(ctx context.Context, n NewSession) (*Session, error) {
 	if n.Texts != nil {
 		texts, err := json.Marshal(n.Texts)
 		if err != nil {
-			return nil, fmt.Errorf("create session: %w", err)
+			return nil, nil, err
 		}
 		c.Data = append(c.Data, Data{DataTexts, texts})
 	}
+	return s, c, nil
+}
+
+// create stores them, with what c has besides.
+func (b *Broker) create(ctx context.Context, n *NewSession, c *Change) (err error) {
 	store := func() error { return b.c.Store.Apply(ctx, c) }
-	if person := cmp.Or(n.Person, n.Spec.Pinned); person != "" && s.Environment == eid.Live { // test numbers are everybody's
-		err = b.name(ctx, s, person, store)
+	if person := cmp.Or(n.Person, n.Spec.Pinned); person != "" && c.Session.Environment == eid.Live { // test numbers are everybody's
+		err = b.name(ctx, c.Session, person, store)
 	} else {
 		err = store()
 	}
-	if err != nil {
-		return nil, fmt.Errorf("create session: %w", err)
+	if err == nil {
+		b.specs.Put(c.ID, &n.Spec)
+		b.observe(Observation{Kind: "created", Session: c.Session})
 	}
-	b.specs.Put(s.ID, &n.Spec)
-	b.observe(Observation{Kind: "created", Session: s})
-	return s, nil
+	return err
 }
 
 // Session reads a session of an account. Unknown, foreign and erased ones are

@@ -35,6 +35,34 @@ type act struct {
 	token    string            // of that message
 	reply    **connector.Reply // where to put what the upstream is answered; nil for nowhere
 	known    *known            // what was read a moment ago; nil for nothing
+	first    *first            // what makes the order, and is not stored yet; nil otherwise
+}
+
+// first is the change that makes an order, and how it is stored. Where it makes
+// the session too, a connector whose Begin is Free acts before that, and what it
+// answers is stored with it.
+type first struct {
+	change *Change
+	store  func(*Change) error
+	stored bool
+}
+
+// waits says that the order cannot be acted on yet: nobody but its maker has it.
+func (f *first) waits() bool { return f != nil && !f.stored }
+
+// now stores the change alone, if that has not been done.
+func (f *first) now() error {
+	if !f.waits() {
+		return nil
+	}
+	return f.save(f.change)
+}
+
+// save stores the change, with what else has come to pass.
+func (f *first) save(c *Change) error {
+	err := f.store(c)
+	f.stored = err == nil
+	return err
 }
 
 // known is an order with its session as they were a moment ago. What is made of
@@ -115,8 +143,13 @@ func (b *Broker) settle(ctx context.Context, l *live, a act) error {
 // turn runs one event to its end. The order's lock is held.
 func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 	conn := b.connector(l.order.Environment, l.order.EID)
+	if conn == nil || !conn.Info().Free || l.session.Version > 0 { // of those who know the session, one begins
+		if err := a.first.now(); err != nil {
+			return err
+		}
+	}
 	if conn == nil {
-		return b.commit(ctx, l, connector.Result{Step: connector.Fail{Reason: eid.BadRequest, Code: "not_configured"}})
+		return b.commit(ctx, l, connector.Result{Step: connector.Fail{Reason: eid.BadRequest, Code: "not_configured"}}, nil)
 	}
 	_, tick := a.event.(connector.Tick)
 	if tick && l.body.Pending != nil { // a call whose outcome was unknown: once more
@@ -131,6 +164,9 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 	}
 	for range maxAgain {
 		if !b.beaten.fresh(b.limits.Dead) {
+			if err := a.first.now(); err != nil {
+				return err
+			}
 			b.orders.schedule(l.order.ID, b.now().Add(time.Second))
 			return errFenced // our lease may be gone; whoever owns it acts
 		}
@@ -144,6 +180,9 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 		case err != nil:
 			var later bool
 			if res, later = b.onError(ctx, l, a, err); later {
+				if err := a.first.now(); err != nil {
+					return err
+				}
 				b.watch(conn, l, res.Due)
 				return nil
 			}
@@ -153,7 +192,7 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 			b.watch(conn, l, res.Due)
 			return nil
 		}
-		if err := b.commit(ctx, l, res); err != nil {
+		if err := b.commit(ctx, l, res, a.first); err != nil {
 			return err
 		}
 		if res.Stale {
@@ -164,7 +203,7 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 		}
 		if l.body.Pending != nil { // the next stage
 			if conn = b.connector(l.order.Environment, l.order.EID); conn == nil {
-				return b.commit(ctx, l, connector.Result{Step: connector.Fail{Reason: eid.BadRequest, Code: "not_configured"}})
+				return b.commit(ctx, l, connector.Result{Step: connector.Fail{Reason: eid.BadRequest, Code: "not_configured"}}, nil)
 			}
 			a, tick = act{begin: true, stored: true}, false
 			continue
@@ -175,7 +214,7 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 		}
 		a, tick = act{event: connector.Tick{}}, false
 	}
-	return b.commit(ctx, l, connector.Result{Step: connector.Fail{Reason: eid.Internal, Code: "again"}})
+	return b.commit(ctx, l, connector.Result{Step: connector.Fail{Reason: eid.Internal, Code: "again"}}, nil)
 }
 
 func (p *pending) act() (act, error) {

@@ -102,6 +102,8 @@ type Info struct {
 	Modes    []string      // values of Request.Mode
 	Breakout bool          // the upstream refuses to be framed
 	Polls    bool          // Result.Due is used; the order lives in its owner's memory
+	Leaves   bool          // Begin sends the browser to the upstream, which shows who asks and for what
+	Free     bool          // Begin leaves nothing with the upstream: it may be called before the order is stored, and its answer lost
 	Anywhere bool          // what a browser brings back is used whichever browser it is (Returned.Foreign)
 	Deadline time.Duration // of one call; default 10 s
 }

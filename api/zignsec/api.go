@@ -30,13 +30,13 @@ const Name = "zignsec2"
 // A Broker is what the API needs of one.
 type Broker interface {
 	Create(ctx context.Context, n broker.NewSession) (*broker.Session, error)
+	Begin(ctx context.Context, n broker.NewSession, br connector.Browser, input url.Values) (*broker.View, error)
 	Session(ctx context.Context, account string, env eid.Environment, id string) (*broker.Session, error)
 	Spec(ctx context.Context, s *broker.Session) (*broker.Spec, error)
 	Result(ctx context.Context, s *broker.Session, key string) (*eid.Identity, []eid.Evidence, error)
 	ByRef(ctx context.Context, account string, env eid.Environment, e eid.EID, ref connector.Ref) (*broker.Session, error)
 	Refs(ctx context.Context, session string) ([]connector.Ref, error)
 	Look(ctx context.Context, id string, h broker.Handle, br connector.Browser) (*broker.View, error)
-	Open(ctx context.Context, id string, h broker.Handle, br connector.Browser, input url.Values, framed bool) (*broker.View, error)
 	Cancel(ctx context.Context, id string, h broker.Handle) (*broker.View, error)
 	Note(ctx context.Context, id, kind string) (first bool, err error)
 }

@@ -57,31 +57,27 @@ func (a *API) start(w http.ResponseWriter, r *http.Request, c caller, selector s
 	if err != nil {
 		return err
 	}
-	s, err := a.c.Broker.Create(r.Context(), *n)
-	if err != nil {
-		return err
-	}
-	v, err := a.c.Broker.Open(r.Context(), s.ID, broker.Handle{}, connector.Browser{Addr: a.c.Client(r)}, nil, false)
+	v, err := a.c.Broker.Begin(r.Context(), *n, connector.Browser{Addr: a.c.Client(r)}, nil)
 	if err != nil {
 		return err
 	}
 	wait, ok := v.Step.(connector.Wait)
 	if v.Place != broker.AtStep || !ok {
-		no := &problem{startStatus(v.Failed), failure(&v.Session), s.ID}
+		no := &problem{startStatus(v.Failed), failure(&v.Session), v.Session.ID}
 		if v.Failed == eid.Unavailable && v.Session.Code == broker.Busy { // nothing was asked of the eID: soon there may be room
 			no.status = http.StatusServiceUnavailable
 			return &limit.Exceeded{Err: no, After: time.Second}
 		}
 		return no
 	}
-	refs, err := a.c.Broker.Refs(r.Context(), s.ID)
+	refs, err := a.c.Broker.Refs(r.Context(), v.Session.ID)
 	if err != nil {
 		return err
 	}
 	if len(refs) == 0 {
 		return errors.New("an order without a reference")
 	}
-	write(w, http.StatusOK, startAnswer{ID: s.ID, Errors: []wireError{}, OrderRef: string(refs[len(refs)-1]), AutoStartToken: wait.Token})
+	write(w, http.StatusOK, startAnswer{ID: v.Session.ID, Errors: []wireError{}, OrderRef: string(refs[len(refs)-1]), AutoStartToken: wait.Token})
 	return nil
 }
 

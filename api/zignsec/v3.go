@@ -60,13 +60,9 @@ func (a *API) create3(w http.ResponseWriter, r *http.Request, c caller, selector
 	}
 	n.ID = a.c.NewID()
 	n.Spec.Page = "/v2/Hosted/" + n.ID + "/" + ms[0].name + "/"
-	s, err := a.c.Broker.Create(r.Context(), *n)
-	if err != nil {
-		return err
-	}
 	to := a.c.Public + n.Spec.Page
 	if straight[ms[0].eid] && !c.Account.Switches.ItsmeBounceURL {
-		v, err := a.c.Broker.Open(r.Context(), s.ID, broker.Handle{}, connector.Browser{}, nil, false)
+		v, err := a.c.Broker.Begin(r.Context(), *n, connector.Browser{}, nil)
 		if err != nil {
 			return err
 		}
@@ -76,11 +72,13 @@ func (a *API) create3(w http.ResponseWriter, r *http.Request, c caller, selector
 			if v.Session.Reason != "" {
 				reason = v.Session.Reason
 			}
-			return &problem{startStatus(reason), failure(&v.Session), s.ID}
+			return &problem{startStatus(reason), failure(&v.Session), n.ID}
 		}
 		to = step.URL
+	} else if _, err := a.c.Broker.Create(r.Context(), *n); err != nil {
+		return err
 	}
-	write(w, http.StatusOK, setupAnswer3{ID: s.ID, RedirectURL: &to, Errors: []wireError{}})
+	write(w, http.StatusOK, setupAnswer3{ID: n.ID, RedirectURL: &to, Errors: []wireError{}})
 	return nil
 }
 

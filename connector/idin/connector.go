@@ -73,7 +73,7 @@ func (c *Connector) Trust(roots *x509.CertPool) {
 
 // Info implements connector.Connector.
 func (*Connector) Info() connector.Info {
-	return connector.Info{EID: eid.IDIN, Purposes: []eid.Purpose{eid.Identify}, Modes: []string{""}, Breakout: true, Anywhere: true,
+	return connector.Info{EID: eid.IDIN, Purposes: []eid.Purpose{eid.Identify}, Modes: []string{""}, Breakout: true, Leaves: true, Anywhere: true,
 		Deadline: callTime + 5*time.Second}
 }
 

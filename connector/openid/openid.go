@@ -137,7 +137,7 @@ func (c *Connector) Info() connector.Info {
 	if modes == nil {
 		modes = []string{""}
 	}
-	return connector.Info{EID: c.d.EID, Purposes: []eid.Purpose{eid.Identify}, Modes: modes, Breakout: true, Anywhere: true, Deadline: 25 * time.Second}
+	return connector.Info{EID: c.d.EID, Purposes: []eid.Purpose{eid.Identify}, Modes: modes, Breakout: true, Leaves: true, Free: true, Anywhere: true, Deadline: 25 * time.Second}
 }
 
 // maxState bounds what Locate takes for a name.
