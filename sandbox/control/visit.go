@@ -28,13 +28,16 @@ var (
 )
 
 // visit lets a browser go to an eID's page and act there, until it is sent back
-// to the broker, which is the page that comes, or is refused. nil means that it
-// stays there, and that the login is over.
+// to the broker, which is the page that comes, or is refused; the broker may have
+// sent it on already. nil means that it stays there, and that the login is over.
 func (r *robot) visit(ctx context.Context, b *browser, address string) (*page, error) {
 	p, err := b.get(ctx, address)
+	if err == nil && p.to != nil && !b.sameSite(p.to) { // an address of ours may lead to the eID's
+		p, err = b.get(ctx, p.to.String())
+	}
 	for err == nil && ctx.Err() == nil {
 		switch {
-		case p == nil, p.status >= 400, p.to != nil && b.sameSite(p.to), p.to == nil && b.sameSite(p.at):
+		case p == nil, p.status >= 400, p.to != nil && b.sameSite(p.to), b.sameSite(p.at):
 			return p, nil
 		case p.to != nil:
 			p, err = b.get(ctx, p.to.String())
