@@ -330,7 +330,7 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 	// A test client's keys may be on this machine, if this server is there too.
 	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 5 * time.Second}, Blocked: c.blocked})
 	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
-		Browser: pages.Browser, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, Security: c.metrics.alarm, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
+		Browser: pages.Browser, Straight: pages.Straight, Onward: pages.Onward, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, Security: c.metrics.alarm, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
 		Fetch: fetch.Get, Client: p.proxies.client, Now: p.now, NewID: uuid.NewString, Log: p.log})
 }
 

@@ -262,14 +262,26 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err := p.admit(r, c, account, "login"); err != nil {
 		return err
 	}
-	s, err := p.begin(ctx, c, account, q, choice, pinned, p.c.Browser(w, r))
+	h, browser := p.c.Browser(w, r)
+	n, err := p.session(c, account, q, choice, pinned, h)
 	if err != nil {
 		return err
 	}
 	if c.Environment == eid.Test && len(q.Ignored) > 0 {
 		w.Header().Set("X-Eidgate-Warning", "no effect: "+strings.Join(q.Ignored, ", "))
 	}
-	w.Header().Set("Location", page(s.ID))
+	if p.c.Straight(r) {
+		v, err := p.c.Broker.Enter(ctx, *n, browser)
+		if err != nil {
+			return err
+		}
+		if v != nil {
+			return p.c.Onward(w, r, v)
+		}
+	} else if _, err := p.c.Broker.Create(ctx, *n); err != nil {
+		return err
+	}
+	w.Header().Set("Location", n.Spec.Page)
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }
@@ -300,8 +312,8 @@ func (q *request) pinned(choice claims.Choice, now time.Time) (eid.Number, *wire
 	return eid.Number(number), nil
 }
 
-// begin makes a session of the broker for the browser that asks.
-func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Account, q *request, choice claims.Choice, pinned eid.Number, h broker.Handle) (*broker.Session, error) {
+// session is what the broker makes for the browser that asks.
+func (p *Provider) session(c *relying.Client, a *relying.Account, q *request, choice claims.Choice, pinned eid.Number, h broker.Handle) (*broker.NewSession, error) {
 	payload, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
@@ -330,7 +342,7 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 	for _, e := range choice.EIDs {
 		spec.Methods = append(spec.Methods, broker.Method{Name: claims.IDP(e), EID: e, Mode: mode(e, choice), Country: countries[e]})
 	}
-	n := broker.NewSession{ID: id, Handle: h, API: Name, Purpose: q.use(c).Purpose(), Language: language(q.Locales, a.Language),
+	n := &broker.NewSession{ID: id, Handle: h, API: Name, Purpose: q.use(c).Purpose(), Language: language(q.Locales, a.Language),
 		Caller: relying.Caller{Account: a, Key: relying.Key{ID: "client " + c.ID, Account: a.ID, Environment: c.Environment}}, Spec: spec}
 	if len(choice.Text) > 0 {
 		n.Texts, n.Spec.Format = &connector.Texts{Visible: choice.Text, Format: choice.Format}, choice.Format
@@ -342,7 +354,7 @@ func (p *Provider) begin(ctx context.Context, c *relying.Client, a *relying.Acco
 	for _, word := range q.Ignored {
 		n.Notes = append(n.Notes, word+" has no effect")
 	}
-	return p.c.Broker.Create(ctx, n)
+	return n, nil
 }
 
 // countries are those whose chooser lists an eID.

@@ -332,6 +332,53 @@ func (c *instant) ends(s connector.Step) {
 	c.end = s
 }
 
+// TestStraight: a person whose browser says so, and who has nothing to choose, is
+// sent to the eID with the answer; here, where that confirms at once, back.
+func TestStraight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.client()
+	hops := func(v *visitor, q url.Values) (n int, to *url.URL) {
+		v.seen = nil
+		_, to = v.authorize(q)
+		return len(v.seen), to
+	}
+	for name, x := range map[string]struct {
+		straight bool
+		acr      string
+		hops     int
+	}{
+		"a person":          {true, "idp:sbid", 1},
+		"a preview":         {false, "idp:sbid", 2},
+		"a person, chooser": {true, "", 2},
+	} {
+		v := w.visitor()
+		v.straight = x.straight
+		n, to := hops(v, request(c, "acr_values", x.acr))
+		if to == nil || to.Query().Get("code") == "" || n != x.hops {
+			t.Fatalf("%s: %v after %d answers, want %d", name, to, n, x.hops)
+		}
+		if _, _, out := w.post("token", c, redeem(to.Query().Get("code"))); out["id_token"] == nil {
+			t.Errorf("%s: %v", name, out)
+		}
+		v.seen = nil
+		if _, to = v.authorize(request(c, "acr_values", x.acr, "prompt", "none")); to.Query().Get("code") == "" {
+			t.Errorf("%s: is not logged in afterwards: %v", name, to)
+		}
+	}
+
+	v := w.visitor()
+	v.straight = true
+	w.eids[eid.BankIDSE].ends(connector.Fail{Reason: eid.Cancelled})
+	if n, to := hops(v, request(c)); n != 1 || to.Query().Get("error") != "access_denied" {
+		t.Errorf("an eID that refuses: %v after %d answers", to, n)
+	}
+	w.eids[eid.BankIDSE].ends(connector.Fail{Reason: eid.Unavailable, Retry: true})
+	if _, to := hops(v, request(c)); to != nil && to.Host != "" || len(v.seen) == 0 || !strings.HasPrefix(v.seen[0], oidc.Root+"/login/") {
+		t.Errorf("an eID that may answer later: %v, want the page, which offers another try", v.seen)
+	}
+}
+
 // TestOtherBrowser sends somebody the address of a login that another browser
 // has begun, or the request itself.
 func TestOtherBrowser(t *testing.T) {

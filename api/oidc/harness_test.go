@@ -50,7 +50,7 @@ type instant struct {
 }
 
 func (c *instant) Info() connector.Info {
-	return connector.Info{EID: c.eid, Purposes: []eid.Purpose{eid.Identify, eid.Age}, Modes: []string{""}}
+	return connector.Info{EID: c.eid, Purposes: []eid.Purpose{eid.Identify, eid.Age}, Modes: []string{""}, Leaves: true}
 }
 
 func (c *instant) Begin(_ context.Context, r *connector.Request) (connector.Result, error) {
@@ -218,13 +218,23 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 	}
 	config := oidc.Config{Broker: teller{w.broker, w}, Accounts: w.store, Store: w.store, Public: "https://eid.example", Keys: func() *jose.Set { return w.kept },
 		Secret: bytes.Repeat([]byte{9}, 32), Has: func(*relying.Account, eid.Environment, eid.EID) bool { return true },
-		Browser: func(rw http.ResponseWriter, r *http.Request) broker.Handle {
+		Browser: func(rw http.ResponseWriter, r *http.Request) (broker.Handle, connector.Browser) {
 			if c, err := r.Cookie("b"); err == nil {
-				return broker.Handle{Cookie: c.Value}
+				return broker.Handle{Cookie: c.Value}, connector.Browser{}
 			}
 			c := &http.Cookie{Name: "b", Value: uuid.NewString(), Path: "/"}
 			http.SetCookie(rw, c)
-			return broker.Handle{Cookie: c.Value}
+			return broker.Handle{Cookie: c.Value}, connector.Browser{}
+		},
+		Straight: func(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Mode") == "navigate" },
+		Onward: func(rw http.ResponseWriter, r *http.Request, v *broker.View) error {
+			if v.Place != broker.AtEnd {
+				rw.Header().Set("Location", v.Spec.Page)
+				rw.WriteHeader(http.StatusSeeOther)
+				return nil
+			}
+			w.onward(rw, r, v)
+			return nil
 		},
 		Problem: func(rw http.ResponseWriter, _ *http.Request, status int, code, text string) {
 			w.mu.Lock()
@@ -306,6 +316,11 @@ func (w *world) page(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "elsewhere", http.StatusConflict)
 		return
 	}
+	w.onward(rw, r, v)
+}
+
+// onward sends a browser back at the end.
+func (w *world) onward(rw http.ResponseWriter, r *http.Request, v *broker.View) {
 	l, err := w.provider.Leave(r.Context(), &v.Session, &v.Spec)
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusInternalServerError)
@@ -347,6 +362,8 @@ type visitor struct {
 	w    *world
 	http *http.Client
 	seen []string
+
+	straight bool // it says that a person opens what it fetches
 }
 
 func (w *world) visitor() *visitor {
@@ -365,7 +382,14 @@ func (v *visitor) follow(path string) (status int, to *url.URL) {
 	v.w.t.Helper()
 	at := v.w.server.URL + path
 	for range 5 {
-		res, err := v.http.Get(at)
+		req, err := http.NewRequestWithContext(v.w.t.Context(), http.MethodGet, at, nil)
+		if err != nil {
+			v.w.t.Fatal(err)
+		}
+		if v.straight {
+			req.Header.Set("Sec-Fetch-Mode", "navigate")
+		}
+		res, err := v.http.Do(req)
 		if err != nil {
 			v.w.t.Fatal(err)
 		}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"eidgate/broker"
+	"eidgate/connector"
 	"eidgate/eid"
 	"eidgate/internal/jose"
 	"eidgate/relying"
@@ -37,6 +38,7 @@ const Root = "/auth/open"
 // A Broker is what the provider needs of one.
 type Broker interface {
 	Create(ctx context.Context, n broker.NewSession) (*broker.Session, error)
+	Enter(ctx context.Context, n broker.NewSession, br connector.Browser) (*broker.View, error)
 	Session(ctx context.Context, account string, env eid.Environment, id string) (*broker.Session, error)
 	Identity(ctx context.Context, s *broker.Session, reader string, evidence bool) (*eid.Identity, []eid.Evidence, broker.Audit, error)
 	Record(ctx context.Context, session, actor, action, outcome string) error
@@ -52,8 +54,12 @@ type Config struct {
 	Keys     func() *jose.Set
 	Secret   []byte // 32 bytes, equal on all nodes: codes and subjects are made with it
 	Has      func(a *relying.Account, env eid.Environment, e eid.EID) bool
-	// Browser is the handle of the browser that asks. One that has none gets one.
-	Browser func(w http.ResponseWriter, r *http.Request) broker.Handle
+	// Browser is what asks, with its handle. One that has none gets one.
+	Browser func(w http.ResponseWriter, r *http.Request) (broker.Handle, connector.Browser)
+	// Straight says whether a request is a person's who can be sent to an eID at
+	// once, and Onward sends a browser where its session goes on.
+	Straight func(*http.Request) bool
+	Onward   func(http.ResponseWriter, *http.Request, *broker.View) error
 	// Problem shows a person that a request is wrong, and a developer why; text
 	// is "" where no developer looks.
 	Problem func(w http.ResponseWriter, r *http.Request, status int, code, text string)

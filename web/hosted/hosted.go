@@ -136,14 +136,54 @@ func (p *Pages) handle(r *http.Request, q url.Values) broker.Handle {
 	return h
 }
 
-// Browser is the handle of the browser that sends a request; one that has none
-// gets one. Sessions can be made for it before it has opened a page.
-func (p *Pages) Browser(w http.ResponseWriter, r *http.Request) broker.Handle {
+// Browser is what sends a request, with its handle; one that has none gets one.
+// Sessions can be made for it before it has opened a page.
+func (p *Pages) Browser(w http.ResponseWriter, r *http.Request) (broker.Handle, connector.Browser) {
 	h := p.handle(r, nil)
 	if h.Cookie == "" {
 		h.Cookie = p.greet(w, r, h)
 	}
-	return h
+	return h, p.browser(r, h)
+}
+
+// Straight says whether a request is a person's who can be sent to an eID without
+// being asked: who opens an address in a window of their own. Browsers say so.
+// Previews of links and what fetches ahead do not, and must begin nothing; a
+// frame is not where an eID may be shown, nor is the window of another app.
+func (p *Pages) Straight(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" &&
+		r.Header.Get("Sec-Purpose") == "" && !inApp(r.UserAgent())
+}
+
+// Onward sends a browser where its session goes on: back to the party, or to the
+// session's page, which shows the rest. To an eID it leads by itself, and not by
+// a redirect: the party's page may have posted a form, whose policy knows our
+// address and not that of the eID.
+func (p *Pages) Onward(w http.ResponseWriter, r *http.Request, v *broker.View) error {
+	to := v.Spec.Page
+	switch {
+	case r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Dest") == "iframe": // as with a form; and a frame has no other way
+	case v.Place == broker.AtStep:
+		if _, away := v.Step.(connector.Redirect); away {
+			to += "?go=1"
+		}
+	case v.Place == broker.AtEnd:
+		leave, err := p.c.Leave(r.Context(), &v.Session, &v.Spec)
+		if err != nil {
+			return err
+		}
+		if leave.URL != "" && leave.Post == nil {
+			to = leave.URL
+			if leave.Cookie != nil {
+				http.SetCookie(w, leave.Cookie)
+			}
+		}
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
 }
 
 func secret() string {
@@ -329,7 +369,12 @@ func (p *Pages) Return(w http.ResponseWriter, r *http.Request, env eid.Environme
 		if err := p.page(w, r, v); err != nil {
 			p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 		}
-	default:
+	case v.Place == broker.AtEnd:
+		if err := p.Onward(w, r, v); err != nil {
+			p.c.Log.ErrorContext(r.Context(), "return failed", "error", err)
+			p.problem(w, r, http.StatusInternalServerError, "problem", v.Spec.Page)
+		}
+	default: // one whom an eID awaits again is asked first, or they might be sent to and fro
 		w.Header().Set("Location", v.Spec.Page)
 		w.WriteHeader(http.StatusSeeOther)
 	}

@@ -1,0 +1,125 @@
+package hosted_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"eidgate/broker"
+	"eidgate/connector"
+	"eidgate/eid"
+	"eidgate/web/hosted"
+)
+
+// TestStraight: only a browser in which a person has opened an address in a
+// window may be sent on with the answer.
+func TestStraight(t *testing.T) {
+	t.Parallel()
+	p := pages(t, view(), true, hosted.Return{})
+	for name, c := range map[string]struct {
+		method string
+		header []string
+		want   bool
+	}{
+		"a person":                      {http.MethodGet, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-User", "?1"}, true},
+		"a preview, or an old browser":  {http.MethodGet, nil, false},
+		"a frame":                       {http.MethodGet, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, false},
+		"a script":                      {http.MethodGet, []string{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"}, false},
+		"what a browser fetches ahead":  {http.MethodGet, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Purpose", "prefetch;prerender"}, false},
+		"the window of another app":     {http.MethodGet, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "User-Agent", "Mozilla/5.0 (Linux; Android 15; wv) Version/4.0"}, false},
+		"a form, whose policy may bind": {http.MethodPost, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, false},
+		"who only asks whether it's up": {http.MethodHead, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, false},
+	} {
+		r := httptest.NewRequest(c.method, "https://eid.example/authorize", nil)
+		for i := 0; i < len(c.header); i += 2 {
+			r.Header.Set(c.header[i], c.header[i+1])
+		}
+		if got := p.Straight(r); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestOnward: a browser goes to the party with what belongs to that, or to the
+// page, which leads to the eID by itself; in a frame and after a form it does not.
+func TestOnward(t *testing.T) {
+	t.Parallel()
+	const party = "https://shop.example/done?code=1"
+	cookie := &http.Cookie{Name: "o", Value: "v"}
+	for name, c := range map[string]struct {
+		place  broker.Place
+		step   connector.Step
+		leave  hosted.Return
+		method string
+		dest   string
+		want   string
+		cookie bool
+	}{
+		"to the eID":              {place: broker.AtStep, step: connector.Redirect{URL: "https://upstream.example/"}, want: "/s/?go=1"},
+		"to a code on our page":   {place: broker.AtStep, step: connector.Wait{QR: "x"}, want: "page"},
+		"another try":             {place: broker.AtRetry, step: connector.Fail{Reason: eid.Unavailable, Retry: true}, want: "page"},
+		"back":                    {place: broker.AtEnd, leave: hosted.Return{URL: party, Cookie: cookie}, want: party, cookie: true},
+		"back, with a form":       {place: broker.AtEnd, leave: hosted.Return{URL: party, Post: url.Values{"code": {"1"}}, Cookie: cookie}, want: "page"},
+		"an end on our page":      {place: broker.AtEnd, want: "page"},
+		"to the eID from a frame": {place: broker.AtStep, step: connector.Redirect{URL: "https://upstream.example/"}, dest: "iframe", want: "page"},
+		"back from a frame":       {place: broker.AtEnd, leave: hosted.Return{URL: party, Cookie: cookie}, dest: "iframe", want: "page"},
+		"after a form":            {place: broker.AtEnd, leave: hosted.Return{URL: party, Cookie: cookie}, method: http.MethodPost, want: "page"},
+	} {
+		v := view()
+		v.Place, v.Step, v.Bound, v.Spec.Page = c.place, c.step, true, "/s/"
+		r := httptest.NewRequest(http.MethodGet, "https://eid.example/authorize", nil)
+		if c.method != "" {
+			r.Method = c.method
+		}
+		r.Header.Set("Sec-Fetch-Dest", c.dest)
+		w := httptest.NewRecorder()
+		if err := pages(t, v, true, c.leave).Onward(w, r, v); err != nil {
+			t.Fatal(err)
+		}
+		if c.want == "page" {
+			c.want = v.Spec.Page
+		}
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != c.want || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s: %d %v, want %s", name, w.Code, w.Header(), c.want)
+		}
+		if got := len(w.Result().Cookies()) > 0; got != c.cookie {
+			t.Errorf("%s: with a cookie: %v", name, got)
+		}
+	}
+}
+
+// TestReturnStraight: whoever comes back from an eID that has confirmed them is
+// at the party with the next answer; one whose eID awaits them again sees a
+// page, or they would be sent to and fro.
+func TestReturnStraight(t *testing.T) {
+	t.Parallel()
+	v := dutch(eid.IDIN)
+	v.Place, v.Bound, v.Session.State = broker.AtEnd, true, broker.Finished
+	at := "https://eid.example/callback/test/idin?trxid=1&ec=2"
+	p := pages(t, v, true, hosted.Return{URL: "https://shop.example/done"})
+	w := httptest.NewRecorder()
+	p.Return(w, httptest.NewRequest(http.MethodGet, at, nil), eid.Test, eid.IDIN)
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "https://shop.example/done" {
+		t.Errorf("%d to %q", w.Code, w.Header().Get("Location"))
+	}
+	v.Place, v.Step = broker.AtStep, connector.Redirect{URL: "https://upstream.example/"}
+	w = httptest.NewRecorder()
+	p.Return(w, httptest.NewRequest(http.MethodGet, at, nil), eid.Test, eid.IDIN)
+	if w.Header().Get("Location") != v.Spec.Page {
+		t.Errorf("awaited again: to %q", w.Header().Get("Location"))
+	}
+	v.Place = broker.AtEnd
+	p = pages(t, v, true, hosted.Return{}, func(c *hosted.Config) {
+		c.Leave = func(context.Context, *broker.Session, *broker.Spec) (hosted.Return, error) {
+			return hosted.Return{}, errors.New("out of order")
+		}
+	})
+	w = httptest.NewRecorder()
+	p.Return(w, httptest.NewRequest(http.MethodGet, at, nil), eid.Test, eid.IDIN)
+	if w.Code != http.StatusInternalServerError || w.Header().Get("Location") != "" {
+		t.Errorf("nowhere to go back to: %d to %q", w.Code, w.Header().Get("Location"))
+	}
+}
