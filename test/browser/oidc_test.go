@@ -106,6 +106,34 @@ func TestOpenIDAtTheBank(t *testing.T) {
 	}
 }
 
+// TestOpenIDStraight: where there is nothing to choose, the shop's button leads to
+// the eID, and the eID's back to the shop: no page of ours is between them.
+func TestOpenIDStraight(t *testing.T) {
+	t.Parallel()
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := rig.StartDev(t, "memory")
+			ctx := tab(t)
+			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
+			for _, c := range []struct{ acr, who string }{
+				{"idp:itsme", "[data-testid=person-florent]"},
+				{"idp:idin idin_idp:BANKNL2Y", "[data-testid=person-vries]"},
+			} {
+				shopOIDC(ctx, t, w, "acr", c.acr, "prompt", "login")
+				until(ctx, t, `document.querySelector("`+c.who+`") !== null`)
+				pages := eval[int](ctx, t, "history.length")
+				press(ctx, t, c.who, `document.querySelector("[data-testid=approve]") !== null`)
+				press(ctx, t, "[data-testid=approve]", greeted+" && "+allGood)
+				if n := eval[int](ctx, t, "history.length") - pages; n > 2 {
+					t.Errorf("%s: the browser remembers %d pages on its way back", c.acr, n)
+				}
+				press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
+			}
+		})
+	}
+}
+
 // TestOpenIDChoice: the start page begins a login for which the person chooses
 // the eID, and thinks again.
 func TestOpenIDChoice(t *testing.T) {
