@@ -242,8 +242,8 @@ func (p *plan) lines(ctx context.Context) error {
 		}
 		p.add(rows(`INSERT INTO event (session, n, at, kind, text) VALUES ($1, $2, $3, $4, $5)`, len(p.c.Notes)), args...)
 	}
-	for _, a := range p.c.Audit {
-		p.list = append(p.list, p.s.audit(p.c.ID, a))
+	if len(p.c.Audit) > 0 {
+		p.list = append(p.list, p.s.audit(p.c.ID, p.c.Audit...))
 	}
 	for _, d := range p.c.Duties {
 		outer, err := p.s.accountKey(ctx, d.Account)
@@ -265,10 +265,13 @@ func (p *plan) lines(ctx context.Context) error {
 	return nil
 }
 
-// audit is the statement that writes a line of a session's audit trail.
-func (s *Store) audit(session string, a broker.Audit) statement {
-	return statement{q: `INSERT INTO audit (n, at, session, actor, action, outcome) VALUES ($1, $2, $3, $4, $5, $6)`,
-		args: []any{s.seq.next(), a.At.UnixMicro(), session, a.Actor, a.Action, a.Outcome}}
+// audit is the statement that writes lines of a session's audit trail.
+func (s *Store) audit(session string, all ...broker.Audit) statement {
+	args := make([]any, 0, 6*len(all))
+	for _, a := range all {
+		args = append(args, s.seq.next(), a.At.UnixMicro(), session, a.Actor, a.Action, a.Outcome)
+	}
+	return statement{q: rows(`INSERT INTO audit (n, at, session, actor, action, outcome) VALUES ($1, $2, $3, $4, $5, $6)`, len(all)), args: args}
 }
 
 // erase destroys the key and what was sealed with it. What the key has sealed
