@@ -34,6 +34,56 @@ func (b *Broker) Begin(ctx context.Context, n NewSession, br connector.Browser, 
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w", err)
 	}
+	return b.begin(ctx, s, &n, c, br, input)
+}
+
+// Enter makes a session for a browser that is here. Where its first order sends
+// the browser away, and there is nothing for its person to read or to decide
+// before, it begins; otherwise the View is nil, and the page is where to go on.
+func (b *Broker) Enter(ctx context.Context, n NewSession, br connector.Browser) (*View, error) {
+	s, c, err := b.creation(&n)
+	if err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
+	}
+	input, straight, err := b.straight(ctx, s, &n.Spec, br)
+	if err != nil {
+		return nil, err
+	}
+	if straight {
+		return b.begin(ctx, s, &n, c, br, input)
+	}
+	if err := b.create(ctx, &n, c); err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
+	}
+	return nil, nil
+}
+
+// straight says whether a session's page would only ask to be left for the eID,
+// and what its form would post.
+func (b *Broker) straight(ctx context.Context, s *Session, spec *Spec, br connector.Browser) (input url.Values, ok bool, err error) {
+	conn := b.connector(s.Environment, s.EID)
+	if s.Method == "" || spec.Texts || conn == nil || !conn.Info().Leaves {
+		return nil, false, nil
+	}
+	v := &View{Session: *s, Spec: *spec}
+	if err := b.front(ctx, v, br, nil, nil); err != nil || v.Front == nil {
+		return nil, err == nil, err
+	}
+	ask := v.Front
+	if !ask.Auto && len(ask.Form.Fields) > 0 || ask.Form.Error != "" || ask.Document != "" {
+		return nil, false, nil
+	}
+	input = url.Values{}
+	for _, f := range ask.Form.Fields {
+		if f.Default != "" {
+			input.Set(f.Name, f.Default)
+		}
+	}
+	return input, true, nil
+}
+
+// begin stores a new session with its first order.
+func (b *Broker) begin(ctx context.Context, s *Session, n *NewSession, c *Change, br connector.Browser, input url.Values) (*View, error) {
 	if s.Method == "" {
 		return nil, fmt.Errorf("begin session: %w", ErrMove)
 	}
@@ -45,7 +95,7 @@ func (b *Broker) Begin(ctx context.Context, n NewSession, br connector.Browser, 
 		return nil, err
 	}
 	l.begun(c, b.now())
-	f := &first{change: c, store: func(c *Change) error { return b.create(ctx, &n, c) }}
+	f := &first{change: c, store: func(c *Change) error { return b.create(ctx, n, c) }}
 	err = b.start(ctx, l, f)
 	switch {
 	case err != nil && !f.stored:
@@ -57,55 +107,6 @@ func (b *Broker) Begin(ctx context.Context, n NewSession, br connector.Browser, 
 	}
 	now := *l.session
 	return b.look(ctx, &now, &n.Spec, l, n.Handle, br)
-}
-
-// Enter makes a session for a browser that is here. Where its first order sends
-// the browser away, and there is nothing for its person to read or to decide
-// before, it begins; otherwise the View is nil, and the page is where to go on.
-func (b *Broker) Enter(ctx context.Context, n NewSession, br connector.Browser) (*View, error) {
-	input, straight, err := b.straight(ctx, &n, br)
-	if err != nil {
-		return nil, err
-	}
-	if straight {
-		return b.Begin(ctx, n, br, input)
-	}
-	_, err = b.Create(ctx, n)
-	return nil, err
-}
-
-// straight says whether a session's page would only ask to be left for the eID,
-// and what its form would post.
-func (b *Broker) straight(ctx context.Context, n *NewSession, br connector.Browser) (input url.Values, ok bool, err error) {
-	if len(n.Spec.Methods) != 1 || n.Texts != nil {
-		return nil, false, nil
-	}
-	m := n.Spec.Methods[0]
-	conn := b.connector(n.Caller.Key.Environment, m.EID)
-	if conn == nil || !conn.Info().Leaves {
-		return nil, false, nil
-	}
-	front, asks := conn.(connector.Fronter)
-	if !asks {
-		return nil, true, nil
-	}
-	br.Host = n.Spec.Host
-	r, err := b.request(ctx, &live{session: &Session{Account: n.Caller.Account.ID, Config: n.Config, Environment: n.Caller.Key.Environment, Method: m.Name, EID: m.EID,
-		Purpose: n.Purpose, Language: n.Language}, spec: &n.Spec, body: &body{Browser: br}, order: &Order{EID: m.EID, Environment: n.Caller.Key.Environment, Mode: m.Mode}})
-	if err != nil {
-		return nil, false, err
-	}
-	ask := front.Front(r)
-	if !ask.Auto && len(ask.Form.Fields) > 0 || ask.Form.Error != "" || ask.Document != "" {
-		return nil, false, nil
-	}
-	input = url.Values{}
-	for _, f := range ask.Form.Fields {
-		if f.Default != "" {
-			input.Set(f.Name, f.Default)
-		}
-	}
-	return input, true, nil
 }
 
 // creation is the rows of a new session.
