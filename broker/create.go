@@ -58,28 +58,18 @@ func (b *Broker) Enter(ctx context.Context, n NewSession, br connector.Browser) 
 	return nil, nil
 }
 
-// straight says whether a session's page would only ask to be left for the eID,
-// and what its form would post.
+// straight is View.Straight of a session that is being made.
 func (b *Broker) straight(ctx context.Context, s *Session, spec *Spec, br connector.Browser) (input url.Values, ok bool, err error) {
 	conn := b.connector(s.Environment, s.EID)
-	if s.Method == "" || spec.Texts || conn == nil || !conn.Info().Leaves {
+	if s.Method == "" || conn == nil || !conn.Info().Leaves {
 		return nil, false, nil
 	}
-	v := &View{Session: *s, Spec: *spec}
-	if err := b.front(ctx, v, br, nil, nil); err != nil || v.Front == nil {
-		return nil, err == nil, err
+	v := &View{Session: *s, Spec: *spec, Info: conn.Info()}
+	if err := b.front(ctx, v, br, nil, nil); err != nil {
+		return nil, false, err
 	}
-	ask := v.Front
-	if !ask.Auto && len(ask.Form.Fields) > 0 || ask.Form.Error != "" || ask.Document != "" {
-		return nil, false, nil
-	}
-	input = url.Values{}
-	for _, f := range ask.Form.Fields {
-		if f.Default != "" {
-			input.Set(f.Name, f.Default)
-		}
-	}
-	return input, true, nil
+	input, ok = v.Straight()
+	return input, ok, nil
 }
 
 // begin stores a new session with its first order.

@@ -81,6 +81,28 @@ func (b *Broker) front(ctx context.Context, v *View, br connector.Browser, input
 	return nil
 }
 
+// Straight says whether the page, before an order, would only ask to be left for
+// the eID: there is nothing to read and nothing to decide. input is what its form
+// would post.
+func (v *View) Straight() (input url.Values, ok bool) {
+	if v.Place != AtFront || !v.Info.Leaves || v.Spec.Texts {
+		return nil, false
+	}
+	input = url.Values{}
+	if v.Front == nil {
+		return input, true
+	}
+	if ask := v.Front; !ask.Auto && len(ask.Form.Fields) > 0 || ask.Form.Error != "" || ask.Document != "" {
+		return nil, false
+	}
+	for _, f := range v.Front.Form.Fields {
+		if f.Default != "" {
+			input.Set(f.Name, f.Default)
+		}
+	}
+	return input, true
+}
+
 func (s *Spec) mode(method string) string {
 	for _, m := range s.Methods {
 		if m.Name == method {

@@ -128,6 +128,8 @@ func TestOpenIDStraight(t *testing.T) {
 				eval[bool](ctx, t, "history.back() === undefined")
 				until(ctx, t, `location.pathname === "/oidc"`)
 			}
+			shopOIDC(ctx, t, w, "prompt", "login")
+			press(ctx, t, "button[value=itsme]", there("person-florent")) // who has chosen need not say so twice
 			for _, c := range []struct{ acr, who string }{
 				{"idp:itsme", "person-florent"},
 				{"idp:idin idin_idp:BANKNL2Y", "person-vries"},

@@ -297,7 +297,12 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 		next, err = p.c.Broker.Open(ctx, id, h, br, r.PostForm, framed(r))
 		now = next
 	case "choose":
-		now, err = p.c.Broker.Choose(ctx, id, h, br, r.PostForm.Get("method"))
+		if now, err = p.c.Broker.Choose(ctx, id, h, br, r.PostForm.Get("method")); err == nil && !inApp(r.UserAgent()) {
+			if input, ok := now.Straight(); ok { // who has chosen need not say so twice
+				next, err = p.c.Broker.Open(ctx, id, h, br, input, framed(r))
+				now = next
+			}
+		}
 	case "submit", "returned":
 		next, err = p.c.Broker.Act(ctx, id, h, br, connector.Submitted{Values: r.PostForm})
 		now = next

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
 	"eidgate/broker"
@@ -121,5 +123,63 @@ func TestReturnStraight(t *testing.T) {
 	p.Return(w, httptest.NewRequest(http.MethodGet, at, nil), eid.Test, eid.IDIN)
 	if w.Code != http.StatusInternalServerError || w.Header().Get("Location") != "" {
 		t.Errorf("nowhere to go back to: %d to %q", w.Code, w.Header().Get("Location"))
+	}
+}
+
+// A chooser is a broker that notes what is opened.
+type chooser struct {
+	one
+	opened *[]string
+}
+
+func (c chooser) Open(_ context.Context, _ string, _ broker.Handle, _ connector.Browser, input url.Values, framed bool) (*broker.View, error) {
+	*c.opened = append(*c.opened, input.Encode()+map[bool]string{true: " framed"}[framed])
+	v := *c.v
+	v.Place, v.Step = broker.AtStep, connector.Redirect{URL: "https://upstream.example/"}
+	return &v, nil
+}
+
+// TestChosen: who has chosen an eID that is elsewhere, and whose page would have
+// nothing more to ask, is on the way there.
+func TestChosen(t *testing.T) {
+	t.Parallel()
+	bank := connector.Field{Name: "issuer", Kind: connector.Choice, Options: []connector.Option{{Value: "ONE"}}}
+	only := bank
+	only.Default = "ONE"
+	for name, c := range map[string]struct {
+		change func(*broker.View)
+		header []string
+		opened string // how; "" for not at all
+		to     string
+	}{
+		"nothing to ask": {opened: "-", to: "./?go=1"},
+		"in a frame":     {header: []string{"Sec-Fetch-Dest", "iframe"}, opened: "- framed", to: "./?go=1"},
+		"a bank is named": {change: func(v *broker.View) {
+			v.Front = &connector.Ask{Auto: true, Form: connector.Form{Fields: []connector.Field{only}}}
+		}, opened: "issuer=ONE", to: "./?go=1"},
+		"banks":               {change: func(v *broker.View) { v.Front = &connector.Ask{Form: connector.Form{Fields: []connector.Field{bank}}} }, to: "./"},
+		"an eID on our pages": {change: func(v *broker.View) { v.Info.Leaves = false }, to: "./"},
+		"a text to read":      {change: func(v *broker.View) { v.Spec.Texts = true }, to: "./"},
+		"an order that runs":  {change: func(v *broker.View) { v.Place, v.Step = broker.AtStep, connector.Wait{} }, to: "./"},
+		"another app":         {header: []string{"User-Agent", "Mozilla/5.0 (iPhone) FBAN/FBIOS"}, to: "./"},
+	} {
+		v := view()
+		v.Place, v.Info.Leaves, v.Bound = broker.AtFront, true, true
+		if c.change != nil {
+			c.change(v)
+		}
+		var opened []string
+		p := pages(t, v, true, hosted.Return{}, func(config *hosted.Config) { config.Broker = chooser{one{v}, &opened} })
+		w := serve(p, http.MethodPost, "choose", "method=x", append([]string{"Cookie", "__Host-eidgate_b=0123456789012345678901234567"}, c.header...)...)
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != c.to {
+			t.Errorf("%s: %d to %s, want %s", name, w.Code, w.Header().Get("Location"), c.to)
+		}
+		want := []string{strings.TrimPrefix(c.opened, "-")}
+		if c.opened == "" {
+			want = nil
+		}
+		if !slices.Equal(opened, want) {
+			t.Errorf("%s: opened %q, want %q", name, opened, want)
+		}
 	}
 }
