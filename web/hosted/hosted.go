@@ -151,8 +151,12 @@ func (p *Pages) Browser(w http.ResponseWriter, r *http.Request) (broker.Handle, 
 // Previews of links and what fetches ahead do not, and must begin nothing; a
 // frame is not where an eID may be shown, nor is the window of another app.
 func (p *Pages) Straight(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" &&
-		r.Header.Get("Sec-Purpose") == "" && !inApp(r.UserAgent())
+	for _, ahead := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} { // the first is the standard's
+		if r.Header.Get(ahead) != "" {
+			return false
+		}
+	}
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" && !inApp(r.UserAgent())
 }
 
 // Onward sends a browser where its session goes on: back to the party, or to the

@@ -31,6 +31,7 @@ func TestStraight(t *testing.T) {
 		"a frame":                       {http.MethodGet, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, false},
 		"a script":                      {http.MethodGet, []string{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"}, false},
 		"what a browser fetches ahead":  {http.MethodGet, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Purpose", "prefetch;prerender"}, false},
+		"a picture of a top hit":        {http.MethodGet, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "X-Purpose", "preview"}, false},
 		"the window of another app":     {http.MethodGet, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "User-Agent", "Mozilla/5.0 (Linux; Android 15; wv) Version/4.0"}, false},
 		"a form, whose policy may bind": {http.MethodPost, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, false},
 		"who only asks whether it's up": {http.MethodHead, []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, false},
