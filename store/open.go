@@ -296,11 +296,21 @@ func runAll(statements []string) func(context.Context, *sql.Tx) error {
 	}
 }
 
+// start is the schema that the changes begin with. What had an earlier one was
+// never released.
+const start = 6
+
 // Migrate applies all changes of the schema.
 func (s *Store) Migrate(ctx context.Context) error {
 	p, done, err := s.migrations()
 	if err == nil {
-		_, err = p.Up(ctx)
+		var version int64
+		if version, err = p.GetDBVersion(ctx); err == nil && 0 < version && version < start {
+			err = fmt.Errorf("the database has schema %d, which no release had: start with an empty one", version)
+		}
+		if err == nil {
+			_, err = p.Up(ctx)
+		}
 		err = errors.Join(err, done())
 	}
 	if err != nil {
