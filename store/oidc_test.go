@@ -808,6 +808,11 @@ func TestImportedSubjects(t *testing.T) {
 		if err := s.Subjects(t.Context(), "acc", func([32]byte, string) error { return errors.New("there is none") }); err != nil {
 			t.Error(err)
 		}
+		for _, account := range []string{"acc", "other"} { // whoever has brought none along may do so later
+			if got, err := s.Subject(t.Context(), account, "sbid", "199001012385"); err != nil || got != "" {
+				t.Errorf("before all imports: %q, %v", got, err)
+			}
+		}
 		for _, names := range [][]store.Subject{
 			{{IDP: "sbid", Person: "199001012385", Sub: "first"}, {IDP: "idin", Person: "BIN", Sub: "bank"}},
 			{{IDP: "sbid", Person: "199001012385", Sub: "old-sub="}}, {},

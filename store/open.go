@@ -77,6 +77,7 @@ type Store struct {
 
 	accounts accounts
 	clients  clients
+	brought  brought
 	persons  []byte // key of the hashes that persons with an imported sub are found by
 }
 
@@ -104,7 +105,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{now: c.Now, log: c.Log, master: master, masterID: masterID(c.Master),
 		homes: cache.New[string, home](8192), outer: cache.New[string, *seal.Key](4096),
-		rows: cache.New[string, broker.Session](4096), grants: cache.New[[32]byte, oidc.Grant](1024), hints: make(chan string, maxHints)}
+		rows: cache.New[string, broker.Session](4096), grants: cache.New[[32]byte, oidc.Grant](1024), brought: brought{some: map[string]bool{}}, hints: make(chan string, maxHints)}
 	s.seq.init()
 	s.accounts.init()
 	s.clients.init()

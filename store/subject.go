@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"eidgate/broker"
 	"eidgate/internal/seal"
@@ -39,6 +40,32 @@ func subjectPlace(account, idp string, person []byte) string {
 	return seal.Place("oidc_subject", fmt.Sprintf("%s/%s/%x", account, idp, person), "sub")
 }
 
+// brought knows of accounts whether they have brought names along, which few
+// have: so most logins look for none. Only where the database belongs to this
+// process, since an import counts from the next login on.
+type brought struct {
+	mu   sync.Mutex
+	some map[string]bool
+}
+
+// mayName says whether an account's persons may have names.
+func (s *Store) mayName(ctx context.Context, account string) (bool, error) {
+	if s.pool != nil {
+		return true, nil
+	}
+	s.brought.mu.Lock() // for the look too: an import that begins meanwhile has the last word
+	defer s.brought.mu.Unlock()
+	some, known := s.brought.some[account]
+	if known {
+		return some, nil
+	}
+	err := s.query(ctx, func(scanner) error { some = true; return nil }, `SELECT 1 FROM oidc_subject WHERE account = $1 LIMIT 1`, account)
+	if err == nil {
+		s.brought.some[account] = some
+	}
+	return some, err
+}
+
 // PutSubjects writes names that an account brings along, all or none. A person
 // who has one gets the new one. That no two persons have the same name is the
 // caller's to see to.
@@ -47,6 +74,9 @@ func (s *Store) PutSubjects(ctx context.Context, account string, names ...Subjec
 	if err != nil {
 		return err
 	}
+	s.brought.mu.Lock()
+	s.brought.some[account] = true // before anybody can find one
+	s.brought.mu.Unlock()
 	all := make([]statement, len(names))
 	for i, n := range names {
 		h := s.Person(account, n.IDP, n.Person)
@@ -97,6 +127,9 @@ func (s *Store) Subjects(ctx context.Context, account string, each func(person [
 
 // Subject implements oidc.Store.
 func (s *Store) Subject(ctx context.Context, account, idp, name string) (string, error) {
+	if some, err := s.mayName(ctx, account); err != nil || !some {
+		return "", err
+	}
 	h := s.Person(account, idp, name)
 	var sealed []byte
 	err := s.get(ctx, []any{&sealed}, `SELECT sub FROM oidc_subject WHERE account = $1 AND idp = $2 AND person = $3`, account, idp, h[:])
