@@ -85,7 +85,11 @@ func (b *Broker) begin(ctx context.Context, s *Session, n *NewSession, c *Change
 		return nil, err
 	}
 	l.begun(c, b.now())
-	f := &first{change: c, store: func(c *Change) error { return b.create(ctx, n, c) }}
+	f := &first{change: c, store: func(c *Change) error { // what was asked of an upstream is kept, though whoever asked has left meanwhile
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.limits.Save)
+		defer cancel()
+		return b.create(ctx, n, c)
+	}}
 	err = b.start(ctx, l, f)
 	switch {
 	case err != nil && !f.stored:

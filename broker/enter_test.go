@@ -223,6 +223,46 @@ func TestEnterWithoutAnswer(t *testing.T) {
 	}
 }
 
+// heeding is a store that is not asked by those who have left.
+type heeding struct{ broker.Store }
+
+func (h heeding) Apply(ctx context.Context, c *broker.Change) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return h.Store.Apply(ctx, c)
+}
+
+// TestEnterAndLeave: a person who leaves while the upstream is asked is no error,
+// and the session is there, whatever the answer was.
+func TestEnterAndLeave(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]error{
+		"an answer": nil,
+		"none yet":  &connector.Unknown{Reason: eid.Unavailable, Repeat: true, Err: errors.New("reset"), After: time.Hour},
+		"none":      &connector.Unknown{Reason: eid.Unavailable, Err: errors.New("reset")},
+	} {
+		for _, free := range []bool{false, true} {
+			w := newWorld(t)
+			w.keep["story"] = &passage{Story: w.story, free: free}
+			ctx, leave := context.WithCancel(t.Context())
+			w.story.Hook = func(string) error {
+				leave()
+				return answer
+			}
+			in := newSession()
+			v, err := w.node(heeding{w.store}).Enter(ctx, in, connector.Browser{})
+			if err != nil || v == nil {
+				t.Errorf("%s, free %v: %+v, %v", name, free, v, err)
+				continue
+			}
+			if s := w.session(in.ID); s.State != broker.Started || s.Order == "" {
+				t.Errorf("%s, free %v: the session is %s", name, free, s.State)
+			}
+		}
+	}
+}
+
 // TestBeginIsTakenOnce: of two sessions with one name the second is refused, and
 // of many who open one that is there, one begins.
 func TestBeginIsTakenOnce(t *testing.T) {
