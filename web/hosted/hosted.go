@@ -301,7 +301,14 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 		next, err = p.c.Broker.Open(ctx, id, h, br, r.PostForm, framed(r))
 		now = next
 	case "choose":
-		if now, err = p.c.Broker.Choose(ctx, id, h, br, r.PostForm.Get("method")); err == nil && !inApp(r.UserAgent()) {
+		method := r.PostForm.Get("method")
+		now, err = p.c.Broker.Choose(ctx, id, h, br, method)
+		switch {
+		case errors.Is(err, broker.ErrMove): // pressed twice: the first time has begun it
+			if now, err = p.c.Broker.Look(ctx, id, h, br); err == nil && now.Session.Method == method {
+				next = now
+			}
+		case err == nil && !inApp(r.UserAgent()):
 			if input, ok := now.Straight(); ok { // who has chosen need not say so twice
 				next, err = p.c.Broker.Open(ctx, id, h, br, input, framed(r))
 				now = next

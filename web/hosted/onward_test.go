@@ -184,3 +184,33 @@ func TestChosen(t *testing.T) {
 		}
 	}
 }
+
+// A beginner is a broker whose session has begun with one of its methods.
+type beginner struct{ one }
+
+func (beginner) Choose(context.Context, string, broker.Handle, connector.Browser, string) (*broker.View, error) {
+	return nil, broker.ErrMove
+}
+
+// TestChosenTwice: a second press is on the way to the eID that the first has
+// begun, if it is the same.
+func TestChosenTwice(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		method string
+		step   connector.Step
+		to     string
+	}{
+		"the same":                     {"itsme", connector.Redirect{URL: "https://upstream.example/"}, "./?go=1"},
+		"the same, without its answer": {"itsme", connector.Wait{Hint: "wait.working"}, "./"},
+		"another":                      {"mitid", connector.Redirect{URL: "https://upstream.example/"}, "./"},
+	} {
+		v := view()
+		v.Place, v.Step, v.Bound, v.Session.Method = broker.AtStep, c.step, true, "itsme"
+		p := pages(t, v, true, hosted.Return{}, func(config *hosted.Config) { config.Broker = beginner{one{v}} })
+		w := serve(p, http.MethodPost, "choose", "method="+c.method, "Cookie", "__Host-eidgate_b=0123456789012345678901234567")
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != c.to {
+			t.Errorf("%s: %d to %s, want %s", name, w.Code, w.Header().Get("Location"), c.to)
+		}
+	}
+}
