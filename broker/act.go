@@ -14,15 +14,15 @@ import (
 )
 
 // Choose settles on a method where the relying party left the choice to the
-// person, before an order has begun or after one that may be tried again. Binds
-// the session.
+// person, before an order has begun, after one that may be tried again, or while
+// the eID of another method awaits the person elsewhere. Binds the session.
 func (b *Broker) Choose(ctx context.Context, id string, h Handle, br connector.Browser, method string) (*View, error) {
-	err := b.alter(ctx, id, h, func(s *Session, spec *Spec) error {
+	err := b.alter(ctx, id, h, func(s *Session, spec *Spec, c *Change) error {
 		i := slices.IndexFunc(spec.Methods, func(m Method) bool { return m.Name == method })
 		if i < 0 {
 			return ErrMove
 		}
-		if err := b.unbegun(ctx, s); err != nil {
+		if err := b.unbegun(ctx, s, method, c); err != nil {
 			return err
 		}
 		s.Method, s.EID = method, spec.Methods[i].EID
@@ -32,8 +32,9 @@ func (b *Broker) Choose(ctx context.Context, id string, h Handle, br connector.B
 }
 
 // unbegun takes a session back to before its order, if that has ended and may
-// be tried again; ErrMove for one that is under way.
-func (b *Broker) unbegun(ctx context.Context, s *Session) error {
+// be tried again, or stands still for want of the person, who wants another
+// method; ErrMove for one that is under way.
+func (b *Broker) unbegun(ctx context.Context, s *Session, method string, c *Change) error {
 	switch {
 	case s.State != Created && s.State != Started:
 		return ErrMove
@@ -45,15 +46,35 @@ func (b *Broker) unbegun(ctx context.Context, s *Session) error {
 		return err
 	}
 	if !o.Ended {
-		return ErrMove
+		bd, err := o.body()
+		if err != nil {
+			return err
+		}
+		step, err := bd.step()
+		if err != nil {
+			return err
+		}
+		if method == s.Method || bd.Pending != nil || !leavable(s, b.connector(o.Environment, o.EID), step) {
+			return ErrMove
+		}
+		b.leave(c, s, o, bd)
 	}
 	s.Order = ""
 	return nil
 }
 
+// leavable says whether an order whose step this is can be left for another: the
+// person is elsewhere, and the eID neither asks about it nor need be told. If an
+// answer comes all the same, it is late.
+func leavable(s *Session, conn connector.Connector, step connector.Step) bool {
+	_, away := step.(connector.Redirect)
+	_, cancels := conn.(connector.Canceller)
+	return s.State == Started && away && conn != nil && !conn.Info().Polls && !cancels
+}
+
 // Speak sets the language of the session's pages.
 func (b *Broker) Speak(ctx context.Context, id string, h Handle, language string) (*View, error) {
-	err := b.alter(ctx, id, h, func(s *Session, _ *Spec) error {
+	err := b.alter(ctx, id, h, func(s *Session, _ *Spec, _ *Change) error {
 		s.Language = language
 		return nil
 	})
@@ -63,7 +84,7 @@ func (b *Broker) Speak(ctx context.Context, id string, h Handle, language string
 // Extend gives a person who needs it more time; ErrMove when the absolute
 // limit does not allow it.
 func (b *Broker) Extend(ctx context.Context, id string, h Handle) (*View, error) {
-	err := b.alter(ctx, id, h, func(s *Session, _ *Spec) error {
+	err := b.alter(ctx, id, h, func(s *Session, _ *Spec, _ *Change) error {
 		due := b.deadline(s, maxTime(s.Due, b.now()), b.limits.Extend)
 		if !due.After(s.Due) {
 			return ErrMove
@@ -75,9 +96,8 @@ func (b *Broker) Extend(ctx context.Context, id string, h Handle) (*View, error)
 	return b.after(ctx, id, h, connector.Browser{}, err)
 }
 
-// alter changes the row of a session that has not ended, for the browser that
-// holds it.
-func (b *Broker) alter(ctx context.Context, id string, h Handle, f func(*Session, *Spec) error) error {
+// alter changes a session that has not ended, for the browser that holds it.
+func (b *Broker) alter(ctx context.Context, id string, h Handle, f func(*Session, *Spec, *Change) error) error {
 	for range 5 {
 		s, spec, err := b.open(ctx, id)
 		if err != nil {
@@ -89,10 +109,11 @@ func (b *Broker) alter(ctx context.Context, id string, h Handle, f func(*Session
 		if err := b.claim(s, spec, h); err != nil {
 			return err
 		}
-		if err := f(s, spec); err != nil {
+		c := &Change{ID: id, Session: s}
+		if err := f(s, spec, c); err != nil {
 			return err
 		}
-		if err := b.c.Store.Apply(ctx, &Change{ID: id, Session: s}); !errors.Is(err, ErrConflict) {
+		if err := b.c.Store.Apply(ctx, c); !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}

@@ -128,6 +128,7 @@ type View struct {
 	Step      connector.Step
 	Failed    eid.Reason // at AtRetry and AtEnd
 	CanLonger bool       // an extension is still possible
+	Leavable  bool       // at AtStep: the order can be left for another method
 	Bound     bool       // this browser holds the session
 	Pass      string     // where Step is a Redirect that renews, and Bound: for Away, in a page that has no handle
 }

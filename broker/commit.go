@@ -292,17 +292,24 @@ func (b *Broker) told(_ context.Context, s *Session, outbox bool) {
 	}
 }
 
+// leave adds to a change that an order ends without an outcome. What is owed to
+// its eID stays.
+func (b *Broker) leave(c *Change, s *Session, o *Order, bd *body) {
+	c.Duties = append(c.Duties, b.duty(s, o, bd.Set, bd.State)...)
+	bd.State, bd.Pending = nil, nil
+	o.Ended, o.Due, o.Body = true, time.Time{}, bd.bytes()
+	c.Order = o
+	c.Notes = append(c.Notes, Note{b.now(), "step", "abandoned"})
+}
+
 // abandon ends an order whose session has ended without it, and tells the
 // upstream so.
 func (b *Broker) abandon(ctx context.Context, l *live) error {
 	b.orders.forget(l.order.ID)
 	state := l.body.State
-	o, bd := *l.order, *l.body
-	o.Ended, o.Due = true, time.Time{}
-	bd.State, bd.Pending = nil, nil
-	o.Body = bd.bytes()
-	err := b.c.Store.Apply(ctx, &Change{ID: l.session.ID, Order: &o, Notes: []Note{{b.now(), "step", "abandoned"}},
-		Duties: b.duty(l.session, &o, bd.Set, state)})
+	o, bd, c := *l.order, *l.body, &Change{ID: l.session.ID}
+	b.leave(c, l.session, &o, &bd)
+	err := b.c.Store.Apply(ctx, c)
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return err
 	}

@@ -103,6 +103,11 @@ func (v *View) Straight() (input url.Values, ok bool) {
 	return input, true
 }
 
+// Elective says whether the person may choose another method now.
+func (v *View) Elective() bool {
+	return len(v.Spec.Methods) > 1 && (v.Place == AtChoice || v.Place == AtFront || v.Place == AtRetry || v.Place == AtStep && v.Leavable)
+}
+
 func (s *Spec) mode(method string) string {
 	for _, m := range s.Methods {
 		if m.Name == method {
@@ -142,6 +147,7 @@ func (b *Broker) step(ctx context.Context, v *View, br connector.Browser, l *liv
 		v.Step = connector.Wait{Hint: "wait.working"}
 		return nil
 	}
+	v.Leavable = bd.Pending == nil && leavable(&v.Session, b.connector(o.Environment, o.EID), v.Step)
 	if to, ok := v.Step.(connector.Redirect); ok && to.Renews && v.Bound {
 		v.Pass = b.pass(&v.Session)
 	}

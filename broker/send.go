@@ -157,7 +157,7 @@ func (b *Broker) landing(ctx context.Context, id string) (*View, error) {
 		return nil, err
 	}
 	v := &View{Place: AtLanding, Session: *s, Spec: *spec, Failed: s.Reason}
-	if s.State.Ended() {
+	if s.State.Ended() || s.Order == "" {
 		return v, nil
 	}
 	o, err := b.c.Store.Order(ctx, s.Order)

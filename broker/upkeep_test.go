@@ -357,6 +357,66 @@ func TestDutiesOfOtherEnds(t *testing.T) {
 	}
 }
 
+// TestLeaveForAnother: who has been sent to an eID and comes back may choose
+// another. What is owed to the first is seen to, and its answer comes too late.
+func TestLeaveForAnother(t *testing.T) {
+	t.Parallel()
+	w := newStreet(t, newStore(t))
+	w.keep["other"] = w.story
+	n, stranger := w.node(), broker.Handle{Cookie: "another browser"}
+	s, err := n.Create(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify, Language: "en", Spec: broker.Spec{Party: "Shop", Page: "/s/",
+		Methods: []broker.Method{{Name: "bank", EID: "bank"}, {Name: "other", EID: "other"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	choose := func(h broker.Handle, method string, want error) *broker.View {
+		t.Helper()
+		v, err := n.Choose(t.Context(), s.ID, h, connector.Browser{}, method)
+		if !errors.Is(err, want) {
+			t.Fatalf("Choose(%q) = %v, want %v", method, err, want)
+		}
+		return v
+	}
+	open := func() *broker.View {
+		t.Helper()
+		v, err := n.Open(t.Context(), s.ID, ada, connector.Browser{}, url.Values{"issuer": {"a"}}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	choose(ada, "bank", nil)
+	first := open()
+	if !first.Elective() {
+		t.Error("the page at the eID offers no other")
+	}
+	choose(ada, "bank", broker.ErrMove) // pressed twice
+	if v := choose(stranger, "other", nil); v.Place != broker.AtElsewhere {
+		t.Errorf("a stranger has chosen: %s", v.Place)
+	}
+	if v := w.session(s.ID); v.Method != "bank" || v.Order != first.Session.Order {
+		t.Fatalf("the order was left for nothing: %s", v.Method)
+	}
+	if v := choose(ada, "other", nil); v.Place != broker.AtFront || v.Session.EID != "other" || v.Session.State != broker.Started || !v.Elective() {
+		t.Fatalf("after the choice: %+v", v)
+	}
+	in := connector.Inbound{Method: http.MethodGet, Query: url.Values{"id": {first.Session.Order}}}
+	for h, place := range map[broker.Handle]broker.Place{ada: broker.AtFront, stranger: broker.AtLanding} {
+		if v, err := n.Returned(t.Context(), eid.Test, "bank", in, h, connector.Browser{}); err != nil || v.Place != place || v.Session.State != broker.Started {
+			t.Errorf("an answer that is late: %+v, %v; want %s", v, err, place)
+		}
+	}
+	if v := open(); v.Session.EID != "other" || v.Session.Order == first.Session.Order || v.Elective() {
+		t.Errorf("the other has not begun: %+v", v)
+	}
+	choose(ada, "bank", broker.ErrMove) // it is asked, here
+	w.clock.Advance(2 * time.Hour)
+	until(t, "what is owed", func() bool { return slices.Equal(w.bank.collected(), []string{first.Session.Order}) })
+	if !w.stored(w.session(s.ID), "abandoned") {
+		t.Error("the timeline does not say so")
+	}
+}
+
 // A browser that does not hold the session brings its answer all the same,
 // and the session is finished when a person there has said yes.
 func TestForeignReturn(t *testing.T) {

@@ -130,6 +130,16 @@ func TestOpenIDStraight(t *testing.T) {
 			}
 			shopOIDC(ctx, t, w, "prompt", "login")
 			press(ctx, t, "button[value=itsme]", there("person-florent")) // who has chosen need not say so twice
+			// Back is the list; or, where the page loads itself again, what leads there, with a way to the list.
+			eval[bool](ctx, t, "history.back() === undefined")
+			if scripts {
+				until(ctx, t, `document.querySelector("a[data-away]") !== null`)
+				shot(ctx, t, "away-back")
+				eval[bool](ctx, t, `document.querySelector(".back a").click() === undefined`)
+			}
+			until(ctx, t, choices)
+			eval[bool](ctx, t, `document.querySelector("button[value=mitid]").click() === undefined`)
+			until(ctx, t, there("user"))
 			for _, c := range []struct{ acr, who string }{
 				{"idp:itsme", "person-florent"},
 				{"idp:idin idin_idp:BANKNL2Y", "person-vries"},

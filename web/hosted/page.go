@@ -158,7 +158,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if d.Sandbox {
 		d.Phone = p.c.Phone
 	}
-	if before := v.Place == broker.AtFront || v.Place == broker.AtRetry; before && len(v.Spec.Methods) > 1 {
+	if v.Elective() && d.View != "choice" {
 		if params(r).Has("choose") {
 			d.View, d.EID = "choice", ""
 		} else {
