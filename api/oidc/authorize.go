@@ -116,7 +116,7 @@ func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *req
 	if in["request_uri"] != "" {
 		if c.Redirect(in["redirect_uri"]) {
 			q := &request{Client: c.ID, Redirect: in["redirect_uri"], State: in["state"]}
-			q.Mode, _ = modeOf(c, in["response_mode"], false) // what is not served is answered by default
+			q.Mode, _ = modeOf(c, q.Redirect, in["response_mode"], false) // what is not served is answered by default
 			return c, q, bad("request_uri_not_supported", "Push the request, or send it in the parameter request.")
 		}
 		return c, nil, refuse("request_uri_not_supported", "Push the request, or send it in the parameter request.")
@@ -141,11 +141,14 @@ func byDefault(c *relying.Client, front bool) string {
 	return "query.jwt"
 }
 
-// modeOf is the way of answering that a client asks for.
-func modeOf(c *relying.Client, name string, front bool) (mode string, ok bool) {
+// modeOf is the way of answering that a client asks for. An app's own scheme
+// takes no form: what is posted there is lost.
+func modeOf(c *relying.Client, redirect, name string, front bool) (mode string, ok bool) {
 	switch {
 	case name == "":
 		return byDefault(c, front), true
+	case strings.HasPrefix(name, "form_post") && !strings.HasPrefix(redirect, "https://") && !strings.HasPrefix(redirect, "http://"):
+		return byDefault(c, front), false
 	case !slices.Contains(c.Policy().ResponseModes, name), front && name == "query":
 		return byDefault(c, front), false
 	case name == "jwt":
@@ -164,7 +167,7 @@ func (p *Provider) check(ctx context.Context, c *relying.Client, in params, sign
 	q.Client = c.ID
 	q.Sealed = signed || pushed && c.Auth != relying.Public // anybody can push in the name of a client that proves nothing
 	var served bool
-	if q.Mode, served = modeOf(c, in["response_mode"], q.Front); !served {
+	if q.Mode, served = modeOf(c, q.Redirect, in["response_mode"], q.Front); !served {
 		return q, bad("invalid_request", "response_mode is not one that the client may use.")
 	}
 	switch {
@@ -312,6 +315,14 @@ func (q *request) pinned(choice claims.Choice, now time.Time) (eid.Number, *wire
 	return eid.Number(number), nil
 }
 
+// place is what the policy of a page that leads to an address calls it.
+func place(u *url.URL) string {
+	if u.Host == "" { // an app's own scheme
+		return u.Scheme + ":"
+	}
+	return u.Scheme + "://" + u.Host
+}
+
 // session is what the broker makes for the browser that asks.
 func (p *Provider) session(c *relying.Client, a *relying.Account, q *request, choice claims.Choice, pinned eid.Number, h broker.Handle) (*broker.NewSession, error) {
 	payload, err := json.Marshal(q)
@@ -322,13 +333,9 @@ func (p *Provider) session(c *relying.Client, a *relying.Account, q *request, ch
 	if err != nil {
 		return nil, err // it is registered
 	}
-	next := back.Scheme + "://" + back.Host
-	if back.Host == "" { // an app's own scheme
-		next = back.Scheme + ":"
-	}
 	id := p.c.NewID()
 	spec := broker.Spec{Wanted: q.wanted(c), Pinned: pinned, Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
-		Next: []string{next}, Page: page(id), Payload: payload}
+		Next: []string{place(back)}, Page: page(id), Payload: payload}
 	if marker, ok := strings.CutPrefix(q.Hint, "sandbox:"); ok && c.Environment == eid.Test {
 		spec.Marker = "sandbox:" + marker
 	}

@@ -243,6 +243,21 @@ func TestAuthorize(t *testing.T) {
 			}
 		}
 	})
+	w.in(t, "OP-RM-02 no form for an app's own scheme", func(t *testing.T) {
+		app := w.client(func(c *relying.Client) {
+			c.Native, c.Redirects = true, []string{"com.example.app:/cb", "http.example.app:/cb"}
+		})
+		for _, uri := range app.Redirects {
+			for _, more := range [][]string{nil, {"prompt", "none"}, {"response_type", "token"}} {
+				w.denied(t, w.visitor(), request(app, append(more, "redirect_uri", uri, "response_mode", "form_post")...), "invalid_request")
+			}
+			w.denied(t, w.visitor(), request(app, "redirect_uri", uri, "response_mode", "form_post", "request_uri", "https://shop.example/request.jwt"), "request_uri_not_supported")
+			terr(t, w.form("par", request(app, "redirect_uri", uri, "response_mode", "form_post.jwt"), basic(app)...), "invalid_request")
+			if _, to := w.visitor().authorize(request(app, "redirect_uri", uri)); to == nil || to.Query().Get("code") == "" {
+				t.Errorf("in the address: %v", to)
+			}
+		}
+	})
 	w.in(t, "OP-RM-01 response_mode that is not served", func(t *testing.T) {
 		for _, mode := range []string{"fragment", "fragment.jwt", "web_message", "QUERY"} {
 			w.denied(t, w.visitor(), request(c, "response_mode", mode), "invalid_request")

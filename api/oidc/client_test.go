@@ -83,7 +83,7 @@ func TestClientSecrets(t *testing.T) {
 		w.in(t, name, func(t *testing.T) {
 			x := w.form("token?client_secret=secret", v.form, v.header...)
 			terr(t, x, "invalid_client")
-			if x.status != http.StatusUnauthorized || len(v.header) > 0 != strings.HasPrefix(x.header.Get("WWW-Authenticate"), `Basic realm="`) {
+			if x.status != http.StatusUnauthorized || !strings.HasPrefix(x.header.Get("WWW-Authenticate"), `Basic realm="`) {
 				t.Errorf("OP-HTTP-12: %d, WWW-Authenticate %q", x.status, x.header.Get("WWW-Authenticate"))
 			}
 		})

@@ -204,9 +204,6 @@ func (p *Provider) failed(w http.ResponseWriter, r *http.Request, c *relying.Cli
 		p.trouble(w, r, err)
 		return
 	}
-	if wrong == errClient && r.Header.Get("Authorization") != "" {
-		w.Header().Set("WWW-Authenticate", `Basic realm="eidgate"`)
-	}
 	p.oauth(w, r, c, wrong)
 }
 
@@ -218,6 +215,9 @@ func (p *Provider) oauth(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	compat := c != nil && c.Policy().AlwaysBad
 	if e.Code == "invalid_client" && !compat {
 		status = http.StatusUnauthorized
+	}
+	if status == http.StatusUnauthorized || e == errClient && r.Header.Get("Authorization") != "" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="eidgate"`) // a 401 has one, however the client tried (RFC 9110, section 15.5.2)
 	}
 	p.refuseAs(w, r, c, status, e)
 }

@@ -34,6 +34,9 @@ func (p *Provider) proven(r *http.Request, algs []string, endpoint string) (*jos
 	if !proof.For(r.Method, p.here(r)+Root+"/connect/"+endpoint) || proof.IssuedAt.Before(now.Add(-proofAge)) || proof.IssuedAt.After(now.Add(proofAhead)) {
 		return nil, errProof
 	}
+	if err := proof.Claims.Times(jose.Window{Now: now, Skew: skew}); err != nil { // exp and nbf, which a proof may have like any token
+		return nil, errProof
+	}
 	first, err := p.once(r.Context(), "proof "+proof.JKT, proof.ID, proof.IssuedAt.Add(proofAge+proofAhead))
 	if err != nil {
 		return nil, err

@@ -104,6 +104,8 @@ func TestDPoP(t *testing.T) {
 		"OP-DPOP-11 61 s ago":                good("iat", now-61),
 		"OP-DPOP-11 an hour ahead":           good("iat", now+3600),
 		"OP-DPOP-11 31 s ahead":              good("iat", now+31),
+		"OP-DPOP-14 exp has passed":          good("exp", now-31),
+		"OP-DPOP-14 nbf is ahead":            good("nbf", now+31),
 		"OP-DPOP-12 used before":             used,
 		"OP-DPOP-13 ath of another token":    good("ath", b64(sum[:])),
 		"OP-DPOP-13 OP-DPOP-17 another key":  jws(e.key, e.header(), e.forToken(token)),
@@ -134,6 +136,13 @@ func TestDPoP(t *testing.T) {
 			if x := w.resource(scheme, plain); x.status != 200 {
 				t.Errorf("%s: %d", scheme, x.status)
 			}
+		}
+	})
+	w.in(t, "OP-UI-06 a client's own token, in the scheme that it came in", func(t *testing.T) {
+		mine := w.form("token", own, append(basic(c), "DPoP", d.proof("token"))...).json["access_token"].(string)
+		x := w.resource("DPoP", mine, jws(d.key, d.header(), d.forToken(mine)))
+		if challenge := x.header.Get("WWW-Authenticate"); x.status != http.StatusForbidden || !strings.HasPrefix(challenge, "DPoP ") || !strings.Contains(challenge, `error="insufficient_scope"`) {
+			t.Errorf("%d %q", x.status, challenge)
 		}
 	})
 	w.in(t, "OP-DPOP-02 two proofs", func(t *testing.T) {

@@ -45,7 +45,11 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	}
 	if sso != nil && (c == nil || sso.ID != sid) { // not the one that the client speaks of, or not that alone
 		if !p.confirmed(r, in) {
-			p.c.Ended(w, r, true, confirming(in))
+			var next []string
+			if back, err := url.Parse(to); err == nil && to != "" {
+				next = []string{place(back)}
+			}
+			p.c.Ended(w, r, true, confirming(in), next)
 			return
 		}
 		err = p.end(r.Context(), sso.ID, "")
@@ -61,7 +65,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, p.noCookie())
 	}
 	if to == "" {
-		p.c.Ended(w, r, false, nil)
+		p.c.Ended(w, r, false, nil, nil)
 		return
 	}
 	if in["state"] != "" {

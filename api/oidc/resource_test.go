@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -350,8 +351,14 @@ func TestDiscovery(t *testing.T) {
 			if y.header.Get("Cache-Control") != "public, max-age=3600" || y.header.Get("Access-Control-Allow-Origin") != "*" || y.header.Get("ETag") == "" {
 				t.Errorf("%v", y.header)
 			}
-			if z := w.send("GET", path, http.Header{"If-None-Match": {y.header.Get("ETag")}}, nil); z.status != http.StatusNotModified || z.body != "" {
-				t.Errorf("%d", z.status)
+			tag := y.header.Get("ETag")
+			for _, known := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
+				if z := w.send("GET", path, http.Header{"If-None-Match": {known}}, nil); z.status != http.StatusNotModified || z.body != "" {
+					t.Errorf("%s: %d", known, z.status)
+				}
+			}
+			if z := w.send("GET", path, http.Header{"If-None-Match": {`"other"`}}, nil); z.status != 200 || z.body != y.body || z.header.Get("Content-Length") != strconv.Itoa(len(y.body)) {
+				t.Errorf("another copy: %d %v", z.status, z.header)
 			}
 			if z := w.send("HEAD", path, nil, nil); z.status != 200 || z.body != "" {
 				t.Errorf("HEAD is %d", z.status)

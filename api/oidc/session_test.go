@@ -283,7 +283,11 @@ func TestLogouts(t *testing.T) {
 				q = url.Values{"id_token_hint": {w.tokens(c, w.visitor())["id_token"].(string)}, "post_logout_redirect_uri": {out}, "state": {"s"}}
 			}
 			res := v.end(q)
-			if res.StatusCode != http.StatusOK || res.Header.Get("X-Asks") != "1" || w.fields.Get("confirm") != "1" {
+			next := ""
+			if q.Has("post_logout_redirect_uri") {
+				next = "https://shop.example"
+			}
+			if res.StatusCode != http.StatusOK || res.Header.Get("X-Asks") != "1" || w.fields.Get("confirm") != "1" || res.Header.Get("X-Leads-To") != next {
 				t.Fatalf("%d %v", res.StatusCode, res.Header)
 			}
 			w.code(v, silent(c))

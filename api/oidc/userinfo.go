@@ -35,11 +35,11 @@ func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if g == nil || !slices.Contains(words(t.Scope), "openid") {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="eidgate", error="insufficient_scope", scope="openid"`)
+		w.Header().Set("WWW-Authenticate", kind(t.Bound)+` realm="eidgate", error="insufficient_scope", scope="openid"`)
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
-	kind, body, err := p.userInfo(r, c, t, g)
+	form, body, err := p.userInfo(r, c, t, g)
 	if errors.Is(err, ErrUnmade) {
 		p.unavailable(w, r, err)
 		return
@@ -48,7 +48,7 @@ func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		p.trouble(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Type", form)
 	_, _ = w.Write(body) // the client has gone
 }
 

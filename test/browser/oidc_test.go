@@ -307,3 +307,23 @@ func TestOpenIDPages(t *testing.T) {
 	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc/callback?state=foreign"))
 	inspect(ctx, t, "shop-oidc-stranger", axe)
 }
+
+// TestLogoutOfAnotherLogin: a party speaks of a login that the browser has no
+// more. The person is asked, and goes back to that party all the same.
+func TestLogoutOfAnotherLogin(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	ctx := tab(t)
+	shopOIDC(ctx, t, w, "acr", "idp:sbid")
+	phone(t, w, sessionAt(ctx, t), "approve")
+	until(ctx, t, welcome+" && "+allGood)
+	again := w.URLs["public"] + "/auth/open/connect/authorize?" + url.Values{"client_id": {"sandbox-quiet-river-417"}, "response_type": {"code"}, "scope": {"openid"},
+		"redirect_uri": {w.URLs["demo"] + "/elsewhere"}, "acr_values": {"idp:sbid"}, "prompt": {"login"}}.Encode()
+	do(ctx, t, chromedp.Navigate(again))
+	phone(t, w, sessionAt(ctx, t), "approve")
+	until(ctx, t, `location.pathname === "/elsewhere"`)
+	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"))
+	press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
+	press(ctx, t, "form[method=post] button", `document.querySelector("h1").textContent === "Do you want to log out?"`)
+	press(ctx, t, "form[method=post] button", `document.querySelector("#result")?.textContent.includes("and eidgate too")`)
+}

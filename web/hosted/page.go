@@ -523,8 +523,8 @@ func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields u
 }
 
 // Ended tells a person that they are logged out, or asks whether they want to
-// be: fields are posted back then.
-func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values) {
+// be: fields are posted back then, and the answer may lead on to next.
+func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values, next []string) {
 	lang := p.spoken(r)
 	say := func(key string) string { return p.c.Words.Say(lang, key) }
 	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, View: "end", Title: say("logout.title"), Lead: say("logout.lead"), Mood: "good", Mark: "✓"}}
@@ -535,7 +535,7 @@ func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields u
 		}
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	web.Headers(w.Header(), web.Policy{})
+	web.Headers(w.Header(), web.Policy{Forms: next}) // browsers hold redirects after a form to it, too
 	if err := p.show(w, d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
