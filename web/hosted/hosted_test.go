@@ -171,6 +171,26 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// TestInApp: in a window that cannot open apps nothing begins by itself, since
+// the session would then belong to it and not to the browser that the notice
+// asks for.
+func TestInApp(t *testing.T) {
+	t.Parallel()
+	for agent, starts := range map[string]bool{
+		"Mozilla/5.0 (iPhone) Version/17.4 Mobile Safari/604.1":        true,
+		"Mozilla/5.0 (iPhone) Mobile [FBAN/FBIOS;FBAV/450.0.0.38]":     false,
+		"Mozilla/5.0 (Linux; Android 14; Pixel 8; wv) Chrome/130.0":    false,
+		"Mozilla/5.0 (iPhone) Mobile Instagram 300.0.0.0 (iPhone14,5)": false,
+	} {
+		v := view()
+		v.Front.Auto = true
+		body := serve(pages(t, v, true, hosted.Return{}), http.MethodGet, "", "", "User-Agent", agent).Body.String()
+		if strings.Contains(body, "data-auto") != starts || strings.Contains(body, `id="inapp"`) == starts {
+			t.Errorf("%s: begins by itself is not %v, or the notice is not the opposite", agent, starts)
+		}
+	}
+}
+
 // TestCookie: one random secret a browser, out of reach of scripts and of
 // other sites.
 func TestCookie(t *testing.T) {

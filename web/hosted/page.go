@@ -211,6 +211,9 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 		d.TimeLead = p.c.Words.Say(lang, "time.lead", "time", v.Session.Due.Format("15:04 UTC"))
 	}
 	d.InApp = inApp(r.UserAgent()) && d.View != "end" && d.View != "elsewhere"
+	if d.InApp { // what begins here cannot go on in the browser that the notice asks for
+		d.Auto = false
+	}
 	if d.Document != "" { // what confirms something is not shown by just anybody
 		policy.Frames = slices.DeleteFunc(slices.Clone(policy.Frames), func(o string) bool { return o == "*" })
 	}
