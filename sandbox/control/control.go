@@ -280,6 +280,9 @@ func (x *control) authority(*http.Request) (any, error) {
 	return pemFile(x.CA), nil
 }
 
+// errNoBankID means that somebody is to approve who cannot.
+var errNoBankID = errors.New("this person has no BankID that the order takes")
+
 // errSlow means that a login did not end in time.
 var errSlow = errors.New("the login did not end within 20 s")
 
@@ -302,6 +305,7 @@ var answers = []struct {
 	{bankidse.ErrPIN, 409, "three wrong codes block the BankID"},
 	{bankidse.ErrOldCode, 409, "GET /sandbox/v1/orders/{ref} has the code of this second in \"qr\""},
 	{bankidse.ErrBadCode, 400, "a code's text begins with \"bankid.\" and has four parts, or is the link of a code of iDIN QR"},
+	{errNoBankID, 409, "GET /sandbox/v1/people: who has \"bankid\" has one; the outcome expire waits until the time is over"},
 	{openid.ErrNoAccount, 409, "GET /sandbox/v1/people: who has \"itsme\", \"bankidno\" or \"mitid\" has that eID"},
 	{idin.ErrNotKnown, 409, "GET /sandbox/v1/people: who has \"idin\" is a customer of the banks"},
 	{sandbox.ErrEvent, 400, "see docs/sandbox.md, events"},

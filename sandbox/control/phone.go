@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -34,6 +35,7 @@ type phoneView struct {
 	Screens     []sandbox.Order // codes of iDIN QR
 	Open        *bankidse.View
 	Text        string // of the open order, as people read it
+	Page        string // where the login of the open order goes on, if a link opened the app there
 	Ends        []ending
 	Hints       []ending
 	Control     string       // address of this listener
@@ -151,6 +153,9 @@ func (x *control) showPhone(w http.ResponseWriter, r *http.Request) {
 	if err := x.fill(v, q.Get("person"), ref); err != nil {
 		v.Error = sentence(err)
 	}
+	if v.Open != nil && v.Open.Started {
+		v.Page = x.page(r.Context(), v.Open.Ref)
+	}
 	q.Set("person", v.Person.Key)
 	v.Keep = template.URL(kept(q).Encode())         //nolint:gosec // encoded, and in a query
 	pageHeaders(w.Header(), "'self' http: https:")  // where an order's returnUrl leads
@@ -188,6 +193,23 @@ func (x *control) fill(v *phoneView, key, ref string) error {
 		}
 	}
 	return err
+}
+
+// page is that of the login whose order this is; "" if it has none. The app's
+// link has led away from it, and a browser's way back may pass it over.
+func (x *control) page(ctx context.Context, ref string) string {
+	if x.Sessions == nil || x.Decisions.Lookup == nil {
+		return ""
+	}
+	from, known := x.Decisions.Lookup(ref)
+	if !known {
+		return ""
+	}
+	to, err := x.Sessions.StartURL(ctx, from.Session)
+	if _, found := x.Sessions.Find(to); err != nil || !found {
+		return ""
+	}
+	return to
 }
 
 func mode(behaviour string) string {

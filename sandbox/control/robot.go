@@ -290,6 +290,9 @@ func (r *robot) decideOrder(v bankidse.View) (bankidse.View, error) {
 	if errors.Is(err, bankidse.ErrEnded) { // somebody was quicker; the end will tell
 		err = nil
 	}
+	if err == nil && r.outcome == sandbox.Approve && out.State == "started" { // and stays so, until the time is over
+		err = errNoBankID
+	}
 	return out, err
 }
 

@@ -126,6 +126,21 @@ func TestDecideFromTheParty(t *testing.T) {
 	}
 }
 
+// Who has no BankID cannot approve, and whoever decides it learns so at once.
+func TestDecideWithoutBankID(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for person, method := range map[string]string{"nobankid": "sbid-another", "vries": "sbid"} {
+		id := w.Setup(method, url.Values{"target": {"http://localhost/ok"}})
+		if status, out := ask(t, w, "POST", "/sessions/"+id+"/decide", `{"outcome":"approve","person":"`+person+`"}`); status != 409 || !strings.Contains(said(out), "has no BankID") {
+			t.Errorf("%s: %d %v", person, status, out)
+		}
+		if status, out := ask(t, w, "POST", "/sessions/"+id+"/decide", `{"outcome":"cancel"}`); status != 200 || out["state"] != "failed" {
+			t.Errorf("then cancel: %d %v", status, out)
+		}
+	}
+}
+
 // Two deciders: the second learns what really happened.
 func TestDecideRace(t *testing.T) {
 	t.Parallel()

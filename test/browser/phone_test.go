@@ -52,6 +52,27 @@ func TestPhone(t *testing.T) {
 	until(ctx, t, `document.body.innerText.includes("Approved. You can go back")`)
 }
 
+// TestPhoneAndBack lets a page open the app by itself, in its own tab, and goes
+// from there back to the login: after yes, and after no.
+func TestPhoneAndBack(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	at := party(t, "localhost")
+	for _, event := range []string{"approve", "cancel"} {
+		ctx := tab(t)
+		id, page := session(w, "sbid", at+"/done")
+		do(ctx, t, chromedp.Navigate(page))
+		until(ctx, t, `location.pathname === "/phone" && document.querySelector("[data-testid=`+event+`]") !== null`)
+		if eval[bool](ctx, t, `document.querySelector("[data-testid=back]") !== null`) {
+			t.Error("an order that waits leads back")
+		}
+		do(ctx, t, click("[data-testid="+event+"]"))
+		until(ctx, t, `document.querySelector("[data-testid=back]") !== null`)
+		do(ctx, t, click("[data-testid=back]"))
+		until(ctx, t, `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
+	}
+}
+
 // TestPhoneAtBanks looks at what waits at a counter and at AgeChecked, and
 // follows the phone's links to both.
 func TestPhoneAtBanks(t *testing.T) {
