@@ -321,7 +321,7 @@ func (a *API) number(text string, m method) (eid.Number, error) {
 	case m.eid == eid.IDIN || m.eid == eid.IDINAge:
 		return "", bad("INVALID_PERSONALNUMBER", "iDIN tells no personal number, so a session cannot be held to one. Leave personalnumber out.")
 	case m.number == "":
-		return "", nil
+		return "", bad("INVALID_PERSONALNUMBER", "A session of "+m.name+" cannot be held to one person. Leave personalnumber out, and compare that of the result.")
 	}
 	info, err := natid.Parse(m.number, without(text, unicode.IsSpace), a.c.Now())
 	if err != nil {

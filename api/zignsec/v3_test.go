@@ -3,6 +3,7 @@ package zignsec
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,26 @@ import (
 
 func jwt(claims string) []byte {
 	return []byte("e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln")
+}
+
+// TestNobodyIsHeld: a number is checked by a method that can hold somebody to it,
+// and refused by every other, whose session anybody could complete.
+func TestNobodyIsHeld(t *testing.T) {
+	t.Parallel()
+	a := &API{c: Config{Now: time.Now}}
+	for _, m := range methods {
+		if m.eid == "" { // not served
+			continue
+		}
+		_, err := a.number("80010299946", m)
+		p, ok := errors.AsType[*problem](err)
+		if holds := m.number == "NO"; holds != (err == nil) || !holds && (!ok || p.Code != "INVALID_PERSONALNUMBER" || strings.Contains(p.Description, "800102")) {
+			t.Errorf("%s: %v", m.name, err)
+		}
+		if got, err := a.number("", m); got != "" || err != nil {
+			t.Errorf("%s without a number: %q, %v", m.name, got, err)
+		}
+	}
 }
 
 // TestNamesOfV3: given name and surname, or what ZignSec's published sample has.
