@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"sync"
@@ -585,4 +586,54 @@ func TestAuditTrail(t *testing.T) {
 	if id, ev, err := mute.Result(t.Context(), s, "key"); err == nil || id != nil || ev != nil {
 		t.Errorf("without a record: %v, %v, %v", id, ev, err)
 	}
+}
+
+// TestTriesAreCounted: what may be repeated is repeated five times, also where
+// nothing keeps the order in memory meanwhile.
+func TestTriesAreCounted(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"begin", "returned"} {
+		for _, polls := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, polls %v", at, polls), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.keep["story"] = &still{Story: w.story, polls: polls}
+				w.story.Hook = func(event string) error {
+					if event == at {
+						return &connector.Unknown{Reason: eid.OutcomeUnknown, Repeat: true, Err: errors.New("reset"), After: time.Millisecond}
+					}
+					return nil
+				}
+				n := w.node(w.store)
+				id := w.create(n).ID
+				if at == "returned" {
+					order := w.to(n, id, "redirect").Session.Order
+					_, _ = n.Returned(t.Context(), eid.Test, "story", connectortest.Inbound(order), ada, connector.Browser{})
+				} else if _, err := push(t.Context(), n, id); err != nil {
+					t.Fatal(err)
+				}
+				for range 5000 {
+					if w.session(id).State.Ended() {
+						break
+					}
+					pause()
+				}
+				if s := w.session(id); s.State != broker.Failed || s.Reason != eid.OutcomeUnknown || w.story.Calls(at) != 5 {
+					t.Errorf("session = %s %s after %d calls, want failed after 5", s.State, s.Reason, w.story.Calls(at))
+				}
+			})
+		}
+	}
+}
+
+// still is a Story that need not poll.
+type still struct {
+	*connectortest.Story
+	polls bool
+}
+
+func (s *still) Info() connector.Info {
+	i := s.Story.Info()
+	i.Polls = s.polls
+	return i
 }

@@ -183,6 +183,9 @@ func (b *Broker) turn(ctx context.Context, l *live, a act) error {
 				if err := a.first.now(); err != nil {
 					return err
 				}
+				if err := b.count(ctx, conn, l); err != nil {
+					return err
+				}
 				b.watch(conn, l, res.Due)
 				return nil
 			}
@@ -392,6 +395,26 @@ func (b *Broker) onError(ctx context.Context, l *live, a act, err error) (res co
 	}
 	_, expired := a.event.(connector.Expired)
 	return connector.Result{State: l.body.State, Step: connector.Fail{Reason: u.Reason, Retry: u.Reason == eid.Unavailable && !expired}}, false
+}
+
+// count stores how often an event was tried, unless the order stays in memory:
+// it is read anew for the next try.
+func (b *Broker) count(ctx context.Context, conn connector.Connector, l *live) error {
+	if conn.Info().Polls {
+		return nil
+	}
+	o := *l.order
+	o.Body = l.body.bytes()
+	switch err := b.c.Store.Apply(context.WithoutCancel(ctx), &Change{ID: l.session.ID, Order: &o}); {
+	case errors.Is(err, ErrConflict):
+		b.orders.forget(l.order.ID)
+		return errFenced
+	case err != nil: // it is tried once more than it should be
+		b.c.Log.WarnContext(ctx, "try not counted", "session", l.session, "error", err)
+		return nil
+	}
+	l.order = &o
+	return nil
 }
 
 // unchanged says that a tick brought no news, so that nothing is written.
