@@ -103,6 +103,9 @@ func identity(c openid.Claims, now time.Time) *eid.Identity {
 		id.Number = openid.Number(country, number, now)
 	}
 	id.Age = openid.Years("BE", id.Birth, now)
+	if adult, ok := c.Truth("age_gte_18"); ok {
+		id.Approved = &adult
+	}
 	id.Address = address(c.Object("address"))
 	id.Signals = signals(c)
 	return id

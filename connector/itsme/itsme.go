@@ -153,12 +153,16 @@ func (a *agreement) scopes(wanted []string) []string {
 	}
 	var out []string
 	for _, scope := range all {
-		if slices.ContainsFunc(wanted, func(w string) bool { return asking[w] == scope }) {
+		if slices.ContainsFunc(wanted, func(w string) bool { return asking[w] == scope }) || scope == "profile" && slices.Contains(wanted, eid.WantAdult) && !a.tellsAge() {
 			out = append(out, scope)
 		}
 	}
 	return out
 }
+
+// tellsAge says whether the contract covers that somebody is 18, without the
+// birth date.
+func (a *agreement) tellsAge() bool { return !a.old() && slices.Contains(a.Claims, "age_gte_18") }
 
 // asked is what is asked for one by one, under the names of the generation: what
 // the contract says, or, where a party wants certain attributes only, those of

@@ -3,6 +3,7 @@ package itsme_test
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -267,6 +268,47 @@ func TestWanted(t *testing.T) {
 	}
 	if id := who(eid.WantAdult); id.Name != "" || id.Number != "" || id.Birth != "" || id.Signals["age_gte_18"] != "true" || len(id.Subject) != 36 {
 		t.Errorf("18 or older: %#v", *id)
+	}
+}
+
+// TestAdult: whether somebody is 18 is itsme's own word where the contract has
+// it, and else made of the birth date; unknown is neither.
+func TestAdult(t *testing.T) {
+	t.Parallel()
+	const own = "age_gte_18"
+	for name, x := range map[string]struct {
+		claims []string
+		gen    int
+		who    string
+		want   string
+	}{
+		"of age, in itsme's word":            {[]string{own}, 2, "florent", "true"},
+		"a minor, in itsme's word":           {[]string{own}, 2, "jonge", "false"},
+		"unknown, in itsme's word":           {[]string{own}, 2, "sansdate", ""},
+		"of age, by the date":                {nil, 2, "florent", "true"},
+		"a minor, by the date":               {[]string{"device"}, 2, "jonge", "false"},
+		"unknown, by the date":               {nil, 2, "sansdate", ""},
+		"first generation, a contract as it": {[]string{own}, 1, "jonge", "false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t, func(c *citsme.Settings) { c.Generation, c.Claims, c.Login = x.gen, x.claims, "SHOP_LOGIN" })
+			s.Request.Wanted = []string{eid.WantAdult}
+			res, err := s.Login(s.Connector(), "approve", x.who)
+			if err != nil || res.Confirmed == nil {
+				t.Fatalf("%#v, %v", res.Step, err)
+			}
+			got, id := "", res.Confirmed
+			switch {
+			case id.Approved != nil:
+				got = strconv.FormatBool(*id.Approved)
+			case id.Age != nil:
+				got = strconv.FormatBool(*id.Age >= 18)
+			}
+			if got != x.want || id.Number != "" || id.Address != nil || x.gen == 2 && len(x.claims) > 0 && x.claims[0] == own && id.Name != "" {
+				t.Errorf("told %q, want %q: %#v", got, x.want, *id)
+			}
+		})
 	}
 }
 
