@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"eidgate/sandbox"
 	"eidgate/sandbox/openid"
 )
 
@@ -88,6 +89,7 @@ func (s *Simulator) push(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
+	sandbox.Concerns(r.Context(), openid.RefOf(uri))
 	w.Header().Set("Cache-Control", "no-store")
 	openid.Say(w, http.StatusCreated, openid.Members{{Name: "request_uri", Value: uri}, {Name: "expires_in", Value: int(pushedIn.Seconds())}})
 }
@@ -171,6 +173,9 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	raw, _ := json.Marshal(p) // texts only
 	l.Raw = string(raw)
+	if uri := q.Get("request_uri"); uri != "" {
+		l.Ref = openid.RefOf(uri)
+	}
 	http.Redirect(w, r, s.Base()+"/bankidno/login/"+s.Add(r.Context(), l), http.StatusSeeOther)
 }
 

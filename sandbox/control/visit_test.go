@@ -287,6 +287,29 @@ func TestOrdersWaitForProviders(t *testing.T) {
 	}
 }
 
+// A request that was pushed is among the messages of its login: first, as it
+// came, with what an address does not tell.
+func TestMessagesOfPushed(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for method, number := range map[string]string{"nbid": "01819010354", "mitid": ""} {
+		id := begin(w, method, "", "personalnumber", number)
+		if out := w.Decide(id, "approve", ""); out["state"] != "finished" {
+			t.Fatalf("%s: %v", method, out)
+		}
+		msgs := list(t, w, "/messages?session="+id)
+		if len(msgs) < 6 {
+			t.Fatalf("%s: messages = %v", method, msgs)
+		}
+		asked, _ := msgs[0]["body"].(string)
+		said, _ := msgs[1]["body"].(string)
+		if msgs[0]["method"] != "POST" || !strings.Contains(asked, "redirect_uri=") && !strings.Contains(asked, "request=") || number != "" && !strings.Contains(asked, number) ||
+			!strings.Contains(said, "urn:ietf:params:oauth:request_uri:") {
+			t.Errorf("%s: the first messages are %v", method, msgs[:2])
+		}
+	}
+}
+
 // Somebody at the bank is quicker than the robot that waits.
 func TestDecideRaceAtBank(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"eidgate/sandbox"
 	"eidgate/sandbox/openid"
 )
 
@@ -75,6 +76,7 @@ func (s *Simulator) push(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
+	sandbox.Concerns(r.Context(), openid.RefOf(uri))
 	openid.Say(w, http.StatusCreated, openid.Members{{Name: "request_uri", Value: uri}, {Name: "expires_in", Value: int(pushedIn.Seconds())}})
 }
 
@@ -144,6 +146,9 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	raw, _ := json.Marshal(p) // texts only
 	l.Raw = string(raw)
+	if uri := q.Get("request_uri"); uri != "" {
+		l.Ref = openid.RefOf(uri)
+	}
 	ref := s.Add(r.Context(), l)
 	if rest, ok := strings.CutPrefix(p.Get("simulation"), "no-ui "); ok {
 		s.simulate(w, r, ref, rest)

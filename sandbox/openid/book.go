@@ -147,9 +147,16 @@ func (b *Book[T]) Clear() {
 	b.wake()
 }
 
-// Add begins a login, and names it.
+// RefOf names the login of a request that was pushed, before it begins: so the
+// push belongs to its messages.
+func RefOf(requestURI string) string {
+	sum := sha256.Sum256([]byte(requestURI))
+	return hex.EncodeToString(sum[:18])
+}
+
+// Add begins a login, and names it unless it has a name.
 func (b *Book[T]) Add(ctx context.Context, l Login[T]) string {
-	l.Ref, l.Created, l.Hint = Random(), b.clock.Now(), "pending"
+	l.Ref, l.Created, l.Hint = cmp.Or(l.Ref, Random()), b.clock.Now(), "pending"
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.logins[l.Ref] = &l
