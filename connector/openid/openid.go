@@ -343,7 +343,7 @@ func (c *Connector) answered(cl *client, s *state, err error) (connector.Result,
 
 // read makes a person of what was kept.
 func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, s *state) (connector.Result, error) {
-	tokens, err := cl.rp.Read(ctx, s.Login, s.Answer)
+	tokens, err := cl.rp.Read(ctx, s.Login, s.Answer, s.Got)
 	if err != nil {
 		return c.failed(cl, err, false)
 	}

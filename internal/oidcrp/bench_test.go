@@ -72,7 +72,7 @@ func BenchmarkLogin(b *testing.B) {
 					b.Fatal(err)
 				}
 				l.Nonce = "n" // of the token that was made beforehand
-				if _, err := c.Read(b.Context(), l, raw); err != nil {
+				if _, err := c.Read(b.Context(), l, raw, start); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -92,7 +92,7 @@ func TestNothingWithAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tokens, err := c.Read(t.Context(), l, raw); err == nil || tokens != nil {
+	if tokens, err := c.Read(t.Context(), l, raw, p.watch.now()); err == nil || tokens != nil {
 		t.Errorf("tokens %v with %v", tokens, err)
 	}
 }

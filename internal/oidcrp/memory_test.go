@@ -60,7 +60,7 @@ func TestMemory(t *testing.T) {
 			if _, _, err := c.Begin(t.Context(), oidcrp.Request{}); err != nil {
 				t.Fatal(err)
 			}
-			_, err = c.Read(t.Context(), &oidcrp.Login{}, []byte(`{"access_token":"a","token_type":"bearer","id_token":"`+idle+`"}`))
+			_, err = c.Read(t.Context(), &oidcrp.Login{}, []byte(`{"access_token":"a","token_type":"bearer","id_token":"`+idle+`"}`), time.Now())
 			if e, ok := errors.AsType[*oidcrp.Error](err); !ok || e.Kind != oidcrp.BadIDToken { // by then it has the keys
 				t.Fatal(err)
 			}

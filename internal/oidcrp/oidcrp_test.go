@@ -516,7 +516,7 @@ func TestStorm(t *testing.T) {
 		wg.Go(func() {
 			for j := range 50 {
 				c := clients[(i*50+j)*12]
-				if _, err := c.Read(t.Context(), l, good); err != nil {
+				if _, err := c.Read(t.Context(), l, good, p.watch.now()); err != nil {
 					t.Error(err)
 				}
 			}
@@ -527,7 +527,7 @@ func TestStorm(t *testing.T) {
 		t.Errorf("800 logins have fetched metadata %d times and keys %d times", m, k)
 	}
 	for i := range 100 {
-		if _, err := clients[i].Read(t.Context(), l, raw(fmt.Sprintf("invented-%d", i))); err == nil {
+		if _, err := clients[i].Read(t.Context(), l, raw(fmt.Sprintf("invented-%d", i)), p.watch.now()); err == nil {
 			t.Fatal("an invented name is good enough")
 		}
 	}
@@ -535,8 +535,30 @@ func TestStorm(t *testing.T) {
 		t.Errorf("invented names have fetched keys %d times", k-1)
 	}
 	p.watch.wait(59 * time.Minute)
-	if _, err := clients[1].Read(t.Context(), l, raw("s1")); err != nil || p.count("/jwks") > 2 {
+	if _, err := clients[1].Read(t.Context(), l, raw("s1"), p.watch.now()); err != nil || p.count("/jwks") > 2 {
 		t.Errorf("within the hour: %v, %d", err, p.count("/jwks"))
+	}
+}
+
+// TestReadLater: an answer that was kept is read as it was when it came, however
+// long its node was away.
+func TestReadLater(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := p.client(t)
+	_, l := p.begin(t, c, oidcrp.Request{})
+	raw, err := c.Redeem(t.Context(), l, "code-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := p.watch.now()
+	p.watch.wait(31 * time.Minute)
+	if tokens, err := c.Read(t.Context(), l, raw, came); err != nil || tokens.Expires.After(p.watch.now()) {
+		t.Errorf("in time, then: %+v, %v", tokens, err)
+	}
+	e := (*oidcrp.Error)(nil)
+	if _, err := c.Read(t.Context(), l, raw, p.watch.now()); !errors.As(err, &e) || e.Kind != oidcrp.Expired {
+		t.Errorf("late: %v, want %s", err, oidcrp.Expired)
 	}
 }
 
@@ -638,7 +660,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(raw)
 	f.Add([]byte(`{"access_token":"a","token_type":"bearer","id_token":"e30.e30."}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if tokens, err := c.Read(t.Context(), l, in); err == nil && (tokens.ID.Subject != "person" || tokens.ID.Nonce != l.Nonce) {
+		if tokens, err := c.Read(t.Context(), l, in, p.watch.now()); err == nil && (tokens.ID.Subject != "person" || tokens.ID.Nonce != l.Nonce) {
 			t.Errorf("%q is good enough", in)
 		}
 	})

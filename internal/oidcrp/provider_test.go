@@ -300,7 +300,7 @@ func (p *provider) login(t testing.TB, c *oidcrp.Client) (*oidcrp.Tokens, *oidcr
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens, err := c.Read(t.Context(), l, raw)
+	tokens, err := c.Read(t.Context(), l, raw, p.watch.now())
 	if err != nil {
 		return nil, nil, err
 	}

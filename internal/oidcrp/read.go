@@ -77,8 +77,9 @@ func (Info) String() string { return "userinfo" }
 // GoString is String.
 func (i Info) GoString() string { return i.String() }
 
-// Read checks a token response and the ID token in it (§5).
-func (c *Client) Read(ctx context.Context, l *Login, raw []byte) (*Tokens, error) {
+// Read checks a token response, which came at a moment that may be past, and the
+// ID token in it (§5).
+func (c *Client) Read(ctx context.Context, l *Login, raw []byte, came time.Time) (*Tokens, error) {
 	m, err := c.Metadata(ctx)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func (c *Client) Read(ctx context.Context, l *Login, raw []byte) (*Tokens, error
 	var seconds json.Number
 	if json.Unmarshal(all["expires_in"], &seconds) == nil {
 		if n, err := seconds.Int64(); err == nil && n > 0 && n < 1<<31 {
-			t.Expires = c.dir.now().Add(time.Duration(n) * time.Second)
+			t.Expires = came.Add(time.Duration(n) * time.Second)
 		}
 	}
 	v, signed, err := c.open(ctx, m, c.c.IDToken, id, BadIDToken)
@@ -110,7 +111,7 @@ func (c *Client) Read(ctx context.Context, l *Login, raw []byte) (*Tokens, error
 	if t.ID, err = v.Claims(); err != nil {
 		return nil, tokenError(err, BadIDToken)
 	}
-	if err := c.check(l, t, v.Header.Alg); err != nil {
+	if err := c.check(l, t, v.Header.Alg, came); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -139,7 +140,7 @@ func (c *Client) open(ctx context.Context, m *Metadata, p Protection, token stri
 }
 
 // check is section 3.1.3.7 of OpenID Connect Core.
-func (c *Client) check(l *Login, t *Tokens, alg string) error {
+func (c *Client) check(l *Login, t *Tokens, alg string, came time.Time) error {
 	text := func(name string) (s string) {
 		_ = json.Unmarshal(t.ID.Raw[name], &s) // a claim of another type is none
 		return s
@@ -157,7 +158,7 @@ func (c *Client) check(l *Login, t *Tokens, alg string) error {
 	if t.ID.NotBefore.Unix() == 0 { // older Keycloaks say so for none
 		t.ID.NotBefore = time.Time{}
 	}
-	if err := t.ID.Times(jose.Window{Now: c.dir.now(), Skew: c.c.Skew, Need: []string{"exp", "iat"}, Ahead: 24 * time.Hour, Age: 24 * time.Hour}); err != nil {
+	if err := t.ID.Times(jose.Window{Now: came, Skew: c.c.Skew, Need: []string{"exp", "iat"}, Ahead: 24 * time.Hour, Age: 24 * time.Hour}); err != nil {
 		return tokenError(err, BadIDToken)
 	}
 	if t.ID.Raw["at_hash"] != nil && text("at_hash") != half(alg, t.Access) {

@@ -110,7 +110,7 @@ func TestDialects(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tokens, err := c.Read(t.Context(), l, raw)
+			tokens, err := c.Read(t.Context(), l, raw, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
