@@ -2,9 +2,12 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,5 +48,72 @@ func TestMigrateRefuses(t *testing.T) {
 				t.Errorf("Migrate = %v", err)
 			}
 		})
+	}
+}
+
+// TestMigrateTogether: all nodes may be told to migrate at the same time.
+func TestMigrateTogether(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, pgtest.Options{})
+	var wg sync.WaitGroup
+	for range 4 {
+		s := connect(t, url)
+		wg.Go(func() {
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if n, err := s.Pending(t.Context()); n != 0 || err != nil {
+				t.Errorf("%d changes are not applied, %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	var twice int
+	err := connect(t, url).get(t.Context(), []any{&twice}, `SELECT count(*) - count(DISTINCT version_id) FROM goose_db_version`)
+	if twice != 0 || err != nil {
+		t.Errorf("%d changes were applied twice, %v", twice, err)
+	}
+}
+
+// TestLookAtNothing: a file that is only looked at is left as it is, whether it
+// has been made or not.
+func TestLookAtNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "eidgate.db")
+	look := Config{URL: "sqlite:" + path, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler), Look: true}
+	if _, err := Open(t.Context(), look); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("no file: %v", err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() }) // the test is over
+	if n, err := s.Pending(t.Context()); n == 0 || err != nil {
+		t.Errorf("an empty file: %d changes, %v", n, err)
+	}
+}
+
+// TestFileOfAnyName: the file has the name that the address says, and nobody
+// else reads it.
+func TestFileOfAnyName(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := connect(t, "sqlite:"+filepath.Join(dir, "a%20b?c=d#e.db"))
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		info, err := f.Info()
+		if err != nil || info.Mode().Perm() != 0o600 || !strings.HasPrefix(f.Name(), "a%20b?c=d#e.db") {
+			t.Errorf("%s %v %v", f.Name(), info.Mode(), err)
+		}
 	}
 }

@@ -118,8 +118,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	case strings.HasPrefix(c.URL, "sqlite:"):
 		file := strings.TrimPrefix(c.URL, "sqlite:")
 		if c.Look {
-			s.beside = "file:" + file + "?mode=rw&_pragma=busy_timeout(5000)&_txlock=immediate"
-			err = s.openSQLite("file:"+file+"?mode=rw", "&_pragma=query_only(1)")
+			if _, err = os.Stat(file); err == nil { // SQLite would not say which file it misses
+				s.beside = sqliteURI(file) + "?mode=rw&_pragma=busy_timeout(5000)&_txlock=immediate"
+				err = s.openSQLite(sqliteURI(file)+"?mode=rw", "&_pragma=query_only(1)")
+			}
 			break
 		}
 		err = s.openFile(file)
@@ -192,7 +194,12 @@ func (s *Store) openFile(path string) error {
 	if err != nil {
 		return err
 	}
-	return s.openSQLite("file:"+path+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)")
+	return s.openSQLite(sqliteURI(path)+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)")
+}
+
+// sqliteURI names a file as SQLite's URIs do, whatever its name holds.
+func sqliteURI(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
 func (s *Store) openSQLite(name, pragmas string) (err error) {
@@ -266,7 +273,7 @@ func (s *Store) migrations() (p *goose.Provider, done func() error, err error) {
 			return nil, nil, fmt.Errorf("migration %s: %w", f, err)
 		}
 		sql := strings.NewReplacer(" /* small */", s.dialect.table, "BIGINT /* rowid */", s.dialect.rowid).Replace(string(text))
-		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: runAll(append([]string{s.dialect.ample}, strings.Split(sql, ";\n")...))}, nil))
+		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: s.runAll(version, strings.Split(sql, ";\n"))}, nil))
 	}
 	db := s.write
 	if s.pool != nil {
@@ -283,8 +290,26 @@ func (s *Store) migrations() (p *goose.Provider, done func() error, err error) {
 	return p, done, nil
 }
 
-func runAll(statements []string) func(context.Context, *sql.Tx) error {
+// errApplied means that another process has applied a change of the schema
+// that this one was about to apply.
+var errApplied = errors.New("applied by another process")
+
+func (s *Store) runAll(version int64, statements []string) func(context.Context, *sql.Tx) error {
 	return func(ctx context.Context, tx *sql.Tx) error {
+		if s.pool != nil { // nodes may be told to migrate at the same time; one after another then
+			for _, q := range []string{s.dialect.ample, `LOCK TABLE goose_db_version IN SHARE ROW EXCLUSIVE MODE`} {
+				if _, err := tx.ExecContext(ctx, q); err != nil {
+					return err
+				}
+			}
+			var n int
+			if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM goose_db_version WHERE version_id = $1 AND is_applied`, version).Scan(&n); err != nil {
+				return err
+			}
+			if n > 0 {
+				return errApplied
+			}
+		}
 		for _, q := range statements {
 			if strings.TrimSpace(q) == "" {
 				continue
@@ -309,7 +334,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 		if version, err = p.GetDBVersion(ctx); err == nil && 0 < version && version < start {
 			err = fmt.Errorf("the database has schema %d, which no release had: start with an empty one", version)
 		}
-		if err == nil {
+		for again := err == nil; again; again = errors.Is(err, errApplied) {
 			_, err = p.Up(ctx)
 		}
 		err = errors.Join(err, done())
@@ -328,6 +353,13 @@ func (s *Store) Pending(ctx context.Context) (int, error) {
 	p, done, err := s.migrations()
 	if err != nil {
 		return 0, fmt.Errorf("migration status: %w", err)
+	}
+	if s.beside != "" { // a new file has no list of changes, and is only looked at
+		var n int
+		err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`).Scan(&n)
+		if err != nil || n == 0 {
+			return len(p.ListSources()), errors.Join(err, done())
+		}
 	}
 	st, err := p.Status(ctx)
 	if err = errors.Join(err, done()); err != nil {
