@@ -78,3 +78,36 @@ func TestKeysOfItsme(t *testing.T) {
 		t.Error("the name of settings shows a key")
 	}
 }
+
+// TestItsmeIsAwayAtSetup: a login in the third generation waits on a page of
+// ours while itsme does not answer.
+func TestItsmeIsAwayAtSetup(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t, "house")
+	text := strings.Replace(sound, "BANKID(house)", `itsme: {issuer: "http://127.0.0.1:1/v2", client_id: c, service: S, client_secret_file: DIR/key}`, 1)
+	c := s.core(t, text)
+	defer c.close(t.Context())
+	call := func(method, path, body string) (int, string) {
+		r := httptest.NewRequestWithContext(t.Context(), method, "https://eid.example.com"+path, strings.NewReader(body))
+		r.Header.Set("Authorization", testKey)
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		c.handler.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	status, answer := call(http.MethodPost, "/v3/eid/itsme", `{"target":"https://shop.example/"}`)
+	var set struct{ ID, RedirectURL string }
+	if err := json.Unmarshal([]byte(answer), &set); err != nil {
+		t.Fatal(err)
+	}
+	page := "/v2/Hosted/" + set.ID + "/itsme/"
+	if status != 200 || set.RedirectURL != "https://eid.example.com"+page {
+		t.Fatalf("%d %s", status, answer)
+	}
+	if status, text := call(http.MethodGet, page, ""); status != 200 || !strings.Contains(text, "data-poll=") {
+		t.Errorf("the page does not wait: %d", status)
+	}
+	if _, answer := call(http.MethodGet, "/v3/eid/itsme/"+set.ID, ""); !strings.Contains(answer, `"Pending"`) {
+		t.Error(answer)
+	}
+}

@@ -66,15 +66,16 @@ func (a *API) create3(w http.ResponseWriter, r *http.Request, c caller, selector
 		if err != nil {
 			return err
 		}
-		step, ok := v.Step.(connector.Redirect)
-		if v.Place != broker.AtStep || !ok {
+		if v.Place != broker.AtStep {
 			reason := v.Failed
 			if v.Session.Reason != "" {
 				reason = v.Session.Reason
 			}
 			return &problem{startStatus(reason), failure(&v.Session), n.ID}
 		}
-		to = step.URL
+		if step, ok := v.Step.(connector.Redirect); ok { // else the eID is asked again, and our page waits for that
+			to = step.URL
+		}
 	} else if _, err := a.c.Broker.Create(r.Context(), *n); err != nil {
 		return err
 	}
