@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"eidgate/broker"
@@ -310,4 +311,30 @@ func TestBeginIsTakenOnce(t *testing.T) {
 			t.Errorf("a click has begun order %q, and the session's is %q", o, order)
 		}
 	}
+}
+
+// TestBeginAfterSilence: a node that could not beat for a while begins at once
+// when it can again, and does not wait for its next beat.
+func TestBeginAfterSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.keep["story"] = &passage{Story: w.story, free: true}
+		n := w.node(w.store, func(c *broker.Config) { c.Limits.Beat = time.Hour })
+		for _, id := range []string{"4f6b1f0e-0000-4000-8000-000000000001", "4f6b1f0e-0000-4000-8000-000000000002"} {
+			in := newSession()
+			in.ID = id
+			v, err := n.Begin(t.Context(), in, connector.Browser{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := v.Step.(connector.Redirect); !ok || !n.Lives() {
+				t.Errorf("%s: %+v, want a redirect", id, v.Step)
+			}
+			time.Sleep(10 * time.Second) // of the bubble's clock
+			if n.Lives() {
+				t.Error("a node that is silent says that it lives")
+			}
+		}
+	})
 }

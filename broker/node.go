@@ -70,6 +70,13 @@ func (b *Broker) every(ctx context.Context, d time.Duration, work func(context.C
 	}
 }
 
+// Lives says whether this node could write lately that it lives. Others take
+// over the orders of one that could not.
+func (b *Broker) Lives() bool {
+	at := b.beaten.at.Load()
+	return at == nil || time.Since(*at) < b.limits.Dead
+}
+
 func (b *Broker) beat(ctx context.Context) error {
 	now := time.Now()
 	if err := b.c.Store.Beat(ctx, b.c.Epoch, now); err != nil {
@@ -182,9 +189,9 @@ func (b *Broker) taken(ctx context.Context, m Message) error {
 }
 
 // join registers the node before it owns anything: an order of a node that
-// nobody knows is taken for an orphan.
+// nobody knows, or that could not beat for a while, is taken for an orphan.
 func (b *Broker) join(ctx context.Context) error {
-	if b.beaten.at.Load() != nil {
+	if b.beaten.at.Load() != nil && b.beaten.fresh(b.limits.Dead) {
 		return nil
 	}
 	return b.beat(ctx)

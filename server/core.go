@@ -179,16 +179,16 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if err := c.keys.Renew(ctx); err != nil {
 		return fmt.Errorf("keys of the OpenID provider: %w", err)
 	}
-	c.health = &health{store: c.store.Ping, version: p.version, command: p.command(), metrics: c.metrics}
+	c.health = &health{store: c.store.Ping, writes: c.broker.Lives, version: p.version, command: p.command(), metrics: c.metrics}
 	c.handler, err = c.routes(p)
 	return err
 }
 
-// blocked counts a call that a relying party's address would have led astray.
 // newRow names a row that nobody outside finds anything by: in the order of
 // time, so that what is made together stands together (docs/storage.md).
 func newRow() string { return uuid.Must(uuid.NewV7()).String() } // it fails where there is no randomness
 
+// blocked counts a call that a relying party's address would have led astray.
 func (c *core) blocked() { c.metrics.alarm("ssrf_blocked") }
 
 // circuits are those of one eID, which the metrics count.

@@ -14,6 +14,7 @@ type health struct {
 	ready    atomic.Bool // a login would work
 	draining atomic.Bool // a stop is on its way
 	store    func(context.Context) error
+	writes   func() bool // whether the store took what was written last
 	version  string
 	command  string // dev or serve
 	metrics  *metrics
@@ -61,6 +62,8 @@ func (h *health) check(ctx context.Context) map[string]string {
 	}
 	if err := h.store(ctx); err != nil {
 		out["store"] = "does not answer"
+	} else if !h.writes() {
+		out["store"] = "cannot be written"
 	}
 	return out
 }

@@ -16,7 +16,8 @@ import (
 func TestOperationsListener(t *testing.T) {
 	t.Parallel()
 	var storeErr error
-	h := &health{store: func(context.Context) error { return storeErr }, version: "1.2.3", command: "serve", metrics: newMetrics("1.2.3")}
+	writes := true
+	h := &health{store: func(context.Context) error { return storeErr }, writes: func() bool { return writes }, version: "1.2.3", command: "serve", metrics: newMetrics("1.2.3")}
 	handler := h.handler()
 	get := func(path string) (int, string) {
 		rec := httptest.NewRecorder()
@@ -35,7 +36,8 @@ func TestOperationsListener(t *testing.T) {
 		{"starting", func() {}, 503, 503, `"start":"not finished"`},
 		{"ready", func() { h.ready.Store(true) }, 200, 200, `"ready":true`},
 		{"without its store", func() { storeErr = errors.New("dial tcp 10.1.2.3: secret") }, 503, 200, `"store":"does not answer"`},
-		{"ready again", func() { storeErr = nil }, 200, 200, `"ready":true`},
+		{"with a full disk", func() { storeErr, writes = nil, false }, 503, 200, `"store":"cannot be written"`},
+		{"ready again", func() { writes = true }, 200, 200, `"ready":true`},
 		{"stopping", func() { h.draining.Store(true) }, 503, 200, `"drain":"stopping"`},
 	} {
 		phase.set()
