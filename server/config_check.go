@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -58,16 +59,20 @@ func (k *checker) server(s *ServerConfig) {
 	if (s.TLS.Certificate == "") != (s.TLS.Key == "") {
 		k.doc.Report("server.tls", "needs both certificate and key, or neither behind a proxy")
 	}
-	if s.TLS.Certificate != "" {
-		k.file("server.tls.certificate", s.TLS.Certificate)
-		k.secret("server.tls.key", s.TLS.Key)
-	}
+	k.pair("server.tls", s.TLS)
 	k.mtls(s)
 	for name, at := range map[string]string{"public": s.Listen.Public, "mtls": s.Listen.MTLS, "ops": s.Listen.Ops} {
 		_, port, err := net.SplitHostPort(at)
 		if _, bad := strconv.ParseUint(port, 10, 16); at != "" && (err != nil || bad != nil) {
 			k.doc.Report("server.listen."+name, "%q must be an address and a port, for example \":8443\" or \"127.0.0.1:8443\"", at)
 		}
+	}
+	taken := map[string]bool{}
+	for _, l := range [][2]string{{"public", orElse(s.Listen.Public, ":8443")}, {"mtls", s.Listen.MTLS}, {"ops", orElse(s.Listen.Ops, opsDefault)}} {
+		if l[1] != "" && taken[l[1]] && !strings.HasSuffix(l[1], ":0") {
+			k.doc.Report("server.listen."+l[0], "%q is the address of another listener", l[1])
+		}
+		taken[l[1]] = true
 	}
 	for i, p := range s.TrustedProxies {
 		k.network(fmt.Sprintf("server.trusted_proxies.%d", i), p)
@@ -80,6 +85,20 @@ func (k *checker) server(s *ServerConfig) {
 	}
 	if s.ShutdownDelay != nil && (*s.ShutdownDelay < 0 || *s.ShutdownDelay > time.Minute) {
 		k.doc.Report("server.shutdown_delay", "must be between 0s and 1m")
+	}
+}
+
+// pair opens a listener's certificate with its key.
+func (k *checker) pair(at string, c TLSConfig) {
+	if c.Certificate == "" {
+		return
+	}
+	readable := k.file(at+".certificate", c.Certificate)
+	if !k.secret(at+".key", c.Key) || !readable {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(c.Certificate, c.Key); err != nil {
+		k.doc.Report(at, "%v", err)
 	}
 }
 
@@ -104,16 +123,42 @@ func (k *checker) store(s *StoreConfig) {
 	case (s.URL == "") == (s.URLFile == ""):
 		k.doc.Report("store", "needs either url or url_file")
 	case s.URLFile != "":
-		k.secret("store.url_file", s.URLFile)
-	case !strings.HasPrefix(s.URL, "sqlite:") && !strings.HasPrefix(s.URL, "postgres://") && !strings.HasPrefix(s.URL, "postgresql://"):
-		k.doc.Report("store.url", "must begin with sqlite: or postgres://")
-	default:
-		if u, err := url.Parse(s.URL); err == nil && u.User != nil {
-			if _, has := u.User.Password(); has {
-				k.doc.Report("store.url", "holds a password; put the address into a file and name it in url_file")
+		if k.secret("store.url_file", s.URLFile) {
+			raw, err := os.ReadFile(s.URLFile)
+			if err == nil {
+				_, err = storeAddress(strings.TrimSpace(string(raw)))
+			}
+			if err != nil {
+				k.doc.Report("store.url_file", "%v", unwrapPath(err))
 			}
 		}
+	default:
+		u, err := storeAddress(s.URL)
+		if err != nil {
+			k.doc.Report("store.url", "%v", err)
+		} else if _, has := u.User.Password(); has {
+			k.doc.Report("store.url", "holds a password; put the address into a file and name it in url_file")
+		}
 	}
+}
+
+// storeAddress checks the form of a store's address. Its errors do not repeat
+// it, since it may hold a password.
+func storeAddress(text string) (*url.URL, error) {
+	if file, ok := strings.CutPrefix(text, "sqlite:"); ok {
+		if file == "" {
+			return nil, errors.New("must name a file after sqlite:")
+		}
+		return &url.URL{}, nil
+	}
+	if !strings.HasPrefix(text, "postgres://") && !strings.HasPrefix(text, "postgresql://") {
+		return nil, errors.New("must begin with sqlite: or postgres://")
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("is no address; in a password, write all but letters and digits as % and two hex digits")
+	}
+	return u, nil
 }
 
 // eids checks the agreements of one block. general is the contract

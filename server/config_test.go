@@ -46,6 +46,7 @@ func TestConfigurationCorpus(t *testing.T) {
 	s.write(t, "signing", signingKey(t, 7))
 	s.write(t, "old-signing", signingKey(t, 8))
 	s.write(t, "open-signing", signingKey(t, 9))
+	s.write(t, "store", "postgres://eidgate:a/b#c@db/eidgate")
 	s.write(t, "curve", keytest.PEM(t, keytest.Curve(t, elliptic.P256())))
 	s.write(t, "public", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=\n-----END PUBLIC KEY-----\n")
 	for _, name := range []string{"open", "open-signing"} {
@@ -73,8 +74,15 @@ func TestConfigurationCorpus(t *testing.T) {
 		{"a proxy on this machine, for a developer", "https://eid.example.com\n  page_rate: 0", "http://localhost:8443", nil},
 		{"too many pages", "page_rate: 0", "page_rate: 100001\n  trusted_proxies: [10.0.0.0/8]", []string{"server.page_rate: 100001 must be between 0 and 100000"}},
 		{"fewer pages than none", "page_rate: 0", "page_rate: -1", []string{"server.page_rate: -1 must be between 0 and 100000"}},
+		{"a certificate that is none", "page_rate: 0", "tls: {certificate: DIR/key, key: DIR/house.pem}", []string{"server.tls: tls: failed to find any PEM data in certificate input"}},
+		{"a key of another certificate", "page_rate: 0", "tls: {certificate: DIR/house.pem, key: DIR/curve}", []string{"server.tls: tls: private key does not match public key"}},
+		{"one address for two", "public_url: https", "listen: {public: \"127.0.0.1:8709\"}\n  public_url: https", []string{`server.listen.ops: "127.0.0.1:8709" is the address of another listener`}},
 		{"two stores", `{url: "sqlite:DIR/x.db"}`, `{url: "sqlite:DIR/x.db", url_file: DIR/key}`, []string{"store: needs either url or url_file"}},
 		{"another database", "sqlite:DIR/x.db", "mysql://x", []string{"store.url: must begin with sqlite: or postgres://"}},
+		{"no file of SQLite", "sqlite:DIR/x.db", "sqlite:", []string{"store.url: must name a file after sqlite:"}},
+		{"a password that is not escaped", `{url: "sqlite:DIR/x.db"}`, "{url_file: DIR/store}", []string{
+			"store.url_file: is no address; in a password, write all but letters and digits as % and two hex digits"}},
+		{"another database in a file", `{url: "sqlite:DIR/x.db"}`, "{url_file: DIR/key}", []string{"store.url_file: must begin with sqlite: or postgres://"}},
 		{"no master", "DIR/master", "DIR/none", []string{"keys.master_file: DIR/none cannot be read: no such file or directory"}},
 		{"short master", "DIR/master", "DIR/short", []string{"keys.master_file: must hold 64 hex digits: openssl rand -hex 32"}},
 		{"open master", "DIR/master", "DIR/open", []string{"keys.master_file: DIR/open can be read by others; chmod 600"}},

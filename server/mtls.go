@@ -42,10 +42,7 @@ func (k *checker) mtls(s *ServerConfig) {
 	if (s.MTLSTLS.Certificate == "") != (s.MTLSTLS.Key == "") {
 		k.doc.Report("server.mtls_tls", "needs both certificate and key, or neither")
 	}
-	if s.MTLSTLS.Certificate != "" {
-		k.file("server.mtls_tls.certificate", s.MTLSTLS.Certificate)
-		k.secret("server.mtls_tls.key", s.MTLSTLS.Key)
-	}
+	k.pair("server.mtls_tls", s.MTLSTLS)
 	if s.mtlsTLS() == (TLSConfig{}) && len(s.TrustedProxies) == 0 {
 		k.doc.Report("server.trusted_proxies", "must have the proxy that ends TLS for server.listen.mtls")
 	}

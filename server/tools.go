@@ -40,7 +40,8 @@ func (c *Config) openStore(ctx context.Context, look bool) (*store.Store, error)
 	return s, nil
 }
 
-// openCurrent opens the configured store to look at it; ErrBehind.
+// openCurrent opens the configured store to look at it; ErrBehind, and ErrConfig
+// where the master key is another one.
 func (c *Config) openCurrent(ctx context.Context) (*store.Store, error) {
 	s, err := c.openStore(ctx, true)
 	if err != nil {
@@ -50,6 +51,11 @@ func (c *Config) openCurrent(ctx context.Context) (*store.Store, error) {
 	if err == nil && behind > 0 {
 		err = fmt.Errorf("%w: %d changes are not applied", ErrBehind, behind)
 	}
+	if err == nil {
+		if err = s.CheckMaster(ctx); err != nil {
+			err = fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -58,7 +64,12 @@ func (c *Config) openCurrent(ctx context.Context) (*store.Store, error) {
 
 // MigrateStatus tells how many changes of the schema are not applied.
 func MigrateStatus(ctx context.Context, c *Config, out io.Writer) error {
-	s, err := c.openStore(ctx, false)
+	s, err := c.openStore(ctx, true)
+	if errors.Is(err, os.ErrNotExist) { // a file of SQLite that nobody has made
+		fresh := *c
+		fresh.Store = StoreConfig{URL: "memory"}
+		s, err = fresh.openStore(ctx, false)
+	}
 	if err != nil {
 		return err
 	}
@@ -99,7 +110,7 @@ func row(s *broker.Session) Row {
 
 // Sessions lists the latest sessions.
 func Sessions(ctx context.Context, c *Config, account, state string, limit int) ([]Row, error) {
-	s, err := c.openStore(ctx, true)
+	s, err := c.openCurrent(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +124,7 @@ func Sessions(ctx context.Context, c *Config, account, state string, limit int) 
 
 // SessionShow finds a session by id or reference, and its timeline.
 func SessionShow(ctx context.Context, c *Config, id string) (Row, []broker.Note, error) {
-	s, err := c.openStore(ctx, true)
+	s, err := c.openCurrent(ctx)
 	if err != nil {
 		return Row{}, nil, err
 	}

@@ -34,7 +34,7 @@ func (c *auditVerify) Run(ctx context.Context, io streams) error {
 	switch {
 	case errors.As(err, &unmet):
 		return failed(exitUnmet, unmet.Try, "%v", err)
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, os.ErrNotExist) && !errors.Is(err, server.ErrUnreachable):
 		return failed(exitNotFound, nil, "%v", err)
 	case err != nil:
 		return err

@@ -199,10 +199,7 @@ func classify(err error) *failure {
 	var in *server.PortInUse
 	switch {
 	case errors.As(err, &in):
-		next := in.Port/10*10 + 100
-		return &failure{exitFailed, err, []string{
-			fmt.Sprintf("use other ports:   eidgate dev --port %d      (takes %d to %d)", next, next, next+9),
-			"or let me choose:  eidgate dev --port 0"}}
+		return taken(err, "eidgate dev", in.Port/10*10+100, 10)
 	case errors.Is(err, server.ErrConfig):
 		return &failure{exitConfig, err, nil}
 	case errors.Is(err, server.ErrUnreachable):
@@ -211,4 +208,11 @@ func classify(err error) *failure {
 		return &failure{exitFailed, err, []string{"eidgate migrate up --config FILE"}}
 	}
 	return &failure{code: exitFailed, err: err}
+}
+
+// taken says how a command that needs some ports in a row gets others.
+func taken(err error, command string, next, count int) *failure {
+	return &failure{exitFailed, err, []string{
+		fmt.Sprintf("use other ports:   %s --port %d      (takes %d to %d)", command, next, next, next+count-1),
+		"or let me choose:  " + command + " --port 0"}}
 }

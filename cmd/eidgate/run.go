@@ -242,15 +242,20 @@ func (c *waitCmd) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	for {
-		ready := c.ReadyFile != "" && fileIsReady(c.ReadyFile) || c.URL != "" && answers(ctx, c.URL) == nil
-		if ready {
+	for why := ""; ; {
+		if c.URL == "" {
+			if fileIsReady(c.ReadyFile) {
+				return nil
+			}
+		} else if err := answers(ctx, c.URL); err == nil {
 			return nil
+		} else if ctx.Err() == nil {
+			why = ": " + err.Error()
 		}
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return failed(exitTimeout, nil, "not ready after %s", c.Timeout)
+				return failed(exitTimeout, nil, "not ready after %s%s", c.Timeout, why)
 			}
 			return ctx.Err()
 		case <-time.After(50 * time.Millisecond):
@@ -318,6 +323,10 @@ func (c *sandboxCmd) Run(ctx context.Context, io streams) error {
 	if err := portOf(c.Port, 4, "four"); err != nil {
 		return err
 	}
-	return server.Sandbox(ctx, server.SandboxOptions{Host: c.Host, Port: c.Port, Auto: c.Auto, Public: c.Public, Data: c.Data,
+	err := server.Sandbox(ctx, server.SandboxOptions{Host: c.Host, Port: c.Port, Auto: c.Auto, Public: c.Public, Data: c.Data,
 		ReadyFile: c.ReadyFile, Name: c.Name, Version: version(), Stderr: io.err})
+	if in := (*server.PortInUse)(nil); errors.As(err, &in) {
+		return taken(err, "eidgate sandbox --data "+c.Data, c.Port+100, 4)
+	}
+	return err
 }

@@ -4,8 +4,11 @@
 package strictyaml
 
 import (
+	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"strconv"
@@ -78,8 +81,16 @@ func (d *Document) Sorted() []Problem {
 // by their yaml tag. A file that is not YAML has exactly one problem.
 func Decode(raw []byte, into any) *Document {
 	d := &Document{places: map[string]*yaml.Node{}}
-	var root yaml.Node
-	if err := yaml.Unmarshal(raw, &root); err != nil {
+	var root, more yaml.Node
+	in := yaml.NewDecoder(bytes.NewReader(raw))
+	if err := in.Decode(&root); err != nil && !errors.Is(err, io.EOF) { // an empty file
+		d.Problems = []Problem{syntax(err, raw)}
+		return d
+	}
+	switch err := in.Decode(&more); {
+	case err == nil:
+		d.Problems = append(d.Problems, Problem{Line: more.Line, Column: more.Column, Text: "a second document begins here, and would not be read; take away the line with ---"})
+	case !errors.Is(err, io.EOF):
 		d.Problems = []Problem{syntax(err, raw)}
 		return d
 	}

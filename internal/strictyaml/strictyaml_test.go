@@ -53,6 +53,9 @@ func TestDecode(t *testing.T) {
 		"dates":  {"till: 2027-01-31T00:00:00Z\n", nil},
 		"days":   {"till: 2027-01-31\n", []string{`1:7  till: "2027-01-31" is not a date with a time; write it like 2027-01-31T00:00:00Z`}},
 		"keys":   {"till: {a: b}\n", []string{`1:7  till: "" is not a date with a time; write it like 2027-01-31T00:00:00Z`}},
+		"two":    {"on: true\n---\nkeep: 15m\n", []string{`2:1  a second document begins here, and would not be read; take away the line with ---`}},
+		"ended":  {"---\non: true\n...\n", nil},
+		"broken": {"on: true\n---\n\tx: 1\n", []string{`3:1  not readable as YAML: found character that cannot start any token`}},
 		"scalar": {"server: x\n", []string{`1:9  server: must have keys below it`}},
 	} {
 		t.Run(name, func(t *testing.T) {

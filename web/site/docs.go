@@ -42,7 +42,7 @@ var folders = []struct{ folder, name string }{
 }
 
 // first is the order within the first group; others follow by name.
-var first = []string{"start", "errors", "errors-oidc", "webhooks", "sandbox"}
+var first = []string{"start", "errors", "errors-oidc", "webhooks", "sandbox", "operations"}
 
 // read finds the documents, the pages of single error codes, and the programs
 // that the start page shows.
