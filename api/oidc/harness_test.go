@@ -247,12 +247,12 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 			_, err := io.WriteString(rw, fields.Encode())
 			return err
 		},
-		Ended: func(rw http.ResponseWriter, _ *http.Request, ask bool, fields url.Values, next []string) {
+		Ended: func(rw http.ResponseWriter, _ *http.Request, ask bool, fields url.Values, next string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.fields = fields
 			rw.Header().Set("X-Asks", map[bool]string{true: "1"}[ask])
-			rw.Header()["X-Leads-To"] = next
+			rw.Header().Set("X-Leads-To", next)
 		},
 		Security: func(kind string) {
 			w.mu.Lock()

@@ -45,9 +45,9 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	}
 	if sso != nil && (c == nil || sso.ID != sid) { // not the one that the client speaks of, or not that alone
 		if !p.confirmed(r, in) {
-			var next []string
+			next := ""
 			if back, err := url.Parse(to); err == nil && to != "" {
-				next = []string{place(back)}
+				next = place(back)
 			}
 			p.c.Ended(w, r, true, confirming(in), next)
 			return
@@ -65,7 +65,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, p.noCookie())
 	}
 	if to == "" {
-		p.c.Ended(w, r, false, nil, nil)
+		p.c.Ended(w, r, false, nil, "")
 		return
 	}
 	if in["state"] != "" {

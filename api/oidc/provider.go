@@ -71,8 +71,8 @@ type Config struct {
 	// Security counts what should not happen: "replay", "client_auth" or "cross_tenant".
 	Security func(kind string)
 	// Ended tells a person that they are logged out; ask lets them confirm it by
-	// posting fields, and next is where that leads.
-	Ended func(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values, next []string)
+	// posting fields, and next is the origin to which that leads; "" for none.
+	Ended func(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values, next string)
 	// Fetch reads a document of a relying party: its keys.
 	Fetch  func(ctx context.Context, address string) ([]byte, error)
 	TLS    *MutualTLS                     // nil where no client shows a certificate

@@ -201,6 +201,10 @@ func partyPages() http.Handler {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, "<!DOCTYPE html><title>done</title><h1 id=done>done</h1>")
 	})
+	mux.HandleFunc("/on", func(w http.ResponseWriter, r *http.Request) { // as where one host takes the answer and another has the pages
+		_ = r.ParseForm() // the answer is the browser's
+		http.Redirect(w, r, r.FormValue("to")+"/done?"+url.Values{"error": {r.FormValue("error")}, "code": {r.FormValue("code")}}.Encode(), http.StatusSeeOther)
+	})
 	mux.HandleFunc("GET /frame", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, `<!DOCTYPE html><title>shop</title><script>window.got=[];addEventListener("message",e=>got.push({origin:e.origin,data:e.data}))</script>

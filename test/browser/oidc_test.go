@@ -308,6 +308,46 @@ func TestOpenIDPages(t *testing.T) {
 	inspect(ctx, t, "shop-oidc-stranger", axe)
 }
 
+// TestLedOn: a party's address may lead on to another host of it, which no policy
+// of ours knows. Chrome holds redirects after a form to the policy of its page.
+func TestLedOn(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	to := party(t, "127.0.0.1")
+	on := party(t, "localhost") + "/on?to=" + url.QueryEscape(to)
+	arrived := func(more string) string {
+		return `location.origin === "` + to + `" && location.pathname === "/done" && ` + more
+	}
+	authorize := func(mode string) string {
+		return w.URLs["public"] + "/auth/open/connect/authorize?" + url.Values{"client_id": {"sandbox-quiet-river-417"}, "response_type": {"code"}, "scope": {"openid"},
+			"redirect_uri": {on}, "acr_values": {"idp:sbid"}, "prompt": {"login"}, "response_mode": {mode}}.Encode()
+	}
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := tab(t)
+			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
+			for _, mode := range []string{"query", "form_post"} {
+				do(ctx, t, chromedp.Navigate(authorize(mode)))
+				press(ctx, t, "form[action^=cancel] button", map[bool]string{true: `document.querySelector("button[data-default]") !== null`, false: arrived(`location.search.includes("error=access_denied")`)}[!scripts && mode == "form_post"])
+				if !scripts && mode == "form_post" {
+					press(ctx, t, "button[data-default]", arrived(`location.search.includes("error=access_denied")`))
+				}
+			}
+			_, page := session(w, "sbid-another", on)
+			do(ctx, t, chromedp.Navigate(page))
+			press(ctx, t, "form[action^=cancel] button", arrived("true"))
+		})
+	}
+	t.Run("logged in", func(t *testing.T) {
+		t.Parallel()
+		ctx := tab(t)
+		do(ctx, t, chromedp.Navigate(authorize("form_post")))
+		phone(t, w, sessionAt(ctx, t), "approve")
+		until(ctx, t, arrived(`!location.search.endsWith("code=") && location.search.includes("code=")`))
+	})
+}
+
 // TestLogoutOfAnotherLogin: a party speaks of a login that the browser has no
 // more. The person is asked, and goes back to that party all the same.
 func TestLogoutOfAnotherLogin(t *testing.T) {

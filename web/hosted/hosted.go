@@ -340,11 +340,15 @@ func (p *Pages) post(w http.ResponseWriter, r *http.Request, id, rest string) er
 		q.Set("w", old)
 	}
 	// The page goes on by itself, once: a redirect from here would have to be
-	// allowed by the form's policy, and the eID's address is not known to it.
+	// allowed by the form's policy, which knows neither the eID's address nor
+	// where the party leads on to from its own.
 	if next != nil && next.Place == broker.AtStep {
 		if _, away := next.Step.(connector.Redirect); away {
 			q.Set("go", "1")
 		}
+	}
+	if now != nil && now.Place == broker.AtEnd && r.Header.Get("Sec-Fetch-Mode") == "navigate" { // programs follow redirects instead
+		q.Set("go", "1")
 	}
 	to := "./"
 	if len(q) > 0 {

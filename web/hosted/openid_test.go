@@ -86,7 +86,7 @@ func TestLanguageOfRequest(t *testing.T) {
 		r.Header.Set("Accept-Language", "sv")
 		problem, ended := httptest.NewRecorder(), httptest.NewRecorder()
 		p.Problem(problem, r, http.StatusBadRequest, "invalid_request", "")
-		p.Ended(ended, r, false, nil, nil)
+		p.Ended(ended, r, false, nil, "")
 		holds(t, problem.Body.String(), `<html lang="`+lang+`"`)
 		holds(t, ended.Body.String(), `<html lang="`+lang+`"`)
 	}
@@ -106,8 +106,8 @@ func TestWhereItBegan(t *testing.T) {
 	}
 }
 
-// TestPost: what is posted to a party stands in a form, and that may lead
-// nowhere else.
+// TestPost: what is posted to a party stands in a form, and nothing leads
+// elsewhere but what the party answers.
 func TestPost(t *testing.T) {
 	t.Parallel()
 	p := pages(t, view(), true, hosted.Return{})
@@ -117,7 +117,7 @@ func TestPost(t *testing.T) {
 		t.Fatal(err)
 	}
 	holds(t, w.Body.String(), `<form method="post" action="https://shop.example/cb?a=1&amp;b=2" data-auto>`, `name="code" value="&#34;&gt;&lt;script&gt;"`, `name="state" value="s"`, "<button data-default>")
-	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' https://shop.example;") || w.Header().Get("Cache-Control") != "no-store" {
+	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' https://shop.example https:;") || w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("%v", w.Header())
 	}
 }
@@ -127,7 +127,7 @@ func TestPost(t *testing.T) {
 func TestAsked(t *testing.T) {
 	t.Parallel()
 	p := pages(t, view(), true, hosted.Return{})
-	for want, next := range map[string][]string{"form-action 'self' https://shop.example;": {"https://shop.example"}, "form-action 'self';": nil} {
+	for want, next := range map[string]string{"form-action 'self' https://shop.example https:;": "https://shop.example", "form-action 'self' com.example.app:;": "com.example.app:", "form-action 'self';": ""} {
 		w := httptest.NewRecorder()
 		p.Ended(w, httptest.NewRequest(http.MethodGet, "https://eid.example/auth/open/connect/endsession", nil), true, url.Values{"confirm": {"1"}}, next)
 		if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, want) {

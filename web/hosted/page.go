@@ -492,13 +492,18 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 		d.Later, d.Leads = 10, leave.URL
 		return false, nil
 	}
-	if leave.URL != "" && !d.Framed && r.Header.Get("Sec-Fetch-Dest") != "iframe" {
+	alone := leave.URL != "" && !d.Framed && r.Header.Get("Sec-Fetch-Dest") != "iframe"
+	if alone && !params(r).Has("go") {
 		web.Headers(w.Header(), web.Policy{Frames: v.Spec.Frames})
 		w.Header().Set("Location", leave.URL)
 		w.WriteHeader(http.StatusSeeOther)
 		return true, nil
 	}
-	d.End, d.Message, d.AsText, d.Origins = template.URL(leave.URL), string(leave.Message), leave.AsText, strings.Join(leave.Origins, " ") //nolint:gosec // checked when the session was made
+	if alone {
+		d.To, d.ToText, d.AtOnce = leave.URL, say("back"), template.URL(leave.URL) //nolint:gosec // checked when the session was made
+	} else {
+		d.End, d.Message, d.AsText, d.Origins = template.URL(leave.URL), string(leave.Message), leave.AsText, strings.Join(leave.Origins, " ") //nolint:gosec // likewise
+	}
 	d.Title, d.Lead, d.Mood, d.Mark = say("end.done"), say("end.doneLead"), "good", "✓"
 	if v.Session.State == broker.Failed {
 		info := eid.Reasons[v.Failed]
@@ -521,13 +526,29 @@ func (p *Pages) Post(w http.ResponseWriter, r *http.Request, to string, fields u
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	web.Headers(w.Header(), web.Policy{Frames: frames, Forms: []string{u.Scheme + "://" + u.Host}})
+	web.Headers(w.Header(), web.Policy{Frames: frames, Forms: beyond(u.Scheme + "://" + u.Host)})
 	return p.show(w, d)
 }
 
+// beyond is where a form may lead whose answer comes from a party's origin: the
+// party may lead on from there to another of its hosts, and browsers hold all
+// redirects after a form to the policy of its page.
+func beyond(origin string) []string {
+	switch {
+	case strings.HasPrefix(origin, "http://"):
+		return []string{origin, "http:", "https:"}
+	case strings.HasPrefix(origin, "https://"):
+		return []string{origin, "https:"}
+	case origin == "":
+		return nil
+	}
+	return []string{origin}
+}
+
 // Ended tells a person that they are logged out, or asks whether they want to
-// be: fields are posted back then, and the answer may lead on to next.
-func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values, next []string) {
+// be: fields are posted back then, and the answer may lead on to next, an origin;
+// "" for none.
+func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields url.Values, next string) {
 	lang := p.spoken(r)
 	say := func(key string) string { return p.c.Words.Say(lang, key) }
 	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, View: "end", Title: say("logout.title"), Lead: say("logout.lead"), Mood: "good", Mark: "✓"}}
@@ -538,7 +559,7 @@ func (p *Pages) Ended(w http.ResponseWriter, r *http.Request, ask bool, fields u
 		}
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	web.Headers(w.Header(), web.Policy{Forms: next}) // browsers hold redirects after a form to it, too
+	web.Headers(w.Header(), web.Policy{Forms: beyond(next)})
 	if err := p.show(w, d); err != nil {
 		p.c.Log.ErrorContext(r.Context(), "page failed", "error", err)
 	}
