@@ -30,6 +30,7 @@ const (
 	keyCache   = 24 * time.Hour // how long relying parties may keep a copy of our set
 	keyLongest = 24 * time.Hour // the longest life of a token that is signed (relying.Lifetimes)
 	keyRenewal = time.Hour      // how often a node looks for what another has written
+	keyHints   = keyPeriod      // how long a key that is published no more still tells whose an old ID token was
 	// keyAhead is how long before its period a key is written, so that the
 	// slowest node still shows it for as long as copies are kept.
 	keyAhead = keyCache + 2*keyRenewal
@@ -127,7 +128,7 @@ func missingKeys(stored []SigningKey, now time.Time) (out []SigningKey) {
 		for _, kind := range ourKeys {
 			if !slices.ContainsFunc(stored, func(k SigningKey) bool { return k.Use == kind.use && k.Alg == kind.alg && k.From.Equal(start) }) {
 				until := start.Add(keyPeriod)
-				out = append(out, SigningKey{Use: kind.use, Alg: kind.alg, From: start, Until: until, Gone: until.Add(keyCache + keyLongest)})
+				out = append(out, SigningKey{Use: kind.use, Alg: kind.alg, From: start, Until: until, Gone: until.Add(keyCache + keyLongest + keyHints)})
 			}
 		}
 	}

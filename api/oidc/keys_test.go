@@ -103,6 +103,7 @@ func TestKeysOver200Days(t *testing.T) {
 		t.Error("there are keys before the first Renew")
 	}
 	seen, used := map[string]time.Time{}, map[string]time.Time{} // when a key was first published, and last signed
+	var old string                                               // what the first key has signed
 	for ; now.Before(begin.Add(200 * 24 * time.Hour)); now = now.Add(time.Hour) {
 		if err := r.Renew(t.Context()); err != nil {
 			t.Fatal(err)
@@ -143,6 +144,18 @@ func TestKeysOver200Days(t *testing.T) {
 				t.Errorf("%s: %s is signed with %s, want %s", now, alg, got, id)
 			}
 		}
+		if now.Equal(begin) {
+			var err error
+			if old, err = r.Set().Sign(jose.RS256, "JWT", []byte(`{}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if now.Sub(begin)%(12*time.Hour) == 0 { // as a hint it counts for a period longer than it is published
+			_, err := jose.Verify(t.Context(), old, jose.Rule{Algs: []string{jose.RS256}, Typ: []string{"JWT"}, Keys: r.Set().Ever()})
+			if since := now.Sub(used[kid(t, old)]); (err == nil) != (since < (90*24+49)*time.Hour) {
+				t.Errorf("%s: %s after the last use of its key, a hint: %v", now, since, err)
+			}
+		}
 		for id, last := range used {
 			if !there[id] && now.Sub(last) < 48*time.Hour {
 				t.Errorf("%s: %s is gone %s after its last use", now, id, now.Sub(last))
@@ -155,8 +168,8 @@ func TestKeysOver200Days(t *testing.T) {
 	if len(used) != 4*3 { // 200 days from this day touch three periods
 		t.Errorf("%d keys have signed, want 12", len(used))
 	}
-	if len(st.all) != 5 {
-		t.Errorf("%d keys are left, want the last five", len(st.all))
+	if len(st.all) != 10 {
+		t.Errorf("%d keys are left, want those of two periods", len(st.all))
 	}
 }
 

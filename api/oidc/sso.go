@@ -147,7 +147,7 @@ func covers(wanted []string, who *eid.Identity) bool {
 
 // ownToken reads an ID token of ours, whenever it has expired.
 func (p *Provider) ownToken(ctx context.Context, token string) (*jose.Claims, error) {
-	v, err := jose.Verify(ctx, token, jose.Rule{Algs: signs, Typ: []string{"JWT"}, TypRequired: true, Keys: p.c.Keys()})
+	v, err := jose.Verify(ctx, token, jose.Rule{Algs: signs, Typ: []string{"JWT"}, TypRequired: true, Keys: p.c.Keys().Ever()})
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ const (
 	Next    State = "next"    // published, not used yet
 	Active  State = "active"  // the newest active key of an algorithm signs
 	Retired State = "retired" // still published, for what it has signed and for whoever still encrypts to it
-	Gone    State = "gone"    // nothing needs it any more: it can be destroyed
+	Gone    State = "gone"    // not published any more, and destroyed unless Ever is wanted
 )
 
 // A Schedule says how long keys overlap.
@@ -191,6 +191,23 @@ func (s *Set) Find(_ context.Context, q Query) ([]PublicKey, error) {
 	var found []PublicKey
 	for i, p := range s.public {
 		if state := s.schedule.State(s.keys[i], now); (state == Active || state == Retired) && p.matches(q) {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// Ever is Find among all keys that have signed, those too that are gone: for
+// what is old and only says whose it was.
+func (s *Set) Ever() Keys { return ever{s} }
+
+type ever struct{ *Set }
+
+func (e ever) Find(_ context.Context, q Query) ([]PublicKey, error) {
+	now := e.now()
+	var found []PublicKey
+	for i, p := range e.public {
+		if e.schedule.State(e.keys[i], now) != Next && p.matches(q) {
 			found = append(found, p)
 		}
 	}
