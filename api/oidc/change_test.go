@@ -39,6 +39,26 @@ func TestClientChanges(t *testing.T) {
 			}
 		}
 	})
+	w.in(t, "OP-TOK-06 a scope that was taken away tells nothing more", func(t *testing.T) {
+		c := w.client()
+		out := w.tokens(c, w.visitor(), "scope", "openid profile nin offline_access")
+		of := func(token any) map[string]any {
+			_, _, who := w.userinfo(token.(string))
+			return who
+		}
+		change(c, func(c *relying.Client) { c.Scopes = []string{"openid", "profile", "offline_access"} })
+		x := w.form("token", refreshed(out["refresh_token"]), basic(c)...)
+		if x.json["scope"] != "openid profile offline_access" {
+			t.Errorf("refreshed: %s", x.body)
+		}
+		for _, token := range []any{out["access_token"], x.json["access_token"]} {
+			if who := of(token); who["nin"] != nil || who["name"] == nil {
+				t.Errorf("userinfo: %v", who)
+			}
+		}
+		change(c, func(c *relying.Client) { c.Scopes = []string{"openid", "profile"} })
+		terr(t, w.form("token", refreshed(out["refresh_token"]), basic(c)...), "invalid_grant")
+	})
 	w.in(t, "OP-ATK-04 a pushed request does not lead to an address that was taken away", func(t *testing.T) {
 		c := w.client()
 		v := w.visitor()

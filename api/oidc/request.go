@@ -73,6 +73,13 @@ func scopesOf(c *relying.Client) []string {
 	return c.Scopes
 }
 
+// still are those of scopes that a client may have now: the operator may have
+// taken some away since they were granted.
+func still(c *relying.Client, scopes []string) []string {
+	may := scopesOf(c)
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !slices.Contains(may, s) })
+}
+
 func (q *request) has(scope string) bool    { return slices.Contains(q.Scopes, scope) }
 func (q *request) prompts(word string) bool { return slices.Contains(q.Prompt, word) }
 

@@ -216,7 +216,10 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 	if err != nil {
 		return nil, err
 	}
-	scopes := words(old.Scope)
+	scopes := still(c, words(old.Scope))
+	if !slices.Contains(scopes, "offline_access") {
+		return nil, errGrant
+	}
 	if asked := words(in["scope"]); len(asked) > 0 {
 		if slices.ContainsFunc(asked, func(s string) bool { return !slices.Contains(scopes, s) }) {
 			return nil, bad("invalid_scope", "The scope is wider than the first one.")

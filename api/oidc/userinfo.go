@@ -127,7 +127,7 @@ func (p *Provider) userInfo(r *http.Request, c *relying.Client, t *Token, g *Gra
 	if err := p.c.Broker.Record(r.Context(), s.Session, "rp:client "+c.ID, "userinfo.read", "ok"); err != nil {
 		return "", nil, err
 	}
-	out := claims.Object(claims.For(words(t.Scope), &s.Identity, claims.FormatFor(c), s.Evidence...))
+	out := claims.Object(claims.For(still(c, words(t.Scope)), &s.Identity, claims.FormatFor(c), s.Evidence...))
 	out = append(out, p.named(s.Request.Asked.UserInfo, c, s, out)...)
 	if issuer := claims.Issuer(&s.Identity); issuer != "" && c.Profile == relying.Signicat {
 		out = append(out, claims.Claim{Name: "idp_issuer", Value: issuer})
