@@ -262,7 +262,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 		Phone: p.phone, Rate: p.pageRate, Now: p.now, Log: p.log, Leave: func(ctx context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
 			if s.API == oidc.Name {
 				l, err := c.provider.Leave(ctx, s, spec)
-				return hosted.Return{URL: l.URL, Post: l.Post, Cookie: l.Cookie}, err
+				return hosted.Return{URL: l.URL, Post: l.Post, Cookie: l.Cookie, Over: l.Over}, err
 			}
 			r, err := zignsec.Leave(s, spec)
 			return hosted.Return{URL: r.URL, Message: r.Message, AsText: r.AsText, Origins: r.Origins}, err

@@ -103,7 +103,7 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 	all = append(all, one("write grant", oidc.ErrUsed, `INSERT INTO oidc_grant (id, session, client, account, environment, sso, created, revoked,
 			code, code_until, redeemed, body)
 		SELECT $1, session, $3, $4, $5, $6, $7, 0, $8, $9, 0, $10 FROM session_key WHERE session = $2`+s.dialect.share+`
-		ON CONFLICT (id) DO UPDATE SET code = excluded.code WHERE oidc_grant.code = excluded.code AND oidc_grant.revoked = 0`,
+		ON CONFLICT (id) DO UPDATE SET code = excluded.code WHERE oidc_grant.code = excluded.code AND oidc_grant.revoked = 0 AND oidc_grant.redeemed = 0`,
 		g.ID, h.number, g.Client, g.Account, string(g.Environment), g.SSO, micros(g.Created), g.Code[:], micros(g.CodeUntil),
 		sealed.Body), s.audit(g.Session, read))
 	if err = s.batch(ctx, all); errors.Is(err, oidc.ErrUsed) {
@@ -112,10 +112,13 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 			s.homes.Drop(g.Session)
 			return false, unknown(gone)
 		}
-		var revoked int64
-		e := s.get(ctx, []any{&revoked}, `SELECT revoked FROM oidc_grant WHERE id = $1 AND code = $2`, g.ID, g.Code[:])
-		if e == nil && revoked != 0 {
+		var revoked, redeemed int64
+		e := s.get(ctx, []any{&revoked, &redeemed}, `SELECT revoked, redeemed FROM oidc_grant WHERE id = $1 AND code = $2`, g.ID, g.Code[:])
+		switch {
+		case e == nil && revoked != 0:
 			return false, oidc.ErrUnknown
+		case e == nil && redeemed != 0:
+			return false, oidc.ErrRedeemed
 		}
 	}
 	if err == nil {

@@ -496,6 +496,13 @@ func TestTabsBeginOneSession(t *testing.T) {
 		if ends[nil] != 50 || begun.Load() != 1 {
 			t.Errorf("ends = %v, %d sessions begun; want one", ends, begun.Load())
 		}
+		if _, err := s.Redeem(t.Context(), h("code"), "shop", now, gives()); err != nil {
+			t.Fatal(err)
+		}
+		again := &oidc.Grant{ID: "grant", Session: n.ID, Client: "shop", Account: "acc", SSO: "sid", Created: now, Code: h("code"), CodeUntil: now.Add(time.Minute)}
+		if err := put(t.Context(), s, again, nil); !errors.Is(err, oidc.ErrRedeemed) {
+			t.Errorf("a tab that comes after the code was redeemed: %v, want ErrRedeemed", err)
+		}
 	})
 }
 

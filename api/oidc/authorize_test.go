@@ -200,8 +200,16 @@ func TestAuthorize(t *testing.T) {
 		}
 		page := v.seen[0]
 		first, again := v.at(page), v.at(page)
-		if a, b := first.Query().Get("code"), again.Query().Get("code"); a == "" || a != b {
+		a, b := first.Query().Get("code"), again.Query().Get("code")
+		if a == "" || a != b {
 			t.Errorf("%q and %q", a, b)
+		}
+		_, _, out := w.post("token", c, url.Values{"grant_type": {"authorization_code"}, "code": {a}, "redirect_uri": {shop}})
+		if late := v.at(page); late.String() != "" {
+			t.Errorf("a page that is opened once more, after the code was redeemed, leads to %q", late)
+		}
+		if status, _, _ := w.userinfo(out["access_token"].(string)); status != http.StatusOK {
+			t.Errorf("the tokens: %d", status)
 		}
 	})
 	w.in(t, "OP-HTTP-04 parameters twice, empty and too many", func(t *testing.T) {

@@ -43,6 +43,7 @@ type Leaving struct {
 	URL    string
 	Post   url.Values   // nil for a redirect
 	Cookie *http.Cookie // nil for none
+	Over   bool         // the client has made tokens of the answer: to give it again would end them
 }
 
 // fetched is how long a browser may take to fetch the end of its login. After
@@ -79,7 +80,10 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 		cookie = p.cookie(sso)
 	}
 	fields, signedOn, err := p.issue(ctx, c, &q, s.ID, sso, person, s)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrRedeemed):
+		return Leaving{Over: true}, nil
+	case err != nil:
 		return Leaving{}, err
 	}
 	out, err := p.leaving(c, &q, fields)

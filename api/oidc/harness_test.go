@@ -335,6 +335,9 @@ func (w *world) onward(rw http.ResponseWriter, r *http.Request, v *broker.View) 
 		_, _ = io.WriteString(rw, l.Post.Encode())
 		return
 	}
+	if l.Over { // the browser stays
+		return
+	}
 	rw.Header().Set("Location", l.URL)
 	rw.WriteHeader(http.StatusSeeOther)
 }

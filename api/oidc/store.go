@@ -17,6 +17,8 @@ var (
 	ErrUnknown = errors.New("unknown, used or expired")
 	// ErrUsed means that something was there and had been used before.
 	ErrUsed = errors.New("used before")
+	// ErrRedeemed means that a grant's code has led to tokens.
+	ErrRedeemed = errors.New("redeemed before")
 	// ErrUnmade means that what a code or token leads to could not be made, for a
 	// reason that is not in the request.
 	ErrUnmade = errors.New("tokens were not made")
@@ -86,7 +88,7 @@ type SigningKey struct {
 	Private []byte
 	From    time.Time // when it becomes the active one
 	Until   time.Time // when it stops being the active one; zero while nobody knows
-	Gone    time.Time // when it leaves the set; zero while nobody knows
+	Gone    time.Time // when it is destroyed; zero while nobody knows
 }
 
 // A Store keeps what the provider must remember. Every method is safe for
@@ -109,7 +111,7 @@ type Store interface {
 	// opened again, after a logout too, and must not log anybody in. ErrUsed: a
 	// grant of its id is there with another code, or the pushed request was used
 	// by another grant. ErrUnknown: the grant is revoked, or the broker's session
-	// erased.
+	// erased. ErrRedeemed: its code would be of no more use.
 	PutGrant(ctx context.Context, g *Grant, pushed *[32]byte, sso *SSO, read broker.Audit) (signedOn bool, err error)
 	// Redeem takes the grant of a code for a client, once. tokens says from the
 	// grant what it leads to, and is called at most once; they are written in

@@ -112,7 +112,7 @@ func serveProvider(ctx context.Context, addr string) error {
 	pages, err := hosted.New(hosted.Config{Broker: b, Static: static, Words: words, Client: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		Now: time.Now, Log: log, Leave: func(ctx context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
 			l, err := p.Leave(ctx, s, spec)
-			return hosted.Return{URL: l.URL, Post: l.Post, Cookie: l.Cookie}, err
+			return hosted.Return{URL: l.URL, Post: l.Post, Cookie: l.Cookie, Over: l.Over}, err
 		}})
 	if err != nil {
 		return err

@@ -46,6 +46,7 @@ type Return struct {
 	URL     string       // "" stays on the page
 	Post    url.Values   // what a form posts to URL; nil for a redirect
 	Cookie  *http.Cookie // to set with that; nil for none
+	Over    bool         // the party has had its answer, and shall not get it twice
 	Message []byte       // JSON for a framing page
 	AsText  bool
 	Origins []string

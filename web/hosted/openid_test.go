@@ -106,6 +106,23 @@ func TestWhereItBegan(t *testing.T) {
 	}
 }
 
+// TestOver: who comes back to a login that has led to tokens stays, and learns
+// why. What leads to the party is its start.
+func TestOver(t *testing.T) {
+	t.Parallel()
+	v := view()
+	v.Place, v.Session.State = broker.AtEnd, broker.Finished
+	w := serve(pages(t, v, true, hosted.Return{Over: true}), http.MethodGet, "", "")
+	if w.Code != http.StatusOK || w.Header().Get("Location") != "" {
+		t.Errorf("%d to %q", w.Code, w.Header().Get("Location"))
+	}
+	holds(t, w.Body.String(), "<h1>This login is finished</h1>", `<a class="button" href="https://shop.example">Start again at Shop</a>`)
+	v.Spec.Next = []string{"com.example.app:"}
+	if _, text := shown(t, pages(t, v, true, hosted.Return{Over: true}), ""); strings.Contains(text, `<a class="button"`) {
+		t.Error("an app has no page to start at")
+	}
+}
+
 // TestPost: what is posted to a party stands in a form, and nothing leads
 // elsewhere but what the party answers.
 func TestPost(t *testing.T) {

@@ -468,9 +468,7 @@ func (p *Pages) waiting(v *broker.View, d *view, say func(string) string) error 
 func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *view, say func(string) string) (done bool, err error) {
 	if d.View == "elsewhere" {
 		d.Title, d.Lead, d.Mood, d.Mark, d.Returned = say("elsewhere.title"), say("elsewhere"), "bad", "!", say("elsewhere.returned")
-		if len(v.Spec.Next) > 0 {
-			d.To, d.ToText = v.Spec.Next[0], say("elsewhere.go")
-		}
+		d.To, d.ToText = began(v), say("elsewhere.go")
 		return false, nil
 	}
 	leave, err := p.c.Leave(r.Context(), &v.Session, &v.Spec)
@@ -482,6 +480,10 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 	}
 	if leave.Post != nil && !params(r).Has("tab") {
 		return true, p.Post(w, r, leave.URL, leave.Post, v.Spec.Frames)
+	}
+	if leave.Over {
+		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("over.title"), say("over.lead"), "good", "✓", began(v), say("elsewhere.go")
+		return false, nil
 	}
 	if params(r).Has("tab") { // another tab of this browser has gone back already
 		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("tab.title"), say("tab.lead"), "good", "✓", leave.URL, say("back")
@@ -511,6 +513,14 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 		d.Title = say("end." + info.Outcome + ".title")
 	}
 	return false, nil
+}
+
+// began is where a person can start again; "" where that is no page.
+func began(v *broker.View) string {
+	if len(v.Spec.Next) > 0 && strings.Contains(v.Spec.Next[0], "://") {
+		return v.Spec.Next[0]
+	}
+	return ""
 }
 
 // Post shows a page that posts fields to a relying party, by itself or by its
