@@ -147,7 +147,7 @@ func (k *checker) store(s *StoreConfig) {
 func storeAddress(text string) (*url.URL, error) {
 	if file, ok := strings.CutPrefix(text, "sqlite:"); ok {
 		if file == "" {
-			return nil, errors.New("must name a file after sqlite:")
+			return nil, errors.New("names no file after the word sqlite")
 		}
 		return &url.URL{}, nil
 	}

@@ -79,7 +79,7 @@ func TestConfigurationCorpus(t *testing.T) {
 		{"one address for two", "public_url: https", "listen: {public: \"127.0.0.1:8709\"}\n  public_url: https", []string{`server.listen.ops: "127.0.0.1:8709" is the address of another listener`}},
 		{"two stores", `{url: "sqlite:DIR/x.db"}`, `{url: "sqlite:DIR/x.db", url_file: DIR/key}`, []string{"store: needs either url or url_file"}},
 		{"another database", "sqlite:DIR/x.db", "mysql://x", []string{"store.url: must begin with sqlite: or postgres://"}},
-		{"no file of SQLite", "sqlite:DIR/x.db", "sqlite:", []string{"store.url: must name a file after sqlite:"}},
+		{"no file of SQLite", "sqlite:DIR/x.db", "sqlite:", []string{"store.url: names no file after the word sqlite"}},
 		{"a password that is not escaped", `{url: "sqlite:DIR/x.db"}`, "{url_file: DIR/store}", []string{
 			"store.url_file: is no address; in a password, write all but letters and digits as % and two hex digits"}},
 		{"another database in a file", `{url: "sqlite:DIR/x.db"}`, "{url_file: DIR/key}", []string{"store.url_file: must begin with sqlite: or postgres://"}},
