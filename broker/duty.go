@@ -39,6 +39,7 @@ func (b *Broker) duty(s *Session, o *Order, set string, state []byte) []Duty {
 func (b *Broker) duties(ctx context.Context) error {
 	const lease = time.Minute
 	for {
+		jumped := b.jumped()
 		d, err := b.c.Store.ClaimDuty(ctx, b.now(), b.now().Add(lease))
 		switch {
 		case err != nil && ctx.Err() == nil:
@@ -49,7 +50,7 @@ func (b *Broker) duties(ctx context.Context) error {
 			}
 			continue
 		}
-		if !b.pause(ctx, time.Second, nil) {
+		if !b.pause(ctx, time.Second, jumped, nil) {
 			return nil
 		}
 	}

@@ -219,10 +219,11 @@ func (b *Broker) List(ctx context.Context, env eid.Environment, e eid.EID, s con
 // refreshes looks after the lists until ctx ends.
 func (b *Broker) refreshes(ctx context.Context) error {
 	for {
+		jumped := b.jumped()
 		if err := b.refresh(ctx); err != nil && ctx.Err() == nil {
 			b.c.Log.WarnContext(ctx, "lists not refreshed", "error", err)
 		}
-		if !b.pause(ctx, time.Minute, nil) {
+		if !b.pause(ctx, time.Minute, jumped, nil) {
 			return nil
 		}
 	}

@@ -91,9 +91,10 @@ func (b *Broker) ticks(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for {
+		jumped := b.jumped()
 		id, wait := b.orders.next(b.now())
 		if id == "" {
-			if !b.pause(ctx, wait, b.orders.kick) {
+			if !b.pause(ctx, wait, jumped, b.orders.kick) {
 				return nil
 			}
 			continue
@@ -114,13 +115,18 @@ func (b *Broker) ticks(ctx context.Context) error {
 	}
 }
 
+// jumped is closed at the next jump of the clock. Whoever pauses asks for it before
+// looking at the clock, or misses a jump in between.
+func (b *Broker) jumped() <-chan struct{} {
+	if b.c.Jumped == nil {
+		return nil
+	}
+	return b.c.Jumped()
+}
+
 // pause waits for a while, for a jump of the clock, or for a kick. It is
 // false when ctx has ended.
-func (b *Broker) pause(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
-	var jumped <-chan struct{}
-	if b.c.Jumped != nil {
-		jumped = b.c.Jumped()
-	}
+func (b *Broker) pause(ctx context.Context, d time.Duration, jumped, kick <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -243,6 +249,7 @@ func (b *Broker) takeOver(ctx context.Context, o *Order) error {
 // dues expires and erases sessions whose time has come.
 func (b *Broker) dues(ctx context.Context) error {
 	for {
+		jumped := b.jumped()
 		batch, err := b.c.Store.Due(ctx, b.now(), 100)
 		if err != nil && ctx.Err() == nil {
 			b.c.Log.WarnContext(ctx, "due sessions not readable", "error", err)
@@ -261,7 +268,7 @@ func (b *Broker) dues(ctx context.Context) error {
 		if len(batch) == 100 {
 			continue
 		}
-		if !b.pause(ctx, time.Second, nil) {
+		if !b.pause(ctx, time.Second, jumped, nil) {
 			return nil
 		}
 	}

@@ -297,6 +297,34 @@ func TestNoList(t *testing.T) {
 	})
 }
 
+// A slow bank answers when the clock has jumped meanwhile.
+type slowBank struct {
+	*bank
+	first sync.Once
+	jump  func()
+}
+
+func (s *slowBank) List(ctx context.Context, set connector.Settings) (*connector.List, error) {
+	defer s.first.Do(s.jump)
+	return s.bank.List(ctx, set)
+}
+
+// TestJumpMeanwhile: a jump of the clock while a node is at work is not lost.
+func TestJumpMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newStreet(t, newStore(t))
+	w.bank.set(time.Time{}, errors.New("down"))
+	w.keep["bank"] = &slowBank{bank: w.bank, jump: func() {
+		w.bank.set(w.clock.Now(), nil, "Nederland")
+		w.clock.Advance(time.Minute)
+	}}
+	w.node()
+	until(t, "a list", func() bool {
+		d, err := w.store.Directory(t.Context(), eid.Test, "bank", "contract")
+		return err == nil && !d.Fetched.IsZero()
+	})
+}
+
 // What an order owes its upstream when it ends is seen to, one after another,
 // whatever the end was, and after the session is erased.
 func TestDuties(t *testing.T) {
