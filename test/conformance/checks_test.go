@@ -234,7 +234,7 @@ func checkPosted(t testing.TB, r *request, a *answer) {
 		t.Errorf("form: %s to %s, %d buttons", f.method, a.to, len(f.buttons))
 	case a.page.status != http.StatusOK, !strings.Contains(a.page.header.Get("Cache-Control"), "no-store"):
 		t.Errorf("page of the form: %d, %q", a.page.status, a.page.header.Get("Cache-Control"))
-	case !strings.Contains(csp, "default-src 'none'"), !strings.Contains(csp, "form-action 'self' https://rp.example;"), strings.Contains(csp, "unsafe"),
+	case !strings.Contains(csp, "default-src 'none'"), !strings.Contains(csp, "form-action 'self' https://rp.example https:;"), strings.Contains(csp, "unsafe"),
 		!strings.Contains(csp, "frame-ancestors 'none'"), !strings.Contains(csp, "base-uri 'none'"):
 		t.Errorf("Content-Security-Policy: %s", csp)
 	case a.page.at.Query().Has("code"), a.page.at.Query().Has("error"):
