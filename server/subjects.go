@@ -27,7 +27,14 @@ func providerSecret(master []byte) ([]byte, error) {
 
 // SubjectKey is the key of claims.Subject, 32 bytes, for whoever leaves and
 // must go on computing names.
-func SubjectKey(c *Config) ([]byte, error) {
+func SubjectKey(ctx context.Context, c *Config) ([]byte, error) {
+	s, err := c.openCurrent(ctx) // another master key would make names that nobody has
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
 	master, err := readMaster(c.Keys.MasterFile)
 	if err != nil {
 		return nil, fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)

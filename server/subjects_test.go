@@ -335,7 +335,7 @@ var bashBlock = regexp.MustCompile("(?s)```bash\n(.*?)```")
 func TestSubjectKeyMakesSubjects(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "openssl")
-	key, err := SubjectKey(sqliteMover(t).cfg)
+	key, err := SubjectKey(t.Context(), sqliteMover(t).cfg)
 	if err != nil || len(key) != 32 {
 		t.Fatalf("%d bytes, %v", len(key), err)
 	}

@@ -72,12 +72,12 @@ func openList(path string) (list *os.File, name string, err error) {
 
 type subjectKey struct{ configFlag }
 
-func (c *subjectKey) Run(io streams) error {
+func (c *subjectKey) Run(ctx context.Context, io streams) error {
 	cfg, err := c.load(io, false)
 	if err != nil {
 		return err
 	}
-	key, err := server.SubjectKey(cfg)
+	key, err := server.SubjectKey(ctx, cfg)
 	if err != nil {
 		return err
 	}
