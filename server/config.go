@@ -433,8 +433,11 @@ func OpsURL(path string) (string, error) {
 // Summary is what the configuration would run, for people.
 func (c *Config) Summary() []string {
 	scheme := "behind a proxy that ends TLS"
-	if c.Server.TLS.Certificate != "" {
+	switch {
+	case c.Server.TLS.Certificate != "":
 		scheme = "with TLS"
+	case strings.HasPrefix(c.Server.PublicURL, "http://"):
+		scheme = "without TLS"
 	}
 	kind := "address in a file"
 	if c.Store.URL != "" {

@@ -64,6 +64,7 @@ func Serve(ctx context.Context, cfg *Config, o ServeOptions) error {
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
+			log.InfoContext(run, "stopping", "in", delay)
 		case <-run.Done():
 		}
 		c.health.draining.Store(true)
@@ -80,7 +81,9 @@ func Serve(ctx context.Context, cfg *Config, o ServeOptions) error {
 	g.Go(func() error { return c.run(run) })
 	c.health.ready.Store(true)
 	log.InfoContext(ctx, "ready", "version", o.Version, "public_url", cfg.Server.PublicURL)
-	return g.Wait()
+	err = g.Wait()
+	log.InfoContext(ctx, "stopped")
+	return err
 }
 
 // A door is a listener with what it serves, and how long its requests may take
