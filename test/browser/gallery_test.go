@@ -120,6 +120,7 @@ func gallery(t *testing.T) (base string) {
 			v.Place, v.Session.State, v.Failed, v.Spec.Host = broker.AtEnd, broker.Failed, eid.Unusable, ""
 		}),
 		"finished": view(func(v *broker.View) { v.Place, v.Session.State = broker.AtEnd, broker.Finished }),
+		"over":     view(func(v *broker.View) { v.Place, v.Session.State, v.Session.ID = broker.AtEnd, broker.Finished, "over" }),
 	}
 	static, err := web.NewStatic()
 	if err != nil {
@@ -131,7 +132,10 @@ func gallery(t *testing.T) (base string) {
 	}
 	p, err := hosted.New(hosted.Config{Broker: pages, Static: static, Words: words, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler),
 		Client: func(*http.Request) netip.Addr { return netip.Addr{} },
-		Leave: func(_ context.Context, _ *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+		Leave: func(_ context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+			if s.ID == "over" {
+				return hosted.Return{Over: true}, nil
+			}
 			if spec.Host == "" {
 				return hosted.Return{Message: []byte("{}")}, nil
 			}
@@ -182,6 +186,7 @@ func TestGallery(t *testing.T) {
 		{"elsewhere", "elsewhere/", `document.querySelector("a.button").href === "https://shop.example/"`, true},
 		{"returned", "elsewhere/#nonce=abc", `document.querySelector("h1").textContent === "Continue in the browser where you began" && location.hash === ""`, false},
 		{"failed", "failed/", title("This was not confirmed"), false},
+		{"over", "over/", `document.querySelector("a.button").href === "https://shop.example/"`, true},
 		{"tab", "finished/?tab=1", `document.querySelector("h1").textContent === "Finished in another tab"`, false},
 		{"problem", "nothing/", `document.querySelector("a.button").textContent === "Try again"`, false},
 	} {
