@@ -45,21 +45,29 @@ func (r *Relay) Send(ctx context.Context, id, to string, m broker.MailBody) erro
 		return fmt.Errorf("%w: %w", ErrFinal, err)
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.Host, RootCAs: r.Roots}
-	// The library leaves a connection open whose greeting goes wrong.
+	// The library leaves a connection open whose greeting goes wrong, and heeds
+	// ctx until then only.
 	var conn net.Conn
+	stop := func() bool { return true }
 	defer func() {
 		if conn != nil {
 			_ = conn.Close() // whatever there was to say has been said
 		}
+		stop()
 	}()
-	dial := func(ctx context.Context, network, address string) (_ net.Conn, err error) {
+	dial := func(dialing context.Context, network, address string) (_ net.Conn, err error) {
 		d := &net.Dialer{}
+		var c net.Conn
 		if r.Port == 465 {
-			conn, err = (&tls.Dialer{NetDialer: d, Config: conf}).DialContext(ctx, network, address)
+			c, err = (&tls.Dialer{NetDialer: d, Config: conf}).DialContext(dialing, network, address)
 		} else {
-			conn, err = d.DialContext(ctx, network, address)
+			c, err = d.DialContext(dialing, network, address)
 		}
-		return conn, err
+		if err != nil {
+			return nil, err
+		}
+		conn, stop = c, context.AfterFunc(ctx, func() { _ = c.Close() }) // whoever waits learns of it
+		return c, nil
 	}
 	opts := []mail.Option{mail.WithPort(r.Port), mail.WithTimeout(20 * time.Second), mail.WithTLSPolicy(mail.TLSMandatory),
 		mail.WithTLSConfig(conf), mail.WithDialContextFunc(dial)}
@@ -73,14 +81,15 @@ func (r *Relay) Send(ctx context.Context, id, to string, m broker.MailBody) erro
 	if err != nil {
 		return fmt.Errorf("mail relay: %w", err)
 	}
-	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
-		var se *mail.SendError
-		if errors.As(err, &se) && !se.IsTemp() {
-			return fmt.Errorf("%w: relay refuses", ErrFinal)
-		}
-		return errors.New("mail relay did not take the mail")
+	err = client.DialAndSendWithContext(ctx, msg)
+	if err == nil || msg.IsDelivered() { // what goes wrong after that changes nothing
+		return nil
 	}
-	return nil
+	var se *mail.SendError
+	if errors.As(err, &se) && se.ErrorCode() >= 500 { // the relay's own word: 0 where the connection broke
+		return fmt.Errorf("%w: relay refuses", ErrFinal)
+	}
+	return errors.New("mail relay did not take the mail")
 }
 
 // message puts a mail together; the library writes the headers.
@@ -95,8 +104,8 @@ func message(from, id, to string, m broker.MailBody) (*mail.Msg, error) {
 	if err := msg.To(to); err != nil {
 		return nil, errors.New("address cannot be used")
 	}
-	_, domain, _ := strings.Cut(from, "@")
-	msg.SetMessageIDWithValue(id + "@" + domain)
+	sender := msg.GetFrom()[0].Address // without a name
+	msg.SetMessageIDWithValue(id + sender[strings.LastIndexByte(sender, '@'):])
 	msg.SetDate()
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.Subject(m.Subject)

@@ -25,8 +25,13 @@ import (
 // A relay is the other side of SMTP (RFC 5321, 3207), as far as one mail goes.
 type relay struct {
 	plain bool   // it does not offer STARTTLS
+	stall string // the command that it leaves without an answer, likewise
+	hang  string // the command that it hangs up at, once TLS is there; "." for the end of the mail
 	rcpt  string // answer to RCPT; "" for 250
 	data  string // answer to the mail; "" for 250
+
+	stalled chan struct{} // closed when it does
+	until   chan struct{} // when it hangs up then
 
 	port  int
 	roots *x509.CertPool
@@ -90,6 +95,13 @@ func (s *relay) talk(conn net.Conn, conf *tls.Config) {
 		s.said = append(s.said, line)
 		s.mu.Unlock()
 		verb, _, _ := strings.Cut(line, " ")
+		if secure && verb == s.stall {
+			s.wait()
+			return
+		}
+		if secure && verb == s.hang {
+			return
+		}
 		switch verb {
 		case "EHLO":
 			if s.plain || secure {
@@ -121,6 +133,13 @@ func (s *relay) talk(conn net.Conn, conf *tls.Config) {
 			s.mu.Lock()
 			s.got = b.String()
 			s.mu.Unlock()
+			if s.stall == "." {
+				s.wait()
+				return
+			}
+			if s.hang == "." {
+				return
+			}
 			say(orElse(s.data, "250 fine"))
 		case "QUIT":
 			say("221 bye")
@@ -129,6 +148,11 @@ func (s *relay) talk(conn net.Conn, conf *tls.Config) {
 			say("250 fine")
 		}
 	}
+}
+
+func (s *relay) wait() {
+	close(s.stalled)
+	<-s.until
 }
 
 func orElse(s, usual string) string {
@@ -221,4 +245,54 @@ func TestRelayRefuses(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestSenderWithName: a Message-ID has the sender's domain and nothing else of it.
+func TestSenderWithName(t *testing.T) {
+	t.Parallel()
+	m, err := message(`"eID @ Shop" <eid@broker.example>`, "msg_1", "rp@example.com", thin)
+	if err != nil || m.GetMessageID() != "<msg_1@broker.example>" {
+		t.Errorf("%v, %v", m, err)
+	}
+}
+
+// TestRelayHangsUp: a connection that breaks is no refusal, and a mail that was
+// taken stays so, whatever comes after that.
+func TestRelayHangsUp(t *testing.T) {
+	t.Parallel()
+	for hang, taken := range map[string]bool{"EHLO": false, "NOOP": false, "MAIL": false, "RCPT": false, "DATA": false, ".": false, "RSET": true, "QUIT": true} {
+		t.Run(hang, func(t *testing.T) {
+			t.Parallel()
+			err := (&relay{hang: hang}).start(t).Send(t.Context(), "msg_1", "rp@example.com", thin)
+			if (err == nil) != taken || errors.Is(err, ErrFinal) {
+				t.Errorf("%v, want taken: %v", err, taken)
+			}
+		})
+	}
+}
+
+// TestRelayStalls: who gives a mail up does not wait for the relay.
+func TestRelayStalls(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{"EHLO", "MAIL", "."} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			s := &relay{stall: verb, until: make(chan struct{}), stalled: make(chan struct{})}
+			r := s.start(t)
+			t.Cleanup(func() { close(s.until) }) // before the relay's own end
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- r.Send(ctx, "msg_1", "rp@example.com", thin) }()
+			<-s.stalled
+			cancel()
+			select {
+			case err := <-done:
+				if err == nil || errors.Is(err, ErrFinal) {
+					t.Error(err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Error("it waits on")
+			}
+		})
+	}
 }
