@@ -150,6 +150,10 @@ func (c *Client) do(ctx context.Context, req *http.Request) (*Response, error) {
 		return nil, explain(ctx, err)
 	}
 	defer func() { _ = res.Body.Close() }() // read as far as we want it
+	// Nobody asked for another protocol. What follows is no body: no deadline would bound it.
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return nil, &Error{Reason: Bad}
+	}
 	if res.StatusCode >= 300 && res.StatusCode <= 399 {
 		return nil, &Error{Reason: Redirect, Status: res.StatusCode}
 	}

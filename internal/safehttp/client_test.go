@@ -113,6 +113,33 @@ func TestEndlessBody(t *testing.T) {
 	}
 }
 
+// Nobody asked for another protocol, whose end no deadline would bound.
+func TestSwitchingProtocolsIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		_, _ = conn.Read(make([]byte, 1)) // until the other side hangs up
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := get(t, safehttp.New(safehttp.Config{Policy: sandbox, Timeouts: safehttp.Timeouts{Total: 200 * time.Millisecond}}), s.URL)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		wantReason(t, err, safehttp.Bad)
+	case <-time.After(5 * time.Second):
+		s.CloseClientConnections()
+		t.Error("it waits on")
+	}
+}
+
 func TestRedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
