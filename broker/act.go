@@ -234,7 +234,11 @@ func (b *Broker) beginning(s *Session, spec *Spec, br connector.Browser, input u
 	o := &Order{ID: b.c.NewRow(), Session: s.ID, EID: s.EID, Environment: s.Environment, Mode: spec.mode(s.Method),
 		Owner: b.c.Epoch, Body: bd.bytes()}
 	s.Order = o.ID
-	s.Due = b.deadline(s, now, b.limits.Idle)
+	due := b.deadline(s, now, b.limits.Idle)
+	if s.Extensions > 0 { // what the person has asked for is not taken back
+		due = maxTime(due, s.Due)
+	}
+	s.Due = due
 	return &live{order: o, session: s, spec: spec, body: bd}, nil
 }
 

@@ -523,6 +523,26 @@ func TestExpiryExtensionErasure(t *testing.T) {
 	}
 }
 
+// Who has asked for more time before an order keeps it when that begins.
+func TestExtensionOutlastsTheBeginning(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ck := newClock()
+	w.story.Now = ck.Now
+	n := w.node(w.store, ck.use)
+	s := w.create(n)
+	for range 3 {
+		if _, err := n.Extend(t.Context(), s.ID, ada); err != nil {
+			t.Fatal(err)
+		}
+	}
+	due := w.session(s.ID).Due
+	w.to(n, s.ID, "redirect")
+	if got := w.session(s.ID); got.State != broker.Started || !got.Due.Equal(due) {
+		t.Errorf("%s until %s, want %s", got.State, got.Due, due)
+	}
+}
+
 func TestForeignSessionsAreNotFound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
