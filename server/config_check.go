@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"os"
@@ -267,7 +268,7 @@ func (k *checker) rest(c *Config) {
 		if m.Host == "" {
 			k.doc.Report("mail.host", "is required")
 		}
-		if !strings.Contains(m.From, "@") {
+		if _, err := mail.ParseAddress(m.From); err != nil {
 			k.doc.Report("mail.from", "must be the address that mail comes from")
 		}
 		if m.Port != 0 && m.Port != 465 && m.Port != 587 {

@@ -153,6 +153,7 @@ func TestConfigurationCorpus(t *testing.T) {
 		{"an agreement that is missing", "test_eids: {BANKID(house)}\n", "", []string{
 			"accounts.0.keys: test keys, but no eID is configured under test_eids  [warning]"}},
 		{"roots of mail that are none", "accounts:", "mail: {host: h, from: a@b.example, ca_file: DIR/master}\naccounts:", []string{"mail.ca_file: holds no certificate in PEM"}},
+		{"mail from nobody", "accounts:", "mail: {host: h, from: eid@}\naccounts:", []string{"mail.from: must be the address that mail comes from"}},
 		{"mail without TLS", "accounts:", "mail: {host: h, from: a@b.example, port: 25}\naccounts:", []string{"mail.port: 25 is neither 465 nor 587; mail without TLS is not supported"}},
 		{"a log of another form", "accounts:", "log: {level: loud, format: xml}\naccounts:", []string{
 			`log.level: "loud" is none of debug, info, warn, error`, `log.format: "xml" is neither json nor text`}},
