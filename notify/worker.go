@@ -51,6 +51,7 @@ type Config struct {
 	// LimitMail keeps mails to ten an hour for an address and sixty for an
 	// account, on each node; the others wait. A sandbox's go nowhere.
 	LimitMail bool
+	Grace     time.Duration             // how long what is under way goes on after a stop; 0 for to its end
 	Count     func(kind, result string) // metrics
 }
 
@@ -162,6 +163,11 @@ type queued struct {
 // Run delivers until ctx ends, and then waits for what is under way. What has
 // only been claimed is claimed again by somebody when its lease is over.
 func (w *Worker) Run(ctx context.Context) error {
+	under, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	if w.c.Grace > 0 {
+		defer context.AfterFunc(ctx, func() { time.AfterFunc(w.c.Grace, stop) })()
+	}
 	d := &desk{busy: map[string]int{}, hosts: map[string]host{}}
 	done := make(chan broker.Attempt, maxTotal+maxWaiting)
 	left := make(chan queued, maxTotal)
@@ -175,9 +181,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		<-recorded
 	}()
 	for look := true; ctx.Err() == nil; {
-		w.start(ctx, d, done, left)
+		w.start(under, d, done, left)
 		for d.settle(left) {
-			w.start(ctx, d, done, left)
+			w.start(under, d, done, left)
 		}
 		room := min(maxTotal, maxWaiting-len(d.waiting))
 		if !look || room <= 0 { // look stays: more is there if the last look found no room for it
@@ -270,7 +276,8 @@ func (w *Worker) giveBack(d *desk, q queued, done chan<- broker.Attempt) {
 	done <- broker.Attempt{ID: q.ID, Attempt: q.Attempt, State: "pending", Busy: true, At: now, Due: due}
 }
 
-// start begins whatever may run, in the order in which it came.
+// start begins whatever may run, in the order in which it came. ctx outlasts a
+// stop.
 func (w *Worker) start(ctx context.Context, d *desk, done chan<- broker.Attempt, left chan<- queued) {
 	var still []queued
 	for i, q := range d.waiting {
@@ -285,7 +292,7 @@ func (w *Worker) start(ctx context.Context, d *desk, done chan<- broker.Attempt,
 			still = append(still, q)
 		default:
 			go func() {
-				a := w.deliver(context.WithoutCancel(ctx), q.Claimed)
+				a := w.deliver(ctx, q.Claimed)
 				done <- a
 				q.took = a.Took
 				left <- q

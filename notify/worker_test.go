@@ -119,17 +119,24 @@ func run(t *testing.T, o *outbox, m Mailer, total time.Duration) *sandbox.Clock 
 	return clock
 }
 
-// runAt is run with a clock of another kind.
-func runAt(t *testing.T, o *outbox, m Mailer, total time.Duration, now func() time.Time, jumped func() <-chan struct{}) {
+// newWorker makes one that calls loopback addresses, for total at most.
+func newWorker(t *testing.T, o *outbox, m Mailer, total time.Duration, now func() time.Time, jumped func() <-chan struct{}) *Worker {
 	t.Helper()
 	o.told = make(chan broker.Attempt, 10_000)
 	client := safehttp.New(safehttp.Config{Policy: safehttp.Policy{HTTP: true, Literals: true, AnyPort: true, Loopback: true},
 		Timeouts: safehttp.Timeouts{Total: total}})
-	w := New(Config{Store: o, Client: func(eid.Environment) *safehttp.Client { return client }, Mailer: m, Version: "test",
+	t.Cleanup(client.Close)
+	return New(Config{Store: o, Client: func(eid.Environment) *safehttp.Client { return client }, Mailer: m, Version: "test",
 		Logout: func(_ context.Context, body []byte) (string, error) {
 			return fmt.Sprintf("%s at %d", body, now().Unix()), nil
 		},
 		LimitMail: true, Now: now, Jumped: jumped, Random: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler)})
+}
+
+// runAt is run with a clock of another kind.
+func runAt(t *testing.T, o *outbox, m Mailer, total time.Duration, now func() time.Time, jumped func() <-chan struct{}) {
+	t.Helper()
+	w := newWorker(t, o, m, total, now, jumped)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- w.Run(ctx) }()
@@ -138,8 +145,40 @@ func runAt(t *testing.T, o *outbox, m Mailer, total time.Duration, now func() ti
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		client.Close()
 	})
+}
+
+// TestGrace: a stop waits for what is under way, and no longer than it may; what
+// is broken off is tried again.
+func TestGrace(t *testing.T) {
+	t.Parallel()
+	called, over := make(chan struct{}), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(called)
+		<-over
+	}))
+	t.Cleanup(srv.Close)
+	t.Cleanup(func() { close(over) })
+	o := &outbox{}
+	o.add("msg_1", srv.URL, time.Now())
+	w := newWorker(t, o, nil, time.Minute, time.Now, nil)
+	w.c.Grace = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	<-called
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits for a receiver that hangs")
+	}
+	if a := o.next(t); a.State != "pending" || a.Reason != "stopped" {
+		t.Errorf("%+v", a)
+	}
 }
 
 func (o *outbox) next(t *testing.T) broker.Attempt {

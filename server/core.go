@@ -134,7 +134,11 @@ func (c *core) open(ctx context.Context, p parts) error {
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
 		clients[env] = safehttp.New(safehttp.Config{Policy: p.policy(env), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 10 * time.Second}, Blocked: c.blocked})
 	}
-	c.worker = notify.New(notify.Config{Store: c.store, Client: func(e eid.Environment) *safehttp.Client { return clients[e] },
+	grace := time.Duration(0)
+	if p.sandbox { // it stops within three seconds, whoever hangs
+		grace = time.Second
+	}
+	c.worker = notify.New(notify.Config{Grace: grace, Store: c.store, Client: func(e eid.Environment) *safehttp.Client { return clients[e] },
 		Mailer: p.mailer, LimitMail: !p.sandbox, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
 		Logout: func(ctx context.Context, body []byte) (string, error) { return c.provider.LogoutToken(ctx, body) },
 		Count:  func(kind, result string) { c.metrics.webhooks.WithLabelValues(kind, result).Inc() }})
