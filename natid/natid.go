@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Parse refuses with exactly these; neither says anything about the number.
@@ -84,7 +85,11 @@ func finish(country, s string, now time.Time, parse parser) (Info, error) {
 	if len(s) > maxInput {
 		return Info{}, ErrFormat
 	}
-	info, err := parse(clean(s), today(country, now))
+	s = clean(s)
+	if strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) { // some have a capital that is ASCII
+		return Info{}, ErrFormat
+	}
+	info, err := parse(s, today(country, now))
 	if err != nil {
 		return Info{}, err
 	}

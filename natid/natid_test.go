@@ -196,7 +196,8 @@ func TestParseRefuses(t *testing.T) {
 		{"SE", "800102--2394", natid.ErrFormat},
 		{"SE", "800102-239", natid.ErrFormat},
 		{"SE", "80010223945", natid.ErrFormat},
-		{"SE", "８001022394", natid.ErrFormat}, // a full-width digit
+		{"SE", "８001022394", natid.ErrFormat},  // a full-width digit
+		{"FI", "131052-308ſ", natid.ErrFormat}, // a letter whose capital is S
 		{"SE", "", natid.ErrFormat},
 		{"NO", "29020105729", natid.ErrDate},
 		{"NO", "20136914700", natid.ErrDate},
@@ -237,6 +238,9 @@ func TestParseInterim(t *testing.T) {
 	}
 	if got, err := natid.ParseInterim("20000101-T220", now); err != nil || got != want {
 		t.Errorf("twelve digits: %#v, %v", got, err)
+	}
+	if _, err := natid.ParseInterim("000101ſ220", now); !errors.Is(err, natid.ErrFormat) {
+		t.Errorf("a letter whose capital is S: %v", err)
 	}
 	if _, err := natid.ParseInterim("000101I220", now); !errors.Is(err, natid.ErrFormat) {
 		t.Errorf("letter outside the list: %v", err)
