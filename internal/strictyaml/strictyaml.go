@@ -213,13 +213,18 @@ func (d *Document) mapping(n *yaml.Node, v reflect.Value, path string) {
 			d.places[at] = key
 			d.Report(at, "unknown key%s", guess(key.Value, names))
 		case seen[key.Value]:
-			d.Problems = append(d.Problems, Problem{key.Line, key.Column, at, "stands here a second time", false, ""})
+			d.again(key, at)
 		default:
 			d.value(val, f, at)
 			d.places[at] = key
 		}
 		seen[key.Value] = true
 	}
+}
+
+// again reports a key that its mapping has already.
+func (d *Document) again(key *yaml.Node, at string) {
+	d.Problems = append(d.Problems, Problem{key.Line, key.Column, at, "stands here a second time", false, ""})
 }
 
 func (d *Document) sequence(n *yaml.Node, v reflect.Value, path string) {
@@ -241,9 +246,15 @@ func (d *Document) table(n *yaml.Node, v reflect.Value, path string) {
 	}
 	out := reflect.MakeMap(v.Type())
 	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, at := n.Content[i], join(path, n.Content[i].Value)
+		name := reflect.ValueOf(key.Value).Convert(v.Type().Key())
+		if out.MapIndex(name).IsValid() {
+			d.again(key, at)
+			continue
+		}
 		e := reflect.New(v.Type().Elem()).Elem()
-		d.value(n.Content[i+1], e, join(path, n.Content[i].Value))
-		out.SetMapIndex(reflect.ValueOf(n.Content[i].Value).Convert(v.Type().Key()), e)
+		d.value(n.Content[i+1], e, at)
+		out.SetMapIndex(name, e)
 	}
 	v.Set(out)
 }

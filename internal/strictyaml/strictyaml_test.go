@@ -49,6 +49,7 @@ func TestDecode(t *testing.T) {
 		}},
 		"far":    {"zzzzzz: 1\n", []string{`1:1  zzzzzz: unknown key; known here: any, keep, on, server, till, webhooks`}},
 		"twice":  {"on: true\non: false\n", []string{`2:1  on: stands here a second time`}},
+		"again":  {"any:\n  a: b\n  a: c\n", []string{`3:3  any.a: stands here a second time`}},
 		"a tab":  {"server:\n\tpublic_url: x\n", []string{`2:1  not readable as YAML: found character that cannot start any token`}},
 		"dates":  {"till: 2027-01-31T00:00:00Z\n", nil},
 		"days":   {"till: 2027-01-31\n", []string{`1:7  till: "2027-01-31" is not a date with a time; write it like 2027-01-31T00:00:00Z`}},
