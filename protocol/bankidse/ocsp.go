@@ -46,13 +46,17 @@ func (m *memory) readOCSP(text, signature string, user *x509.Certificate, by *au
 			if who, err = x509.ParseCertificate(bytes.Clone(r.Certs[0].FullBytes)); err != nil {
 				return nil, "ocspSignature"
 			}
+			if !usable(who.PublicKey) { // nobody has vouched for it yet
+				return nil, "ocspResponder"
+			}
 		}
 		if who.CheckSignature(algorithm(r.Algorithm.Algorithm), r.Data.TBSResponseData, r.Signature.RightAlign()) != nil {
 			return nil, "ocspSignature"
 		}
 	}
-	if slices.ContainsFunc(one.Extensions, func(e pkix.Extension) bool { return e.Critical }) {
-		return nil, "ocspSignature"
+	if slices.ContainsFunc(one.Extensions, func(e pkix.Extension) bool { return e.Critical }) ||
+		slices.ContainsFunc(r.Data.Extensions, func(e pkix.Extension) bool { return e.Critical && !e.Id.Equal(oidNonce) }) {
+		return nil, "ocspSignature" // what it demands is not known here
 	}
 	switch {
 	case !r.Data.about(user, issuer):
@@ -61,7 +65,7 @@ func (m *memory) readOCSP(text, signature string, user *x509.Certificate, by *au
 		return nil, "ocspStatus"
 	}
 	if who == nil || !known && who.CheckSignatureFrom(issuer) != nil || !slices.Contains(who.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) ||
-		r.Data.ProducedAt.Before(who.NotBefore) || r.Data.ProducedAt.After(who.NotAfter) {
+		len(who.UnhandledCriticalExtensions) > 0 || r.Data.ProducedAt.Before(who.NotBefore) || r.Data.ProducedAt.After(who.NotAfter) {
 		return nil, "ocspResponder"
 	}
 	nonce := r.Data.nonce()
@@ -122,8 +126,9 @@ var (
 	oidBasic = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}
 )
 
-// algorithms has those that responses may be signed with; what is not here is
-// x509.UnknownSignatureAlgorithm, which no check accepts.
+// algorithms has those that responses may be signed with, SHA-1 in none of
+// them; what is not here is x509.UnknownSignatureAlgorithm, which no check
+// accepts.
 var algorithms = []struct {
 	oid  asn1.ObjectIdentifier
 	algo x509.SignatureAlgorithm
@@ -131,11 +136,9 @@ var algorithms = []struct {
 	{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, x509.SHA256WithRSA},
 	{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 12}, x509.SHA384WithRSA},
 	{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 13}, x509.SHA512WithRSA},
-	{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 5}, x509.SHA1WithRSA},
 	{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}, x509.ECDSAWithSHA256},
 	{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3}, x509.ECDSAWithSHA384},
 	{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 4}, x509.ECDSAWithSHA512},
-	{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}, x509.ECDSAWithSHA1},
 }
 
 func algorithm(oid asn1.ObjectIdentifier) x509.SignatureAlgorithm {

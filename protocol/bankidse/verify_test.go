@@ -1,6 +1,7 @@
 package bankidse
 
 import (
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -133,16 +134,35 @@ func TestSignedButWrong(t *testing.T) {
 		"a person as responder":      {func(f *forgery) { f.responder = f.user }, "ocspResponder"},
 		"a responder for other uses": {respond(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, is.customer), "ocspResponder"},
 		"a responder that expired":   {respond(func(c *x509.Certificate) { c.NotAfter = signedAt.Add(-time.Second) }, is.customer), "ocspResponder"},
-		"a responder not yet valid":  {respond(func(c *x509.Certificate) { c.NotBefore = signedAt.Add(time.Second) }, is.customer), "ocspResponder"},
-		"no nonce":                   {nonce(func(pkix.Extension) []pkix.Extension { return nil }), "ocspNonce"},
-		"two nonces":                 {nonce(func(e pkix.Extension) []pkix.Extension { return []pkix.Extension{e, e} }), "ocspNonce"},
-		"a short nonce":              {nonce(func(e pkix.Extension) []pkix.Extension { e.Value = e.Value[:19]; return []pkix.Extension{e} }), "ocspNonce"},
-		"a nonce of 20 bytes":        {nonce(func(e pkix.Extension) []pkix.Extension { e.Value = e.Value[:20]; return []pkix.Extension{e} }), ""},
-		"another signature's nonce":  {func(f *forgery) { good := f.nonce; f.nonce = func(s string) []pkix.Extension { return good(s + "\n") } }, "ocspNonce"},
-		"a minute before the order":  {func(f *forgery) { f.produced = signedAt.Add(-2 * time.Minute) }, ""},
-		"longer before the order":    {func(f *forgery) { f.produced = signedAt.Add(-2*time.Minute - time.Second) }, "ocspTime"},
-		"a minute after the answer":  {func(f *forgery) { f.produced = signedAt.Add(2 * time.Minute) }, ""},
-		"longer after the answer":    {func(f *forgery) { f.produced = signedAt.Add(2*time.Minute + time.Second) }, "ocspTime"},
+		"a responder with an endless key": {func(f *forgery) {
+			large := new(rsa.PublicKey)
+			large.N, large.E = new(big.Int).SetBit(big.NewInt(1), 16384, 1), 65537
+			f.responder = certified(responder(), large, userKey(), is.customer)
+		}, "ocspResponder"},
+		"a responder with a short key": {func(f *forgery) {
+			small, err := rsa.GenerateKey(rand.Reader, 1024)
+			must(err)
+			f.responder = certify(responder(), small, is.customer)
+		}, "ocspResponder"},
+		"a responder not yet valid": {respond(func(c *x509.Certificate) { c.NotBefore = signedAt.Add(time.Second) }, is.customer), "ocspResponder"},
+		"a responder that demands something": {respond(func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+		}, is.customer), "ocspResponder"},
+		"an answer that demands something": {nonce(func(e pkix.Extension) []pkix.Extension {
+			return []pkix.Extension{e, {Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+		}), "ocspSignature"},
+		"an answer that says more": {nonce(func(e pkix.Extension) []pkix.Extension {
+			return []pkix.Extension{e, {Id: asn1.ObjectIdentifier{1, 2, 3}, Value: []byte{5, 0}}}
+		}), ""},
+		"no nonce":                  {nonce(func(pkix.Extension) []pkix.Extension { return nil }), "ocspNonce"},
+		"two nonces":                {nonce(func(e pkix.Extension) []pkix.Extension { return []pkix.Extension{e, e} }), "ocspNonce"},
+		"a short nonce":             {nonce(func(e pkix.Extension) []pkix.Extension { e.Value = e.Value[:19]; return []pkix.Extension{e} }), "ocspNonce"},
+		"a nonce of 20 bytes":       {nonce(func(e pkix.Extension) []pkix.Extension { e.Value = e.Value[:20]; return []pkix.Extension{e} }), ""},
+		"another signature's nonce": {func(f *forgery) { good := f.nonce; f.nonce = func(s string) []pkix.Extension { return good(s + "\n") } }, "ocspNonce"},
+		"a minute before the order": {func(f *forgery) { f.produced = signedAt.Add(-2 * time.Minute) }, ""},
+		"longer before the order":   {func(f *forgery) { f.produced = signedAt.Add(-2*time.Minute - time.Second) }, "ocspTime"},
+		"a minute after the answer": {func(f *forgery) { f.produced = signedAt.Add(2 * time.Minute) }, ""},
+		"longer after the answer":   {func(f *forgery) { f.produced = signedAt.Add(2*time.Minute + time.Second) }, "ocspTime"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
