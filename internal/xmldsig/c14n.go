@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -12,9 +13,9 @@ import (
 // canonical writes el in exclusive canonical form without comments, and without
 // the subtree skip (docs/protocols/xmldsig.md §3). Prefixes of the list
 // inclusive are treated as in inclusive canonical form, "#default" being the
-// empty one.
-func canonical(el, skip *etree.Element, inclusive []string) ([]byte, error) {
-	w := &writer{scope: around(el), rendered: newScope(), skip: skip}
+// empty one. It gives up once there are more octets than most.
+func canonical(el, skip *etree.Element, inclusive []string, most int) ([]byte, error) {
+	w := &writer{scope: around(el), rendered: newScope(), skip: skip, most: most}
 	for _, prefix := range inclusive {
 		if prefix == "#default" {
 			prefix = ""
@@ -33,6 +34,7 @@ type writer struct {
 	scope, rendered *scope
 	inclusive       []string
 	skip            *etree.Element
+	most            int // octets
 
 	prefixes []string // of one start tag
 	attrs    []resolved
@@ -50,6 +52,9 @@ func (w *writer) element(el *etree.Element) error {
 	defer w.rendered.leave(rendered)
 	if err := w.startTag(el); err != nil {
 		return err
+	}
+	if w.out.Len() > w.most {
+		return refuse(Size, "the canonical form exceeds "+strconv.Itoa(w.most)+" bytes")
 	}
 	for _, t := range el.Child {
 		switch t := t.(type) {

@@ -2,6 +2,7 @@ package xmldsig_test
 
 import (
 	"crypto"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -80,23 +81,50 @@ func genuine(t testing.TB, doc string) []byte {
 	return []byte(text(t, d.Root()))
 }
 
+// repeated are documents within the limits whose canonical form is thousands of
+// times as long: each element declares again what it uses.
+func repeated(t testing.TB) map[string][]byte {
+	t.Helper()
+	declared := " xmlns:p='urn:" + strings.Repeat("p", 200<<10) + "'"
+	inSignedInfo := string(copied(t, "<r></r>"))
+	at := strings.Index(inSignedInfo, "<Transforms")
+	return map[string][]byte{
+		"in the element": copied(t, "<r"+declared+">"+strings.Repeat("<p:e/>", 4900)+"</r>"),
+		"in SignedInfo":  []byte("<r" + declared + inSignedInfo[len("<r"):at] + strings.Repeat("<p:e/>", 4900) + inSignedInfo[at:]),
+	}
+}
+
+// TestRepeatedDeclarations: a short document is not made into gigabytes, of
+// which nothing needs to be signed.
+func TestRepeatedDeclarations(t *testing.T) {
+	t.Parallel()
+	for name, doc := range repeated(t) {
+		_, err := xmldsig.Verify(doc, xmldsig.Limits{}, xmldsig.Rule{Select: always(certificate(t, "merchant.pem")), Now: clock})
+		if e, ok := errors.AsType[*xmldsig.Error](err); !ok || e.Kind != xmldsig.Size {
+			t.Errorf("%s: %v, want %s", name, err, xmldsig.Size)
+		}
+	}
+}
+
 // TestHostileMemory holds what each hostile document allocates to 10 MiB: the 8
 // that are meant, and what the race detector's build copies twice. It shares
 // the counters with no other test, since it is not parallel.
 func TestHostileMemory(t *testing.T) {
 	rule := xmldsig.Rule{Select: always(certificate(t, "merchant.pem")), Now: clock}
+	more := repeated(t)
 	for name, doc := range hostile() {
-		for who, doc := range map[string][]byte{"copied": copied(t, doc), "genuine": genuine(t, doc)} {
-			if doc == nil {
-				continue
-			}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, err := xmldsig.Verify(doc, xmldsig.Limits{}, rule)
-			runtime.ReadMemStats(&after)
-			if used := after.TotalAlloc - before.TotalAlloc; used > 10<<20 {
-				t.Errorf("%s, %s signature: %.1f MiB, then %v", name, who, float64(used)/(1<<20), err)
-			}
+		more[name+", copied signature"], more[name+", genuine signature"] = copied(t, doc), genuine(t, doc)
+	}
+	for name, doc := range more {
+		if doc == nil {
+			continue
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := xmldsig.Verify(doc, xmldsig.Limits{}, rule)
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 10<<20 {
+			t.Errorf("%s: %.1f MiB, then %v", name, float64(used)/(1<<20), err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"fmt"
+	"math"
 
 	"github.com/beevik/etree"
 )
@@ -27,7 +28,7 @@ type EncryptOptions struct {
 // Encrypt gives EncryptedData that holds el, or a wrapper around it. Simulators
 // and tests need it; the broker itself encrypts nothing.
 func Encrypt(el *etree.Element, to *rsa.PublicKey, o EncryptOptions) (*etree.Element, error) {
-	plain, err := canonical(el, nil, nil)
+	plain, err := canonical(el, nil, nil, math.MaxInt)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt xml: %w", err)
 	}

@@ -33,6 +33,11 @@ func (l Limits) orDefault() Limits {
 	}
 }
 
+// canonical is how many octets a canonical form may have. It is longer than a
+// document where characters become references, of six octets at most, and
+// where declarations are repeated, which must not multiply it.
+func (l Limits) canonical() int { return 6 * l.orDefault().Bytes }
+
 const (
 	xmlNamespace   = "http://www.w3.org/XML/1998/namespace"
 	xmlnsNamespace = "http://www.w3.org/2000/xmlns/"

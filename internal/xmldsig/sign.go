@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -44,7 +45,7 @@ func (s Signer) sign(el *etree.Element, at int, uri string) error {
 	if !ok || !public.Equal(s.Certificate.PublicKey) {
 		return errors.New("sign xml: the key is not the RSA key of the certificate")
 	}
-	octets, err := canonical(el, nil, strings.Fields(s.Inclusive))
+	octets, err := canonical(el, nil, strings.Fields(s.Inclusive), math.MaxInt)
 	if err != nil {
 		return fmt.Errorf("sign xml: %w", err)
 	}
@@ -61,7 +62,7 @@ func (s Signer) sign(el *etree.Element, at int, uri string) error {
 	s.keyInfo(sig)
 
 	// Exclusive form needs only what SignedInfo uses, and Signature declares that.
-	signed, err := canonical(info, nil, nil)
+	signed, err := canonical(info, nil, nil, math.MaxInt)
 	if err != nil {
 		return fmt.Errorf("sign xml: %w", err)
 	}

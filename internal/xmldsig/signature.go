@@ -61,7 +61,7 @@ func (c *claim) signedInfo(received *etree.Element, l Limits) error {
 	if err != nil {
 		return err
 	}
-	if c.signed, err = canonical(received, nil, inclusive); err != nil {
+	if c.signed, err = canonical(received, nil, inclusive, l.canonical()); err != nil {
 		return err
 	}
 	info, err := reparse(c.signed, l)

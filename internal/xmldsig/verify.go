@@ -100,7 +100,7 @@ func verify(el *etree.Element, l Limits, r Rule, whole bool) (*Signed, error) {
 	if err := rsa.VerifyPKCS1v15(cert.PublicKey.(*rsa.PublicKey), crypto.SHA256, sum[:], claim.signature); err != nil {
 		return nil, refuse(Signature, "the signature value is wrong")
 	}
-	octets, err := canonical(el, sig, claim.inclusive)
+	octets, err := canonical(el, sig, claim.inclusive, l.canonical())
 	if err != nil {
 		return nil, err
 	}
