@@ -61,7 +61,7 @@ func (p *Provider) readObject(ctx context.Context, c *relying.Client, object str
 		return nil, err
 	}
 	window := jose.Window{Now: p.c.Now(), Skew: skew, Ahead: 24 * time.Hour} // its jti is kept for so long
-	if policy.RequestObject && policy.IssuerOnly { // FAPI 2.0 Message Signing
+	if policy.RequestObject && policy.IssuerOnly {                           // FAPI 2.0 Message Signing
 		window.Need, window.Age, window.Span = []string{"exp", "nbf"}, time.Hour, time.Hour
 	}
 	if err := cl.Times(window); err != nil {
