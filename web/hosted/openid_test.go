@@ -117,9 +117,29 @@ func TestOver(t *testing.T) {
 		t.Errorf("%d to %q", w.Code, w.Header().Get("Location"))
 	}
 	holds(t, w.Body.String(), "<h1>This login is finished</h1>", `<a class="button" href="https://shop.example">Start again at Shop</a>`)
-	v.Spec.Next = []string{"com.example.app:"}
-	if _, text := shown(t, pages(t, v, true, hosted.Return{Over: true}), ""); strings.Contains(text, `<a class="button"`) {
-		t.Error("an app has no page to start at")
+	for _, app := range []string{"com.example.app:", "com.example.app://cb"} {
+		v.Spec.Next = []string{app}
+		if _, text := shown(t, pages(t, v, true, hosted.Return{Over: true}), ""); strings.Contains(text, `<a class="button"`) {
+			t.Errorf("%s: an app has no page to start at", app)
+		}
+	}
+}
+
+// TestBackToApp: an app is opened by a redirect, or by a button.
+func TestBackToApp(t *testing.T) {
+	t.Parallel()
+	const app = "com.example.app:/cb?code=a&state=s"
+	v := view()
+	v.Place, v.Session.State = broker.AtEnd, broker.Finished
+	p := pages(t, v, true, hosted.Return{URL: app})
+	for _, target := range []string{"?tab=1", "?tick=1"} {
+		_, text := shown(t, p, target)
+		holds(t, text, `<a class="button" href="com.example.app:/cb?code=a&amp;state=s">`)
+	}
+	for _, target := range []string{"", "?go=1"} {
+		if w := serve(p, http.MethodGet, target, ""); w.Code != http.StatusSeeOther || w.Header().Get("Location") != app {
+			t.Errorf("%s: %d to %q", target, w.Code, w.Header().Get("Location"))
+		}
 	}
 }
 

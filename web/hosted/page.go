@@ -42,7 +42,8 @@ type view struct {
 	Launch, End, Image                    template.URL
 	QRSource                              template.HTMLAttr // of an image
 	LaunchKey, Message, Origins           string
-	To, ToText                            string // where an end without a return of its own leads
+	To                                    template.URL // where an end without a return of its own leads; an app's scheme may be in it
+	ToText                                string
 	Cause, Trace                          string // of Code, for developers and for operators
 }
 
@@ -486,23 +487,23 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 		return false, nil
 	}
 	if params(r).Has("tab") { // another tab of this browser has gone back already
-		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("tab.title"), say("tab.lead"), "good", "✓", leave.URL, say("back")
+		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("tab.title"), say("tab.lead"), "good", "✓", template.URL(leave.URL), say("back") //nolint:gosec // checked when the session was made
 		return false, nil
 	}
 	if leave.URL != "" && v.Session.State == broker.Finished && params(r).Has("tick") { // a counter: both sides see that it is done
-		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("end.done"), say("end.doneLead"), "good large", "✓", leave.URL, say("back")
+		d.Title, d.Lead, d.Mood, d.Mark, d.To, d.ToText = say("end.done"), say("end.doneLead"), "good large", "✓", template.URL(leave.URL), say("back") //nolint:gosec // likewise
 		d.Later, d.Leads = 10, leave.URL
 		return false, nil
 	}
 	alone := leave.URL != "" && !d.Framed && r.Header.Get("Sec-Fetch-Dest") != "iframe"
-	if alone && !params(r).Has("go") {
+	if alone && (!params(r).Has("go") || !isPage(leave.URL)) { // an app leads nowhere on, and opens best by a redirect
 		web.Headers(w.Header(), web.Policy{Frames: v.Spec.Frames})
 		w.Header().Set("Location", leave.URL)
 		w.WriteHeader(http.StatusSeeOther)
 		return true, nil
 	}
 	if alone {
-		d.To, d.ToText, d.AtOnce = leave.URL, say("back"), template.URL(leave.URL) //nolint:gosec // checked when the session was made
+		d.To, d.ToText, d.AtOnce = template.URL(leave.URL), say("back"), template.URL(leave.URL) //nolint:gosec // likewise
 	} else {
 		d.End, d.Message, d.AsText, d.Origins = template.URL(leave.URL), string(leave.Message), leave.AsText, strings.Join(leave.Origins, " ") //nolint:gosec // likewise
 	}
@@ -516,11 +517,16 @@ func (p *Pages) end(w http.ResponseWriter, r *http.Request, v *broker.View, d *v
 }
 
 // began is where a person can start again; "" where that is no page.
-func began(v *broker.View) string {
-	if len(v.Spec.Next) > 0 && strings.Contains(v.Spec.Next[0], "://") {
-		return v.Spec.Next[0]
+func began(v *broker.View) template.URL {
+	if len(v.Spec.Next) == 0 || !isPage(v.Spec.Next[0]) {
+		return ""
 	}
-	return ""
+	return template.URL(v.Spec.Next[0]) //nolint:gosec // checked when the session was made
+}
+
+// isPage says whether an address is that of a page, and not of an app.
+func isPage(address string) bool {
+	return strings.HasPrefix(address, "https://") || strings.HasPrefix(address, "http://")
 }
 
 // Post shows a page that posts fields to a relying party, by itself or by its
@@ -600,7 +606,7 @@ func (p *Pages) Problem(w http.ResponseWriter, r *http.Request, status int, code
 func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key, back string) {
 	lang := p.c.Words.Choose(r.Header.Get("Accept-Language"))
 	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, View: "end", Title: p.c.Words.Say(lang, key+".title"),
-		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!"}, To: back, ToText: p.c.Words.Say(lang, "problem.again")}
+		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!"}, To: template.URL(back), ToText: p.c.Words.Say(lang, "problem.again")} //nolint:gosec // ours
 	policy := web.Policy{}
 	if status == http.StatusTooManyRequests { // in a frame too, of whichever party: it tells nothing and does nothing
 		d.Mood, d.Mark, d.Later, d.Leads, policy.Frames = "", "…", busyTime, back, []string{"*"}
