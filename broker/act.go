@@ -291,8 +291,9 @@ func (b *Broker) Away(ctx context.Context, id string, h Handle, pass string) (st
 	if _, err := b.send(ctx, s.Order, nil, connector.Submitted{Values: url.Values{"go": {"1"}}}, b.limits.EffectFor); err != nil {
 		return "", err
 	}
+	order := s.Order
 	s, spec, l, err := b.peek(ctx, id)
-	if err != nil || s.State.Ended() {
+	if err != nil || s.State.Ended() || s.Order != order { // left meanwhile
 		return "", err
 	}
 	v := &View{Session: *s, Spec: *spec}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -442,6 +443,52 @@ func TestLeaveForAnother(t *testing.T) {
 	until(t, "what is owed", func() bool { return slices.Equal(w.bank.collected(), []string{first.Session.Order}) })
 	if !w.stored(w.session(s.ID), "abandoned") {
 		t.Error("the timeline does not say so")
+	}
+}
+
+// between is a store that does something before an order is read.
+type between struct {
+	broker.Store
+	do atomic.Pointer[func()]
+}
+
+func (b *between) Order(ctx context.Context, id string) (*broker.Order, error) {
+	if do := b.do.Swap(nil); do != nil {
+		(*do)()
+	}
+	return b.Store.Order(ctx, id)
+}
+
+// TestLeaveAndGo: who goes to an eID at the moment in which another tab leaves it
+// for another sees the page.
+func TestLeaveAndGo(t *testing.T) {
+	t.Parallel()
+	for _, opened := range []bool{false, true} {
+		at := &between{Store: newStore(t)}
+		w := newStreet(t, at)
+		w.keep["other"] = w.bank
+		n := w.node()
+		s, err := n.Create(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify, Language: "en", Spec: broker.Spec{Party: "Shop", Page: "/s/",
+			Methods: []broker.Method{{Name: "bank", EID: "bank"}, {Name: "other", EID: "other"}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := func(method string) {
+			if _, err := n.Choose(t.Context(), s.ID, ada, connector.Browser{}, method); err != nil {
+				t.Fatal(err)
+			}
+			if method == "bank" || opened {
+				if v, err := n.Open(t.Context(), s.ID, ada, connector.Browser{}, url.Values{"issuer": {"a"}}, false); err != nil || v.Place != broker.AtStep {
+					t.Fatalf("%+v, %v", v, err)
+				}
+			}
+		}
+		start("bank")
+		other := func() { start("other") }
+		at.do.Store(&other)
+		if to, err := n.Away(t.Context(), s.ID, ada, ""); err != nil || to != "" {
+			t.Errorf("opened %v: to %q, %v", opened, to, err)
+		}
 	}
 }
 
