@@ -445,7 +445,11 @@ func (c *Connector) tick(ctx context.Context, cl *client, r *connector.Request, 
 	case atBank:
 		if cl.set.ThreeMinutes && !s.Third && !now.Before(s.Began.Add(3*time.Minute)) {
 			s.Third = true
-			return c.ask(ctx, cl, s, lost)
+			res, err := c.ask(ctx, cl, s, lost)
+			if err != nil { // nothing was sent: the person may be at the bank still, and the status is due when the time is over
+				return c.stay(cl, r, s), nil
+			}
+			return res, nil
 		}
 		if !now.Before(s.last()) {
 			return c.ask(ctx, cl, s, connector.Fail{Reason: eid.Expired, Code: "no_answer"})

@@ -226,6 +226,13 @@ func TestThreeMinutes(t *testing.T) {
 	if d := at.Due.Sub(s.clock.Now()); d != 2*minute+10*time.Second || s.calls.Load() != 2 {
 		t.Errorf("then after %v, %d calls", d, s.calls.Load())
 	}
+	s.set.Status = "http://127.0.0.1:1/" // who is at the bank stays there, whoever cannot be asked
+	s.request.Settings = wrap(t, s.set)
+	s.request.Settings.Key = "unreachable"
+	at = s.resume(t, res.State, connector.Tick{})
+	if _, ok := at.Step.(connector.Redirect); !ok || at.Due.Sub(s.clock.Now()) != 2*minute+10*time.Second {
+		t.Errorf("without an answer: %#v until %v", at.Step, at.Due)
+	}
 }
 
 // A phone opens whichever browser it likes: the answer is fetched while it
