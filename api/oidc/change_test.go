@@ -56,8 +56,20 @@ func TestClientChanges(t *testing.T) {
 				t.Errorf("userinfo: %v", who)
 			}
 		}
+		if x := w.form("introspect", url.Values{"token": {out["access_token"].(string)}}, basic(c)...); x.json["active"] != true || x.json["scope"] != "openid profile offline_access" {
+			t.Errorf("introspected: %s", x.body)
+		}
 		change(c, func(c *relying.Client) { c.Scopes = []string{"openid", "profile"} })
 		terr(t, w.form("token", refreshed(out["refresh_token"]), basic(c)...), "invalid_grant")
+	})
+	w.in(t, "OP-TOK-06 nor does a login that ends after that", func(t *testing.T) {
+		c := w.client(func(c *relying.Client) { c.UserData = relying.All })
+		code := w.code(w.visitor(), request(c, "scope", "openid profile nin offline_access"))
+		change(c, func(c *relying.Client) { c.Scopes = []string{"openid", "profile"} })
+		x := w.form("token", redeem(code), basic(c)...)
+		if who := payload(t, x.json["id_token"]); x.json["scope"] != "openid profile" || x.json["refresh_token"] != nil || who["nin"] != nil || who["name"] == nil {
+			t.Errorf("%s: %v", x.body, who)
+		}
 	})
 	w.in(t, "OP-ATK-04 a pushed request does not lead to an address that was taken away", func(t *testing.T) {
 		c := w.client()

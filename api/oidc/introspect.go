@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"strings"
 
 	"eidgate/api/claims"
 	"eidgate/relying"
@@ -65,7 +66,7 @@ func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) {
 		if owner == nil || owner.Account != c.Account || owner.Environment != c.Environment || g != nil && !g.of(owner) {
 			break
 		}
-		if out, err = p.active(t, g); err != nil {
+		if out, err = p.active(owner, t, g); err != nil {
 			p.trouble(w, r, err)
 			return
 		}
@@ -76,8 +77,8 @@ func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (p *Provider) active(t *Token, g *Grant) (claims.Object, error) {
-	out := claims.Object{{Name: "active", Value: true}, {Name: "scope", Value: t.Scope}, {Name: "client_id", Value: t.Client}, {Name: "iss", Value: p.issuer},
+func (p *Provider) active(c *relying.Client, t *Token, g *Grant) (claims.Object, error) {
+	out := claims.Object{{Name: "active", Value: true}, {Name: "scope", Value: strings.Join(still(c, words(t.Scope)), " ")}, {Name: "client_id", Value: t.Client}, {Name: "iss", Value: p.issuer},
 		{Name: "aud", Value: p.issuer + "/resources"}, {Name: "iat", Value: int(t.Created.Unix())}, {Name: "exp", Value: int(t.Expires.Unix())}, {Name: "token_type", Value: kind(t.Bound)}}
 	out = append(out, confirm(t.Bound)...)
 	if g == nil {

@@ -127,8 +127,11 @@ func missingKeys(stored []SigningKey, now time.Time) (out []SigningKey) {
 	for ; !now.Before(start.Add(-keyAhead)); start = start.Add(keyPeriod) {
 		for _, kind := range ourKeys {
 			if !slices.ContainsFunc(stored, func(k SigningKey) bool { return k.Use == kind.use && k.Alg == kind.alg && k.From.Equal(start) }) {
-				until := start.Add(keyPeriod)
-				out = append(out, SigningKey{Use: kind.use, Alg: kind.alg, From: start, Until: until, Gone: until.Add(keyCache + keyLongest + keyHints)})
+				k := SigningKey{Use: kind.use, Alg: kind.alg, From: start, Until: start.Add(keyPeriod)}
+				if k.Gone = k.Until.Add(keyCache + keyLongest); k.Use == jose.Signing { // what opens requests is good for no hint
+					k.Gone = k.Gone.Add(keyHints)
+				}
+				out = append(out, k)
 			}
 		}
 	}

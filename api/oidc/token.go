@@ -103,16 +103,17 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 		if !g.of(c) || !snap.Request.fits(in, key) {
 			return nil, errGrant
 		}
-		out.Scope = strings.Join(snap.Request.Scopes, " ")
+		scopes := still(c, snap.Request.Scopes)
+		out.Scope = strings.Join(scopes, " ")
 		at, err := p.accessToken(c, out, g.ID, snap.Subject, key, now)
 		if err == nil {
-			out.IDToken, err = p.idToken(ctx, c, snap, snap.Request.Scopes, out.Access, now, snap.Request.Nonce)
+			out.IDToken, err = p.idToken(ctx, c, snap, scopes, out.Access, now, snap.Request.Nonce)
 		}
 		if err != nil { // the client's keys are out of reach, for example: whoever has the code has done nothing wrong
 			return nil, fmt.Errorf("%w: %w", ErrUnmade, err)
 		}
 		all = []Token{at}
-		if snap.Request.has("offline_access") {
+		if slices.Contains(scopes, "offline_access") {
 			out.Refresh = "rt_" + random()
 			all = append(all, p.refreshToken(c, out, g.ID, key, now, now.Add(c.Life().Refresh)))
 		}
