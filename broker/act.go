@@ -305,7 +305,7 @@ func (b *Broker) Away(ctx context.Context, id string, h Handle, pass string) (st
 // Cancel ends the session because the person wants it so. It is final, and
 // the upstream is told by the order's owner.
 func (b *Broker) Cancel(ctx context.Context, id string, h Handle) (*View, error) {
-	err := b.stop(ctx, id, &h, connector.Fail{Reason: eid.Cancelled}, "person")
+	err := b.stop(ctx, id, &h, connector.Fail{Reason: eid.Cancelled}, "person", 0)
 	if err != nil && !errors.Is(err, ErrMove) && !errors.Is(err, ErrElsewhere) {
 		return nil, err
 	}
@@ -315,7 +315,7 @@ func (b *Broker) Cancel(ctx context.Context, id string, h Handle) (*View, error)
 // Stop ends a session whose account goes away. One that has ended already
 // stays as it is.
 func (b *Broker) Stop(ctx context.Context, id string) error {
-	err := b.stop(ctx, id, nil, connector.Fail{Reason: eid.Cancelled}, "operator")
+	err := b.stop(ctx, id, nil, connector.Fail{Reason: eid.Cancelled}, "operator", 0)
 	if errors.Is(err, ErrMove) {
 		return nil
 	}
@@ -323,14 +323,14 @@ func (b *Broker) Stop(ctx context.Context, id string) error {
 }
 
 // stop fails a session from outside of its order. With a handle, only the
-// browser that holds the session may.
-func (b *Broker) stop(ctx context.Context, id string, h *Handle, f connector.Fail, actor string) error {
+// browser that holds the session may; with a version, only while it is that.
+func (b *Broker) stop(ctx context.Context, id string, h *Handle, f connector.Fail, actor string, version int64) error {
 	for range 10 {
 		s, spec, err := b.open(ctx, id)
 		if err != nil {
 			return err
 		}
-		if s.State.Ended() {
+		if s.State.Ended() || version > 0 && s.Version != version {
 			return ErrMove
 		}
 		if h != nil && !b.holds(s, *h) && !mayRebind(s, spec) {

@@ -307,7 +307,9 @@ func (b *Broker) erase(ctx context.Context, s *Session) error {
 // expire lets the connector collect once more, then ends the session.
 func (b *Broker) expire(ctx context.Context, s *Session) error {
 	const grace = 5 * time.Second
+	version := s.Version // whoever asks for time or begins at this moment goes on
 	if s.Order != "" {
+		version = 0
 		claim := *s
 		claim.Due = b.now().Add(2 * grace) // ours for as long as this takes
 		if err := b.c.Store.Apply(ctx, &Change{ID: s.ID, Session: &claim}); err != nil {
@@ -320,9 +322,9 @@ func (b *Broker) expire(ctx context.Context, s *Session) error {
 			b.c.Log.InfoContext(ctx, "last collect", "session", s, "error", err)
 		}
 	}
-	err := b.stop(ctx, s.ID, nil, connector.Fail{Reason: eid.Expired}, "node")
+	err := b.stop(ctx, s.ID, nil, connector.Fail{Reason: eid.Expired}, "node", version)
 	if errors.Is(err, ErrMove) {
-		return nil // it has ended by itself
+		return nil // it has ended by itself, or goes on
 	}
 	return err
 }

@@ -523,6 +523,60 @@ func TestExpiryExtensionErasure(t *testing.T) {
 	}
 }
 
+// A due is a store in which something happens after it was seen whose time is
+// over.
+type due struct {
+	broker.Store
+	then func(*broker.Session)
+	was  bool          // it has
+	done chan struct{} // closed at the look after that, when the node has dealt with it
+}
+
+func (d *due) Due(ctx context.Context, now time.Time, limit int) ([]*broker.Session, error) {
+	if d.was && d.done != nil {
+		close(d.done)
+		d.done = nil
+	}
+	all, err := d.Store.Due(ctx, now, limit)
+	for _, s := range all {
+		d.then(s)
+		d.was = true
+	}
+	return all, err
+}
+
+// TestExpiryWasTooSoon: whoever asks for time, or begins, when a node has just
+// seen that the time is over goes on.
+func TestExpiryWasTooSoon(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(*node, string) error{
+		"asks for time": func(n *node, id string) error { _, err := n.Extend(context.Background(), id, ada); return err },
+		"begins": func(n *node, id string) error {
+			_, err := n.Open(context.Background(), id, ada, connector.Browser{}, nil, false)
+			return err
+		},
+	} {
+		w := newWorld(t)
+		ck := newClock()
+		w.story.Now = ck.Now
+		done := make(chan struct{})
+		at := &due{Store: w.store, done: done}
+		var n *node
+		at.then = func(s *broker.Session) {
+			if err := act(n, s.ID); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		n = w.node(at, ck.use)
+		id := w.create(n).ID
+		ck.advance(30 * time.Minute)
+		<-done
+		if s := w.session(id); s.State.Ended() {
+			t.Errorf("%s: %s %s", name, s.State, s.Reason)
+		}
+	}
+}
+
 // Who has asked for more time before an order keeps it when that begins.
 func TestExtensionOutlastsTheBeginning(t *testing.T) {
 	t.Parallel()
