@@ -312,6 +312,24 @@ func TestAdult(t *testing.T) {
 	}
 }
 
+// TestTokenIsRefused: itsme will take its own token the next time no more than
+// now, so nobody waits; 503 is another matter.
+func TestTokenIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"401", "403", "503"} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t)
+			s.Config.Faults.Add(sandbox.Fault{Target: "itsme.userinfo", Kind: "http", Value: status})
+			res, err := s.Login(s.Connector(), "approve", "florent")
+			f, failed := res.Step.(connector.Fail)
+			if failed != (status != "503") || (err == nil) != failed || failed && (f.Reason != eid.Unavailable || !f.Retry) {
+				t.Errorf("%#v, %v", res.Step, err)
+			}
+		})
+	}
+}
+
 // TestAnotherBrowser: an app opens another browser than the one that began, and
 // the person says there that it was them.
 func TestAnotherBrowser(t *testing.T) {

@@ -403,6 +403,9 @@ func (c *Connector) failed(cl *client, err error, once bool) (connector.Result, 
 		if once && e.Sent {
 			return fail(eid.OutcomeUnknown)
 		}
+		if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden { // what it gave us it will take the next time no more than now
+			return connector.Result{Step: connector.Fail{Reason: eid.Unavailable, Code: string(e.Kind), Retry: true}}, nil
+		}
 		return connector.Result{}, &connector.Unknown{Reason: eid.Unavailable, Repeat: true, After: circuit.Pause(err, time.Second), Err: err}
 	case oidcrp.Redirected, oidcrp.TooLarge, oidcrp.ContentType, oidcrp.BadMetadata, oidcrp.BadResponse, oidcrp.BadUserInfo, oidcrp.Missing, oidcrp.Duplicate:
 		return fail(eid.BadAnswer)
