@@ -186,6 +186,17 @@ func party(t *testing.T, host string) (base string) {
 	return strings.Replace(s.URL, "127.0.0.1", host, 1)
 }
 
+// withAndWithout runs a test with scripts and without.
+func withAndWithout(t *testing.T, f func(t *testing.T, scripts bool)) {
+	t.Helper()
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, scripts)
+		})
+	}
+}
+
 // secureParty is one over https at 127.0.0.1, with a certificate that nobody
 // trusts.
 func secureParty(t *testing.T) (base string) {

@@ -48,32 +48,29 @@ func atBank(ctx context.Context, t *testing.T, person, button, then string) {
 // TestBank: a person finds the bank, says yes there, and is back at the shop.
 func TestBank(t *testing.T) {
 	t.Parallel()
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			at := party(t, "localhost")
-			id, page := session(w, "idin", at+"/done", "language", "nl")
-			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(page))
-			until(ctx, t, banks+` && document.querySelector("h1").textContent === "Kies je bank"`)
-			if scripts {
-				do(ctx, t, chromedp.SendKeys(chromedp.CSS("input[type=search]"), "een"))
-				until(ctx, t, `document.querySelector("[data-search]").previousElementSibling.textContent === "1 bank"`)
-				shot(ctx, t, "bank-search")
-			}
-			if len(w.Orders()) > 0 {
-				t.Error("a transaction was started because a page was fetched")
-			}
-			press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
-			shot(ctx, t, "bank-login")
-			atBank(ctx, t, "vries", "approve", `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
-			got := w.Result(id)
-			if who, _ := got["identity"].(map[string]any); who == nil || who["LastName"] != "de Vries" || got["binding"] != "strong" {
-				t.Errorf("result %v", got)
-			}
-		})
-	}
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		w := rig.StartDev(t, "memory")
+		ctx := tab(t)
+		at := party(t, "localhost")
+		id, page := session(w, "idin", at+"/done", "language", "nl")
+		do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(page))
+		until(ctx, t, banks+` && document.querySelector("h1").textContent === "Kies je bank"`)
+		if scripts {
+			do(ctx, t, chromedp.SendKeys(chromedp.CSS("input[type=search]"), "een"))
+			until(ctx, t, `document.querySelector("[data-search]").previousElementSibling.textContent === "1 bank"`)
+			shot(ctx, t, "bank-search")
+		}
+		if len(w.Orders()) > 0 {
+			t.Error("a transaction was started because a page was fetched")
+		}
+		press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
+		shot(ctx, t, "bank-login")
+		atBank(ctx, t, "vries", "approve", `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
+		got := w.Result(id)
+		if who, _ := got["identity"].(map[string]any); who == nil || who["LastName"] != "de Vries" || got["binding"] != "strong" {
+			t.Errorf("result %v", got)
+		}
+	})
 }
 
 // TestBankAndBack: the browser's back button brings the person to a page that
@@ -153,40 +150,37 @@ func scan(ctx context.Context, t *testing.T) string {
 // the phone never gets to the shop.
 func TestCounter(t *testing.T) {
 	t.Parallel()
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			screen, phone := tab(t), tab(t)
-			at := party(t, "localhost")
-			id, page := session(w, "idin", at+"/done", "language", "en", "configid", "counter")
-			do(screen, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(page))
-			if !scripts {
-				press(screen, t, "button[name=choose]", `document.querySelector(".counter img") !== null`)
-			}
-			until(screen, t, `document.querySelector(".counter img")?.naturalWidth > 100`)
-			shot(screen, t, "counter")
-			link := scan(screen, t)
-			do(phone, t, chromedp.Navigate(link))
-			until(phone, t, `document.querySelector("[data-testid=issuer-BANKNL2Y]") !== null`)
-			shot(phone, t, "counter-banks")
-			press(phone, t, "[data-testid=issuer-BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
-			until(screen, t, `document.querySelector("[data-poll]")?.textContent.includes("The code was scanned.")`)
-			atBank(phone, t, "vries", "approve", `document.querySelector("h1").textContent === "Go back to where you began"`)
-			shot(phone, t, "counter-landing")
-			if eval[bool](phone, t, `document.body.innerHTML.includes("/done")`) {
-				t.Error("the phone is led to the shop")
-			}
-			until(screen, t, `document.querySelector("h1").textContent === "Done"`)
-			shot(screen, t, "counter-done")
-			if to := eval[string](screen, t, `document.querySelector("meta[http-equiv=refresh]").content`); !strings.HasPrefix(to, "10;url="+at+"/done?") {
-				t.Errorf("then it goes to %s", to)
-			}
-			if who, _ := w.Result(id)["identity"].(map[string]any); who == nil || who["LastName"] != "de Vries" {
-				t.Errorf("result %v", w.Result(id))
-			}
-		})
-	}
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		w := rig.StartDev(t, "memory")
+		screen, phone := tab(t), tab(t)
+		at := party(t, "localhost")
+		id, page := session(w, "idin", at+"/done", "language", "en", "configid", "counter")
+		do(screen, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(page))
+		if !scripts {
+			press(screen, t, "button[name=choose]", `document.querySelector(".counter img") !== null`)
+		}
+		until(screen, t, `document.querySelector(".counter img")?.naturalWidth > 100`)
+		shot(screen, t, "counter")
+		link := scan(screen, t)
+		do(phone, t, chromedp.Navigate(link))
+		until(phone, t, `document.querySelector("[data-testid=issuer-BANKNL2Y]") !== null`)
+		shot(phone, t, "counter-banks")
+		press(phone, t, "[data-testid=issuer-BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
+		until(screen, t, `document.querySelector("[data-poll]")?.textContent.includes("The code was scanned.")`)
+		atBank(phone, t, "vries", "approve", `document.querySelector("h1").textContent === "Go back to where you began"`)
+		shot(phone, t, "counter-landing")
+		if eval[bool](phone, t, `document.body.innerHTML.includes("/done")`) {
+			t.Error("the phone is led to the shop")
+		}
+		until(screen, t, `document.querySelector("h1").textContent === "Done"`)
+		shot(screen, t, "counter-done")
+		if to := eval[string](screen, t, `document.querySelector("meta[http-equiv=refresh]").content`); !strings.HasPrefix(to, "10;url="+at+"/done?") {
+			t.Errorf("then it goes to %s", to)
+		}
+		if who, _ := w.Result(id)["identity"].(map[string]any); who == nil || who["LastName"] != "de Vries" {
+			t.Errorf("result %v", w.Result(id))
+		}
+	})
 }
 
 func TestBankFromAFrame(t *testing.T) {

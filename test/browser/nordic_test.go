@@ -37,33 +37,30 @@ func front(ctx context.Context, t *testing.T, w *rig.Dev, page, language, headin
 // and the password instead, shares what is asked for, and is back at the shop.
 func TestNorwegianBankID(t *testing.T) {
 	t.Parallel()
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			id, page := session(w, "nbid_oidc", party(t, "localhost")+"/done", "language", "nb", "Additional_identity_info", "true")
-			front(ctx, t, w, page, "nb", "Identifiser deg med BankID", scripts)
-			press(ctx, t, "form[action^=start] button", there("bis"))
-			press(ctx, t, "[data-testid=bis]", there("number"))
-			fill(ctx, t, "number", "01010112345")
-			press(ctx, t, "[data-testid=next]", there("error"))
-			fill(ctx, t, "number", "01819010354")
-			press(ctx, t, "[data-testid=next]", there("nobio"))
-			press(ctx, t, "[data-testid=nobio]", there("password"))
-			fill(ctx, t, "otp", "otp")
-			fill(ctx, t, "password", "qwer12345")
-			press(ctx, t, "[data-testid=code]", there("error"))
-			fill(ctx, t, "otp", "otp")
-			fill(ctx, t, "password", "qwer1234")
-			press(ctx, t, "[data-testid=code]", there("shares"))
-			press(ctx, t, "[data-testid=approve]", `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
-			got := w.Result(id)
-			if who, _ := got["identity"].(map[string]any); who == nil || who["LastName"] != "Nordmann" || who["PersonalNumber"] != "01819010354" || got["binding"] != "strong" {
-				t.Errorf("result %v", got)
-			}
-		})
-	}
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		w := rig.StartDev(t, "memory")
+		ctx := tab(t)
+		id, page := session(w, "nbid_oidc", party(t, "localhost")+"/done", "language", "nb", "Additional_identity_info", "true")
+		front(ctx, t, w, page, "nb", "Identifiser deg med BankID", scripts)
+		press(ctx, t, "form[action^=start] button", there("bis"))
+		press(ctx, t, "[data-testid=bis]", there("number"))
+		fill(ctx, t, "number", "01010112345")
+		press(ctx, t, "[data-testid=next]", there("error"))
+		fill(ctx, t, "number", "01819010354")
+		press(ctx, t, "[data-testid=next]", there("nobio"))
+		press(ctx, t, "[data-testid=nobio]", there("password"))
+		fill(ctx, t, "otp", "otp")
+		fill(ctx, t, "password", "qwer12345")
+		press(ctx, t, "[data-testid=code]", there("error"))
+		fill(ctx, t, "otp", "otp")
+		fill(ctx, t, "password", "qwer1234")
+		press(ctx, t, "[data-testid=code]", there("shares"))
+		press(ctx, t, "[data-testid=approve]", `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
+		got := w.Result(id)
+		if who, _ := got["identity"].(map[string]any); who == nil || who["LastName"] != "Nordmann" || who["PersonalNumber"] != "01819010354" || got["binding"] != "strong" {
+			t.Errorf("result %v", got)
+		}
+	})
 }
 
 // TestNorwegianBankIDWithBiometrics: who asks for them is not asked which kind
@@ -88,29 +85,26 @@ func TestNorwegianBankIDWithBiometrics(t *testing.T) {
 // their own, and is back at the shop.
 func TestMitID(t *testing.T) {
 	t.Parallel()
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			id, page := session(w, "mitid", party(t, "localhost")+"/done", "language", "da", "AskForCpr", "true")
-			front(ctx, t, w, page, "da", "Identificer dig med MitID", scripts)
-			press(ctx, t, "form[action^=start] button", there("user"))
-			fill(ctx, t, "user", "nobody")
-			press(ctx, t, "[data-testid=next]", there("error"))
-			fill(ctx, t, "user", "hanne85")
-			press(ctx, t, "[data-testid=next]", there("with-app"))
-			press(ctx, t, "[data-testid=with-app]", there("cpr"))
-			fill(ctx, t, "cpr", "6103089998")
-			press(ctx, t, "[data-testid=next]", there("error")+` && document.querySelector("[data-testid=purpose]").textContent.includes("Tries left: 2.")`)
-			fill(ctx, t, "cpr", "890385-9996")
-			press(ctx, t, "[data-testid=next]", `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
-			got := w.Result(id)
-			if who, _ := got["identity"].(map[string]any); who == nil || who["LastName"] != "Hansen" || who["PersonalNumber"] != "8903859996" || got["binding"] != "strong" {
-				t.Errorf("result %v", got)
-			}
-		})
-	}
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		w := rig.StartDev(t, "memory")
+		ctx := tab(t)
+		id, page := session(w, "mitid", party(t, "localhost")+"/done", "language", "da", "AskForCpr", "true")
+		front(ctx, t, w, page, "da", "Identificer dig med MitID", scripts)
+		press(ctx, t, "form[action^=start] button", there("user"))
+		fill(ctx, t, "user", "nobody")
+		press(ctx, t, "[data-testid=next]", there("error"))
+		fill(ctx, t, "user", "hanne85")
+		press(ctx, t, "[data-testid=next]", there("with-app"))
+		press(ctx, t, "[data-testid=with-app]", there("cpr"))
+		fill(ctx, t, "cpr", "6103089998")
+		press(ctx, t, "[data-testid=next]", there("error")+` && document.querySelector("[data-testid=purpose]").textContent.includes("Tries left: 2.")`)
+		fill(ctx, t, "cpr", "890385-9996")
+		press(ctx, t, "[data-testid=next]", `location.pathname === "/done" && location.search.includes("relaystate=`+id+`")`)
+		got := w.Result(id)
+		if who, _ := got["identity"].(map[string]any); who == nil || who["LastName"] != "Hansen" || who["PersonalNumber"] != "8903859996" || got["binding"] != "strong" {
+			t.Errorf("result %v", got)
+		}
+	})
 }
 
 // TestMitIDAndBack: an address that was used leads there once more, for whoever

@@ -43,152 +43,140 @@ const (
 // second time, and logs out of both.
 func TestOpenID(t *testing.T) {
 	t.Parallel()
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
-			shopOIDC(ctx, t, w, "acr", "idp:sbid", "locales", "sv")
-			id := sessionAt(ctx, t)
-			if !scripts {
-				press(ctx, t, "form[action^=start] button", begun)
-			}
-			until(ctx, t, begun+` && document.documentElement.lang === "sv"`)
-			phone(t, w, id, "approve")
-			until(ctx, t, welcome+" && "+allGood)
-			if got := eval[string](ctx, t, `document.querySelector("dl").textContent + document.querySelector("#result").textContent`); !strings.Contains(got, "sbid") || !strings.Contains(got, "199001012385") {
-				t.Errorf("the shop shows %s", got)
-			}
-			shopOIDC(ctx, t, w, "acr", "idp:sbid") // single sign-on
-			until(ctx, t, welcome+` && document.querySelector("#form-title").textContent === "Once more"`)
-			if n := len(w.Orders()); n != 0 {
-				t.Errorf("%d orders for somebody who is known", n)
-			}
-			press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
-			press(ctx, t, "form[method=post] button", `document.querySelector("#result")?.textContent.includes("and eidgate too")`)
-			shopOIDC(ctx, t, w, "acr", "idp:sbid")
-			if again := sessionAt(ctx, t); again == id {
-				t.Error("after the logout nobody asks who it is")
-			}
-		})
-	}
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		w := rig.StartDev(t, "memory")
+		ctx := tab(t)
+		do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
+		shopOIDC(ctx, t, w, "acr", "idp:sbid", "locales", "sv")
+		id := sessionAt(ctx, t)
+		if !scripts {
+			press(ctx, t, "form[action^=start] button", begun)
+		}
+		until(ctx, t, begun+` && document.documentElement.lang === "sv"`)
+		phone(t, w, id, "approve")
+		until(ctx, t, welcome+" && "+allGood)
+		if got := eval[string](ctx, t, `document.querySelector("dl").textContent + document.querySelector("#result").textContent`); !strings.Contains(got, "sbid") || !strings.Contains(got, "199001012385") {
+			t.Errorf("the shop shows %s", got)
+		}
+		shopOIDC(ctx, t, w, "acr", "idp:sbid") // single sign-on
+		until(ctx, t, welcome+` && document.querySelector("#form-title").textContent === "Once more"`)
+		if n := len(w.Orders()); n != 0 {
+			t.Errorf("%d orders for somebody who is known", n)
+		}
+		press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
+		press(ctx, t, "form[method=post] button", `document.querySelector("#result")?.textContent.includes("and eidgate too")`)
+		shopOIDC(ctx, t, w, "acr", "idp:sbid")
+		if again := sessionAt(ctx, t); again == id {
+			t.Error("after the logout nobody asks who it is")
+		}
+	})
 }
 
 // TestOpenIDAtTheBank: iDIN, with the answer in a form, which a script posts or
 // a button.
 func TestOpenIDAtTheBank(t *testing.T) {
 	t.Parallel()
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
-			shopOIDC(ctx, t, w, "acr", "idp:idin", "mode", "form_post", "locales", "nl")
-			until(ctx, t, banks+` && document.querySelector("h1").textContent === "Kies je bank"`)
-			press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
-			press(ctx, t, "[data-testid=person-vries]", loggedIn)
-			do(ctx, t, click("[data-testid=approve]"))
-			if !scripts {
-				until(ctx, t, `document.querySelector("form[data-auto] input[name=code]") !== null`)
-				if to := eval[string](ctx, t, `document.querySelector("form[data-auto]").action + " " + location.search`); to != w.URLs["demo"]+"/oidc/callback " {
-					t.Errorf("the form leads to %s", to)
-				}
-				shot(ctx, t, "post")
-				do(ctx, t, click("form[data-auto] button"))
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		w := rig.StartDev(t, "memory")
+		ctx := tab(t)
+		do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
+		shopOIDC(ctx, t, w, "acr", "idp:idin", "mode", "form_post", "locales", "nl")
+		until(ctx, t, banks+` && document.querySelector("h1").textContent === "Kies je bank"`)
+		press(ctx, t, "button[value=BANKNL2Y]", `document.querySelector("[data-testid=person-vries]") !== null`)
+		press(ctx, t, "[data-testid=person-vries]", loggedIn)
+		do(ctx, t, click("[data-testid=approve]"))
+		if !scripts {
+			until(ctx, t, `document.querySelector("form[data-auto] input[name=code]") !== null`)
+			if to := eval[string](ctx, t, `document.querySelector("form[data-auto]").action + " " + location.search`); to != w.URLs["demo"]+"/oidc/callback " {
+				t.Errorf("the form leads to %s", to)
 			}
-			until(ctx, t, greeted+" && "+allGood+` && document.querySelector("#result").textContent.includes("browser back at POST /oidc/callback")`)
-			if got := eval[string](ctx, t, `document.querySelector("#result").textContent`); !strings.Contains(got, "de Vries") || !strings.Contains(got, "idin") {
-				t.Errorf("the shop shows %s", got)
-			}
-		})
-	}
+			shot(ctx, t, "post")
+			do(ctx, t, click("form[data-auto] button"))
+		}
+		until(ctx, t, greeted+" && "+allGood+` && document.querySelector("#result").textContent.includes("browser back at POST /oidc/callback")`)
+		if got := eval[string](ctx, t, `document.querySelector("#result").textContent`); !strings.Contains(got, "de Vries") || !strings.Contains(got, "idin") {
+			t.Errorf("the shop shows %s", got)
+		}
+	})
 }
 
 // TestOpenIDStraight: where there is nothing to choose, the shop's button leads to
 // the eID, and the eID's back to the shop: no page of ours is between them.
 func TestOpenIDStraight(t *testing.T) {
 	t.Parallel()
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
-			for _, c := range []struct{ acr, at string }{
-				{"idp:mitid", "user"},
-				{"idp:nbid", "bis"},
-				{"idp:itsme", "person-florent"},
-				{"idp:idin idin_idp:BANKNL2Y", "person-vries"},
-			} {
-				shopOIDC(ctx, t, w, "acr", c.acr, "prompt", "login")
-				until(ctx, t, there(c.at))
-				// Back is the shop, not a page that leads to the eID once more.
-				eval[bool](ctx, t, "history.back() === undefined")
-				until(ctx, t, `location.pathname === "/oidc"`)
-			}
-			shopOIDC(ctx, t, w, "prompt", "login")
-			press(ctx, t, "button[value=itsme]", there("person-florent")) // who has chosen need not say so twice
-			// Back is the list; or, where the page loads itself again, what leads there, with a way to the list.
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		w := rig.StartDev(t, "memory")
+		ctx := tab(t)
+		do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
+		for _, c := range []struct{ acr, at string }{
+			{"idp:mitid", "user"},
+			{"idp:nbid", "bis"},
+			{"idp:itsme", "person-florent"},
+			{"idp:idin idin_idp:BANKNL2Y", "person-vries"},
+		} {
+			shopOIDC(ctx, t, w, "acr", c.acr, "prompt", "login")
+			until(ctx, t, there(c.at))
+			// Back is the shop, not a page that leads to the eID once more.
 			eval[bool](ctx, t, "history.back() === undefined")
-			if scripts {
-				until(ctx, t, `document.querySelector("a[data-away]") !== null`)
-				shot(ctx, t, "away-back")
-				eval[bool](ctx, t, `document.querySelector(".back a").click() === undefined`)
-			}
-			until(ctx, t, choices)
-			eval[bool](ctx, t, `document.querySelector("button[value=mitid]").click() === undefined`)
-			until(ctx, t, there("user"))
-			for _, c := range []struct{ acr, who string }{
-				{"idp:itsme", "person-florent"},
-				{"idp:idin idin_idp:BANKNL2Y", "person-vries"},
-			} {
-				shopOIDC(ctx, t, w, "acr", c.acr, "prompt", "login")
-				until(ctx, t, there(c.who))
-				press(ctx, t, "[data-testid="+c.who+"]", there("approve"))
-				press(ctx, t, "[data-testid=approve]", greeted+" && "+allGood)
-				press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
-			}
-		})
-	}
+			until(ctx, t, `location.pathname === "/oidc"`)
+		}
+		shopOIDC(ctx, t, w, "prompt", "login")
+		press(ctx, t, "button[value=itsme]", there("person-florent")) // who has chosen need not say so twice
+		// Back is the list; or, where the page loads itself again, what leads there, with a way to the list.
+		eval[bool](ctx, t, "history.back() === undefined")
+		if scripts {
+			until(ctx, t, `document.querySelector("a[data-away]") !== null`)
+			shot(ctx, t, "away-back")
+			eval[bool](ctx, t, `document.querySelector(".back a").click() === undefined`)
+		}
+		until(ctx, t, choices)
+		eval[bool](ctx, t, `document.querySelector("button[value=mitid]").click() === undefined`)
+		until(ctx, t, there("user"))
+		for _, c := range []struct{ acr, who string }{
+			{"idp:itsme", "person-florent"},
+			{"idp:idin idin_idp:BANKNL2Y", "person-vries"},
+		} {
+			shopOIDC(ctx, t, w, "acr", c.acr, "prompt", "login")
+			until(ctx, t, there(c.who))
+			press(ctx, t, "[data-testid="+c.who+"]", there("approve"))
+			press(ctx, t, "[data-testid=approve]", greeted+" && "+allGood)
+			press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
+		}
+	})
 }
 
 // TestOpenIDChoice: the start page begins a login for which the person chooses
 // the eID, and thinks again.
 func TestOpenIDChoice(t *testing.T) {
 	t.Parallel()
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := rig.StartDev(t, "memory")
-			ctx := tab(t)
-			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(w.URLs["public"]))
-			press(ctx, t, `a[href*="/oidc/login?iss="]`, choices)
-			id := sessionAt(ctx, t)
-			eval[bool](ctx, t, `(document.querySelector("#language").value = "nl") === "nl"`)
-			press(ctx, t, "form.lang button", `document.querySelector(".methods h2").textContent === "Nederland" && document.querySelector("button[name=method]").value === "idin"`)
-			press(ctx, t, "button[value=idin]", banks)
-			press(ctx, t, ".back a", choices)
-			press(ctx, t, "button[value=idin]", banks)
-			eval[bool](ctx, t, `history.back() === undefined`)
-			settled := choices
-			if scripts { // what comes out of memory loads itself again
-				settled += ` && performance.getEntriesByType("navigation")[0].type !== "navigate"`
-			}
-			until(ctx, t, settled)
-			eval[bool](ctx, t, `document.querySelector("button[value=sbid]").click() === undefined`) // the page out of memory has no nodes that chromedp knows
-			until(ctx, t, map[bool]string{true: begun, false: `document.querySelector("form[action^=start] button") !== null`}[scripts])
-			if !scripts {
-				press(ctx, t, "form[action^=start] button", begun)
-			}
-			if n := len(w.Orders()); n != 1 {
-				t.Errorf("%d orders", n)
-			}
-			phone(t, w, id, "approve")
-			until(ctx, t, welcome+" && "+allGood)
-		})
-	}
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		w := rig.StartDev(t, "memory")
+		ctx := tab(t)
+		do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts), chromedp.Navigate(w.URLs["public"]))
+		press(ctx, t, `a[href*="/oidc/login?iss="]`, choices)
+		id := sessionAt(ctx, t)
+		eval[bool](ctx, t, `(document.querySelector("#language").value = "nl") === "nl"`)
+		press(ctx, t, "form.lang button", `document.querySelector(".methods h2").textContent === "Nederland" && document.querySelector("button[name=method]").value === "idin"`)
+		press(ctx, t, "button[value=idin]", banks)
+		press(ctx, t, ".back a", choices)
+		press(ctx, t, "button[value=idin]", banks)
+		eval[bool](ctx, t, `history.back() === undefined`)
+		settled := choices
+		if scripts { // what comes out of memory loads itself again
+			settled += ` && performance.getEntriesByType("navigation")[0].type !== "navigate"`
+		}
+		until(ctx, t, settled)
+		eval[bool](ctx, t, `document.querySelector("button[value=sbid]").click() === undefined`) // the page out of memory has no nodes that chromedp knows
+		until(ctx, t, map[bool]string{true: begun, false: `document.querySelector("form[action^=start] button") !== null`}[scripts])
+		if !scripts {
+			press(ctx, t, "form[action^=start] button", begun)
+		}
+		if n := len(w.Orders()); n != 1 {
+			t.Errorf("%d orders", n)
+		}
+		phone(t, w, id, "approve")
+		until(ctx, t, welcome+" && "+allGood)
+	})
 }
 
 // TestOpenIDAnotherWay: a bank that cannot be reached is not the end of it.
@@ -322,23 +310,20 @@ func TestLedOn(t *testing.T) {
 		return w.URLs["public"] + "/auth/open/connect/authorize?" + url.Values{"client_id": {"sandbox-quiet-river-417"}, "response_type": {"code"}, "scope": {"openid"},
 			"redirect_uri": {on}, "acr_values": {"idp:sbid"}, "prompt": {"login"}, "response_mode": {mode}}.Encode()
 	}
-	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx := tab(t)
-			do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
-			for _, mode := range []string{"query", "form_post"} {
-				do(ctx, t, chromedp.Navigate(authorize(mode)))
-				press(ctx, t, "form[action^=cancel] button", map[bool]string{true: `document.querySelector("button[data-default]") !== null`, false: arrived(`location.search.includes("error=access_denied")`)}[!scripts && mode == "form_post"])
-				if !scripts && mode == "form_post" {
-					press(ctx, t, "button[data-default]", arrived(`location.search.includes("error=access_denied")`))
-				}
+	withAndWithout(t, func(t *testing.T, scripts bool) {
+		ctx := tab(t)
+		do(ctx, t, chromedp.Navigate("about:blank"), noScripts(!scripts))
+		for _, mode := range []string{"query", "form_post"} {
+			do(ctx, t, chromedp.Navigate(authorize(mode)))
+			press(ctx, t, "form[action^=cancel] button", map[bool]string{true: `document.querySelector("button[data-default]") !== null`, false: arrived(`location.search.includes("error=access_denied")`)}[!scripts && mode == "form_post"])
+			if !scripts && mode == "form_post" {
+				press(ctx, t, "button[data-default]", arrived(`location.search.includes("error=access_denied")`))
 			}
-			_, page := session(w, "sbid-another", on)
-			do(ctx, t, chromedp.Navigate(page))
-			press(ctx, t, "form[action^=cancel] button", arrived("true"))
-		})
-	}
+		}
+		_, page := session(w, "sbid-another", on)
+		do(ctx, t, chromedp.Navigate(page))
+		press(ctx, t, "form[action^=cancel] button", arrived("true"))
+	})
 	t.Run("logged in", func(t *testing.T) {
 		t.Parallel()
 		ctx := tab(t)
