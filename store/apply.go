@@ -284,7 +284,7 @@ func (p *plan) erase() {
 		`DELETE FROM session_data WHERE session = $1`,
 		`DELETE FROM order_ref WHERE session = $1`,
 		`DELETE FROM inbox WHERE session = $1`,
-		`DELETE FROM oidc_sso WHERE id IN (SELECT sso FROM oidc_grant WHERE session = $1)`,
+		`DELETE FROM oidc_sso WHERE session = $1 AND id IN (SELECT sso FROM oidc_grant WHERE session = $1)`,
 		`DELETE FROM oidc_grant WHERE session = $1`,
 		`DELETE FROM oidc_token WHERE session = $1 AND session <> 0`,
 		`UPDATE eid_order SET body = NULL, ended = 1, due = 0, fence = fence + 1 WHERE session = $1`,

@@ -94,7 +94,14 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 			pushedPurpose, pushed[:], g.ID, micros(g.Created.Add(longestLogin))),
 			statement{q: `DELETE FROM oidc_pushed WHERE handle = $1`, args: []any{pushed[:]}})
 	}
-	if sso != nil { // of two tabs that write the same grant at the same time, one finds the other's row
+	switch {
+	case sso == nil:
+	case sso.Goes:
+		all = append(all, one("go on with login", oidc.ErrEnded, `UPDATE oidc_sso SET used = used WHERE id = $1 AND account = $2`, sso.ID, sso.Account),
+			statement{changed: &changed, q: `UPDATE oidc_sso SET hash = $2, session = $3, eid = $4, auth = $5, used = $6, expires = $7
+				WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM oidc_grant WHERE id = $8)`,
+				args: []any{sso.ID, sso.Hash[:], h.number, string(sso.EID), micros(sso.Auth), micros(sso.Used), micros(sso.Expires), g.ID}})
+	default: // of two tabs that write the same grant at the same time, one finds the other's row
 		all = append(all, statement{changed: &changed, q: `INSERT INTO oidc_sso (id, hash, account, session, eid, auth, used, expires)
 			SELECT $1, $2, $3, session, $5, $6, $7, $8 FROM session_key WHERE session = $4 AND NOT EXISTS (SELECT 1 FROM oidc_grant WHERE id = $9)` + s.dialect.share + `
 			ON CONFLICT (id) DO NOTHING`,

@@ -575,6 +575,67 @@ func TestBrowserSession(t *testing.T) {
 	})
 }
 
+// TestBrowserSessionGoesOn: a second login of a person takes the place of the
+// first, once, unless that has ended, and lives longer than what the first was.
+func TestBrowserSessionGoesOn(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now, first, second := instant(), create(t, s), create(t, s)
+		b := &oidc.SSO{ID: "sid", Hash: h("first"), Account: "acc", Session: first.ID, EID: "story", Auth: now, Used: now, Expires: now.Add(time.Hour)}
+		goes := &oidc.SSO{ID: "sid", Account: "acc", Session: second.ID, EID: "other", Auth: now.Add(time.Minute), Used: now.Add(time.Minute), Expires: now.Add(2 * time.Hour), Goes: true}
+		write := func(ctx context.Context, sso oidc.SSO, cookie string) (bool, error) {
+			sso.Hash = h(cookie)
+			return s.PutGrant(ctx, &oidc.Grant{ID: "second", Session: second.ID, Client: "shop", Account: sso.Account, SSO: "sid", Created: now, Code: h("second"),
+				CodeUntil: now.Add(time.Hour)}, nil, &sso, read)
+		}
+		if _, err := write(t.Context(), *goes, "early"); !errors.Is(err, oidc.ErrEnded) {
+			t.Errorf("nothing is there: %v", err)
+		}
+		signOn(t, s, b, "first")
+		stranger := *goes
+		stranger.Account = "another"
+		if _, err := write(t.Context(), stranger, "stranger"); !errors.Is(err, oidc.ErrEnded) {
+			t.Errorf("another account's: %v", err)
+		}
+		var won atomic.Int64
+		ends := race(20, func(i int) error {
+			ok, err := write(context.Background(), *goes, fmt.Sprint("cookie", i))
+			if ok {
+				won.Add(1)
+			}
+			return err
+		})
+		var got *oidc.SSO
+		for i := range 20 {
+			if is, err := s.SSO(t.Context(), h(fmt.Sprint("cookie", i)), now); err == nil {
+				got = is
+			}
+		}
+		want := *goes
+		want.Goes = false
+		if got != nil {
+			want.Hash = got.Hash
+		}
+		if ends[nil] != 20 || won.Load() != 1 || cmp.Diff(&want, got) != "" {
+			t.Errorf("%d times, %v; %s", won.Load(), ends, cmp.Diff(&want, got))
+		}
+		if _, err := s.SSO(t.Context(), b.Hash, now); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("the first cookie: %v", err)
+		}
+		erase(t, s, first)
+		if _, err := s.SSO(t.Context(), want.Hash, now); err != nil {
+			t.Errorf("after the first session's end: %v", err)
+		}
+		if session, _, err := s.RevokeSSO(t.Context(), "sid", now); err != nil || session != second.ID {
+			t.Errorf("RevokeSSO = %s, %v", session, err)
+		}
+		erase(t, s, second)
+		if _, err := s.SSO(t.Context(), want.Hash, now); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("after the second's: %v", err)
+		}
+	})
+}
+
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {

@@ -88,7 +88,7 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 				`DELETE FROM order_ref WHERE session = $1`,
 				`DELETE FROM eid_order WHERE session = $1`,
 				`DELETE FROM event WHERE session = $1`,
-				`DELETE FROM oidc_sso WHERE id IN (SELECT sso FROM oidc_grant WHERE session = $1)`,
+				`DELETE FROM oidc_sso WHERE session = $1 AND id IN (SELECT sso FROM oidc_grant WHERE session = $1)`,
 				`DELETE FROM oidc_grant WHERE session = $1`,
 				`DELETE FROM oidc_token WHERE session = $1 AND session <> 0`,
 				`DELETE FROM session_data WHERE session = $1`,

@@ -253,8 +253,15 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if wrong != nil {
 		return p.answer(w, r, c, q, failure(wrong.Code, wrong.Text))
 	}
-	if done, err := p.reuse(w, r, c, account, q, choice, pinned); done || err != nil {
+	had, err := p.earlier(r, c, q)
+	if err != nil {
 		return err
+	}
+	if done, err := p.reuse(w, r, c, account, q, had, choice, pinned); done || err != nil {
+		return err
+	}
+	if had != nil {
+		q.Before = before{SID: had.ID, Subject: had.sub}
 	}
 	if q.prompts("none") {
 		return p.answer(w, r, c, q, failure("login_required", "Nobody is logged in in this browser in the way that is asked for."))

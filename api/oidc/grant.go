@@ -164,7 +164,7 @@ func (p *Provider) sid(session string) string {
 // written too.
 func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, grant string, sso *SSO, one person, s *broker.Session) (fields url.Values, signedOn bool, err error) {
 	who := one.who
-	snap := snapshot{Request: *q, Identity: *who, Evidence: one.evidence, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, SID: sso.ID, Sandbox: s.Environment == eid.Test,
+	snap := snapshot{Request: *q, Identity: *who, Evidence: one.evidence, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, Sandbox: s.Environment == eid.Test,
 		Session: sso.Session}
 	if s.Level != eid.Strong {
 		snap.Binding = s.Level
@@ -180,6 +180,13 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 	case len(q.Levels) > 0 && !slices.Contains(q.Levels, snap.ACR):
 		return failure("access_denied", "The level of assurance that is asked for was not reached."), false, nil
 	}
+	own, begun := sso.ID, sso
+	if sso.Hash == [32]byte{} {
+		begun = nil
+	} else if q.Before.Subject == snap.Subject { // the same person again, in the same browser
+		sso.ID, sso.Goes = q.Before.SID, true
+	}
+	snap.SID, snap.Request.Before = sso.ID, before{}
 	raw, err := json.Marshal(snap)
 	if err != nil {
 		return nil, false, err
@@ -192,12 +199,13 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 	if len(q.Pushed) == 32 {
 		pushed = (*[32]byte)(q.Pushed)
 	}
-	begun := sso
-	if sso.Hash == [32]byte{} {
-		begun = nil
-	}
 	signedOn, err = p.c.Store.PutGrant(ctx, g, pushed, begun, one.read)
 	switch {
+	case errors.Is(err, ErrEnded): // clients have been told so: this is a login of its own
+		sso.ID, sso.Goes = own, false
+		again := *q
+		again.Before = before{}
+		return p.issue(ctx, c, &again, grant, sso, one, s)
 	case errors.Is(err, ErrUsed):
 		p.c.Security("replay")
 		return failure("invalid_request_uri", "The pushed request was used before."), false, nil

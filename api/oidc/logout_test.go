@@ -11,6 +11,7 @@ import (
 
 	"eidgate/api/oidc"
 	"eidgate/broker"
+	"eidgate/eid"
 	"eidgate/relying"
 )
 
@@ -115,16 +116,47 @@ func TestLogoutIsWhole(t *testing.T) {
 	})
 }
 
-// TestLogoutOfTwo holds that somebody who has logged in twice, and whose client
-// still speaks of the first time, is logged out of both.
+// TestLogoutOfTwo holds that whoever logs out of the second login of a browser
+// is out of the first one too.
 func TestLogoutOfTwo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.client(func(c *relying.Client) { c.BackLogout = "https://shop.example/logout" })
-	w.in(t, "OP-LO-04 OP-BCL-01 a hint of an earlier login of the same browser", func(t *testing.T) {
+	store := &shaky{}
+	w := newWorld(t, func(c *oidc.Config) { store.Store, c.Store = c.Store, store })
+	told := func(c *relying.Client) { c.BackLogout = "https://shop.example/logout" }
+	c, other := w.client(told), w.client(told)
+	ended := func(t *testing.T, logins ...map[string]any) {
+		t.Helper()
+		for i, tokens := range logins {
+			if status, _, _ := w.userinfo(tokens["access_token"].(string)); status != http.StatusUnauthorized {
+				t.Errorf("login %d goes on: %d", i+1, status)
+			}
+		}
+		ids := map[string]bool{}
+		for _, d := range w.sent {
+			ids[d.ID] = true
+		}
+		if w.sent = nil; len(ids) != len(logins) {
+			t.Errorf("clients are told of %d logins", len(ids))
+		}
+	}
+	w.in(t, "OP-LO-04 OP-BCL-01 of one person, with two clients", func(t *testing.T) {
 		v := w.visitor()
 		first := w.tokens(c, v)
-		second := w.tokens(c, v, "prompt", "login")
+		second := w.tokens(other, v, "prompt", "login")
+		if res := v.end(url.Values{"id_token_hint": {second["id_token"].(string)}}); res.StatusCode != http.StatusOK || res.Header.Get("X-Asks") != "" {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
+		ended(t, first, second)
+		w.denied(t, v, silent(c), "login_required")
+	})
+	w.in(t, "OP-LO-04 OP-BCL-01 of two persons, with a hint of the first", func(t *testing.T) {
+		v := w.visitor()
+		first := w.tokens(c, v)
+		var second map[string]any
+		w.eids[eid.BankIDSE].as("199003032392", func() { second = w.tokens(c, v, "prompt", "login") })
+		if payload(t, first["id_token"])["sid"] == payload(t, second["id_token"])["sid"] {
+			t.Error("two persons have one login")
+		}
 		if res := v.end(url.Values{"id_token_hint": {first["id_token"].(string)}}); res.Header.Get("X-Asks") != "1" {
 			t.Fatalf("%d", res.StatusCode)
 		}
@@ -132,18 +164,18 @@ func TestLogoutOfTwo(t *testing.T) {
 		if res.StatusCode != http.StatusOK || res.Header.Get("X-Asks") != "" || len(res.Header.Values("Set-Cookie")) != 1 {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
-		for name, tokens := range map[string]map[string]any{"first": first, "second": second} {
-			if status, _, _ := w.userinfo(tokens["access_token"].(string)); status != http.StatusUnauthorized {
-				t.Errorf("the %s login goes on: %d", name, status)
-			}
+		ended(t, first, second)
+	})
+	w.in(t, "OP-LO-04 the first ends while the second begins", func(t *testing.T) {
+		v := w.visitor()
+		first := w.tokens(c, v)
+		store.meet = func() { w.visitor().end(url.Values{"id_token_hint": {first["id_token"].(string)}}) }
+		second := w.tokens(c, v, "prompt", "login")
+		if payload(t, first["id_token"])["sid"] == payload(t, second["id_token"])["sid"] {
+			t.Error("a login goes on of which its client was told that it has ended")
 		}
-		told := map[string]bool{}
-		for _, d := range w.sent {
-			told[d.ID] = true
-		}
-		if len(told) != 2 {
-			t.Errorf("the client is told of %d logins", len(told))
-		}
+		w.code(v, silent(c))
+		ended(t, first)
 	})
 }
 

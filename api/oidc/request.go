@@ -30,6 +30,7 @@ type request struct {
 	Locales   string    `json:"ui_locales,omitempty"`
 	Hint      string    `json:"login_hint,omitempty"`
 	Person    string    `json:"person,omitempty"` // the sub that must come of it
+	Before    before    `json:"before,omitzero"`  // who was logged in when it was made
 	ACR       string    `json:"acr_values,omitempty"`
 	Levels    []string  `json:"levels,omitempty"`  // one of these acr must come of it
 	Asked     asked     `json:"asked,omitzero"`    // the claims parameter
@@ -38,6 +39,13 @@ type request struct {
 	At        time.Time `json:"at"`
 	Pushed    []byte    `json:"pushed,omitempty"` // hash of the handle that it was pushed under
 	Sealed    bool      `json:"sealed,omitempty"` // pushed or signed: the browser cannot have altered it
+}
+
+// before is a login that a browser had: if the same person comes again, that
+// goes on.
+type before struct {
+	SID     string `json:"sid"`
+	Subject string `json:"sub"`
 }
 
 // asked are claims that are wanted by name, apart from scopes.

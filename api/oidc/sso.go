@@ -53,55 +53,65 @@ func (p *Provider) sso(r *http.Request) (*SSO, error) {
 	return s, err
 }
 
+// An earlier login is one that a browser has had.
+type earlier struct {
+	*SSO
+	person
+	session *broker.Session
+	sub     string
+}
+
+// earlier is the login that a browser has, if a client could have had it; nil
+// for none.
+func (p *Provider) earlier(r *http.Request, c *relying.Client, q *request) (*earlier, error) {
+	sso, err := p.sso(r)
+	if err != nil || sso == nil || sso.Account != c.Account {
+		return nil, err
+	}
+	e := &earlier{SSO: sso}
+	if e.session, err = p.c.Broker.Session(r.Context(), c.Account, c.Environment, sso.Session); err == nil && e.session.State == broker.Finished {
+		e.person, err = p.identity(r.Context(), c, q, e.session)
+	}
+	if errors.Is(err, broker.ErrNotFound) || err == nil && e.who == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.sub, err = p.subject(r.Context(), c.Account, e.who)
+	return e, err
+}
+
 // reuse answers from a login that this browser has had, where the client and
 // its request allow that (§13.2).
-func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Client, a *relying.Account, q *request, choice claims.Choice, pinned eid.Number) (done bool, err error) {
+func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Client, a *relying.Account, q *request, e *earlier, choice claims.Choice, pinned eid.Number) (done bool, err error) {
 	// Where a text is to be read, or consent to be given, that happens at the eID.
-	if c.ForceLogin || q.prompts("login") || q.prompts("select_account") || q.prompts("consent") || len(choice.Text) > 0 {
+	if c.ForceLogin || q.prompts("login") || q.prompts("select_account") || q.prompts("consent") || len(choice.Text) > 0 ||
+		e == nil || !slices.Contains(choice.EIDs, same(e.EID)) {
 		return false, nil
-	}
-	sso, err := p.sso(r)
-	if err != nil || sso == nil || sso.Account != c.Account || !slices.Contains(choice.EIDs, same(sso.EID)) {
-		return false, err
 	}
 	now := p.c.Now() // the client that has logged somebody in may have that last longer than this one
-	if now.After(sso.Used.Add(ssoIdle)) || now.After(sso.Auth.Add(c.Life().SSO)) ||
-		q.MaxAge != nil && now.Sub(sso.Auth) > time.Duration(*q.MaxAge)*time.Second || q.MaxAge != nil && *q.MaxAge == 0 {
+	if now.After(e.Used.Add(ssoIdle)) || now.After(e.Auth.Add(c.Life().SSO)) ||
+		q.MaxAge != nil && now.Sub(e.Auth) > time.Duration(*q.MaxAge)*time.Second || q.MaxAge != nil && *q.MaxAge == 0 {
 		return false, nil
 	}
-	s, err := p.c.Broker.Session(r.Context(), c.Account, c.Environment, sso.Session)
-	if errors.Is(err, broker.ErrNotFound) || err == nil && s.State != broker.Finished {
+	if pinned != "" && pinned != e.who.Number {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	one, err := p.identity(r.Context(), c, q, s)
-	if err != nil {
-		return false, err
-	}
-	who := one.who
-	sub, err := p.subject(r.Context(), c.Account, who)
-	if err != nil {
-		return false, err
-	}
-	if pinned != "" && pinned != who.Number {
-		return false, nil
-	}
-	if !covers(q.wanted(c), who) || !choice.Bank(who) || q.Person != "" && q.Person != sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(who)) {
+	if !covers(q.wanted(c), e.who) || !choice.Bank(e.who) || q.Person != "" && q.Person != e.sub || len(q.Levels) > 0 && !slices.Contains(q.Levels, claims.ACR(e.who)) {
 		return false, nil
 	}
 	if err := p.admit(r, c, a, "login"); err != nil {
 		return false, err
 	}
-	sso.Hash = [32]byte{} // it is there
-	fields, _, err := p.issue(r.Context(), c, q, p.c.NewID(), sso, one, s)
+	e.Hash = [32]byte{} // it is there
+	fields, _, err := p.issue(r.Context(), c, q, p.c.NewID(), e.SSO, e.person, e.session)
 	if err != nil {
 		return false, err
 	}
 	// After the grant is written: whoever ends the login either finds the grant,
 	// or is found to have ended it, and then nobody hears of its code.
-	err = p.c.Store.TouchSSO(r.Context(), sso.ID, now)
+	err = p.c.Store.TouchSSO(r.Context(), e.ID, now)
 	if errors.Is(err, ErrUnknown) {
 		return true, p.answer(w, r, c, q, failure("login_required", "The login has been ended meanwhile."))
 	}

@@ -17,6 +17,8 @@ var (
 	ErrUnknown = errors.New("unknown, used or expired")
 	// ErrUsed means that something was there and had been used before.
 	ErrUsed = errors.New("used before")
+	// ErrEnded means that a login which was to go on has ended.
+	ErrEnded = errors.New("ended")
 	// ErrRedeemed means that a grant's code has led to tokens.
 	ErrRedeemed = errors.New("redeemed before")
 	// ErrUnmade means that what a code or token leads to could not be made, for a
@@ -77,6 +79,8 @@ type SSO struct {
 	Auth    time.Time // when the person was authenticated
 	Used    time.Time
 	Expires time.Time // absolute
+
+	Goes bool // PutGrant: one of this ID is there and goes on as this
 }
 
 // A SigningKey is one of the provider's keys as it is stored; Private is PKCS#8,
@@ -111,7 +115,8 @@ type Store interface {
 	// opened again, after a logout too, and must not log anybody in. ErrUsed: a
 	// grant of its id is there with another code, or the pushed request was used
 	// by another grant. ErrUnknown: the grant is revoked, or the broker's session
-	// erased. ErrRedeemed: its code would be of no more use.
+	// erased. ErrRedeemed: its code would be of no more use. ErrEnded: the
+	// browser's session that was to go on is not there any more.
 	PutGrant(ctx context.Context, g *Grant, pushed *[32]byte, sso *SSO, read broker.Audit) (signedOn bool, err error)
 	// Redeem takes the grant of a code for a client, once. tokens says from the
 	// grant what it leads to, and is called at most once; they are written in
