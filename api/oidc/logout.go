@@ -14,9 +14,10 @@ import (
 	"eidgate/relying"
 )
 
-// serveEnd logs a browser out (§21). It goes back to the client only when that
-// has shown a token of ours and asks for an address of its own; otherwise the
-// person is told here. A request that another site could have made asks first.
+// serveEnd logs a browser out (§21). It goes back to an address of the client's
+// own only when the client has shown a token of ours, or the person has
+// confirmed; otherwise the person is told here. A request that another site
+// could have made asks first.
 func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	if !method(w, r, http.MethodGet, http.MethodPost) {
 		return
@@ -35,7 +36,7 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 	}
 	to := in["post_logout_redirect_uri"]
 	if to != "" && (c == nil || !c.Logout(to)) {
-		p.refused(w, r, c, *bad("invalid_request", "post_logout_redirect_uri is not registered for the client, or id_token_hint does not say whose it is."))
+		p.refused(w, r, c, *bad("invalid_request", "post_logout_redirect_uri is not registered for the client, or neither id_token_hint nor client_id says whose it is."))
 		return
 	}
 	sso, err := p.sso(r)
@@ -43,7 +44,8 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 		p.broken(w, r, err)
 		return
 	}
-	if sso != nil && (c == nil || sso.ID != sid) { // not the one that the client speaks of, or not that alone
+	other := sso != nil && (c == nil || sso.ID != sid) // not the login that the client speaks of, or not that alone
+	if other || to != "" && sid == "" {
 		if !p.confirmed(r, in) {
 			next := ""
 			if back, err := url.Parse(to); err == nil && to != "" {
@@ -52,6 +54,8 @@ func (p *Provider) serveEnd(w http.ResponseWriter, r *http.Request) {
 			p.c.Ended(w, r, true, confirming(in), next)
 			return
 		}
+	}
+	if other {
 		err = p.end(r.Context(), sso.ID, "")
 	}
 	if err == nil && sid != "" {
@@ -93,10 +97,12 @@ func (p *Provider) confirmed(r *http.Request, in params) bool {
 }
 
 // hint reads id_token_hint: whose it is, and which login of whom it was about.
-// A hint that is not one of ours says nothing.
+// A hint that is not one of ours says nothing; where there is none, client_id
+// says whose the request is, which anybody can write.
 func (p *Provider) hint(r *http.Request, in params) (c *relying.Client, sid, sub string, err error) {
 	if in["id_token_hint"] == "" {
-		return nil, "", "", nil
+		c, err = p.client(r.Context(), in["client_id"])
+		return c, "", "", err
 	}
 	cl, err := p.ownToken(r.Context(), in["id_token_hint"])
 	if err != nil || len(cl.Audience) != 1 || in["client_id"] != "" && in["client_id"] != cl.Audience[0] {

@@ -256,9 +256,18 @@ func TestLogouts(t *testing.T) {
 		"oidcc-rp-initiated-logout-bad-id-token-hint": func(q url.Values, hint string) {
 			q.Set("id_token_hint", jws(foreign()[0], object{"alg": "RS256", "kid": "key-RS256"}, payload(t, hint)))
 		},
+		"oidcc-rp-initiated-logout-bad-id-token-hint, with client_id": func(q url.Values, hint string) {
+			q.Set("id_token_hint", jws(foreign()[0], object{"alg": "RS256", "kid": "key-RS256"}, payload(t, hint)))
+			q.Set("client_id", c.ID)
+		},
 		"oidcc-rp-initiated-logout-no-id-token-hint": func(q url.Values, _ string) { q.Del("id_token_hint") },
-		"client_id alone": func(q url.Values, _ string) { q.Del("id_token_hint"); q.Set("client_id", c.ID) },
-		"another client":  func(q url.Values, _ string) { q.Set("client_id", "client-x") },
+		"client_id alone, and another address": func(q url.Values, _ string) {
+			q.Del("id_token_hint")
+			q.Set("client_id", c.ID)
+			q.Set("post_logout_redirect_uri", out+"?foo=bar")
+		},
+		"client_id of nobody": func(q url.Values, _ string) { q.Del("id_token_hint"); q.Set("client_id", "client-x") },
+		"another client":      func(q url.Values, _ string) { q.Set("client_id", "client-x") },
 	} {
 		w.in(t, "OP-LO-02 "+name, func(t *testing.T) {
 			v := w.visitor()
@@ -274,7 +283,8 @@ func TestLogouts(t *testing.T) {
 	for name, q := range map[string]url.Values{
 		"oidcc-rp-initiated-logout-no-params":  {},
 		"oidcc-rp-initiated-logout-only-state": {"state": {"s"}},
-		"a hint of somebody else":              nil,
+		"oidcc-rp-initiated-logout-no-id-token-hint, with client_id": {"client_id": {c.ID}, "post_logout_redirect_uri": {out}, "state": {"s"}},
+		"a hint of somebody else": nil,
 	} {
 		w.in(t, "OP-LO-03 OP-LO-05 "+name+": the person is asked first", func(t *testing.T) {
 			v := w.visitor()
@@ -315,6 +325,15 @@ func TestLogouts(t *testing.T) {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
 		w.denied(t, v, silent(c), "login_required")
+	})
+	w.in(t, "OP-LO-02 who is logged in nowhere, and of whom a client says nothing, is asked too", func(t *testing.T) {
+		v := w.visitor()
+		if res := v.end(url.Values{"client_id": {c.ID}, "post_logout_redirect_uri": {out}}); res.StatusCode != http.StatusOK || res.Header.Get("X-Asks") != "1" {
+			t.Fatalf("%d %v", res.StatusCode, res.Header)
+		}
+		if res := v.post(w.fields, [2]string{"Sec-Fetch-Site", "same-origin"}); res.Header.Get("Location") != out {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
 	})
 	w.in(t, "OP-LO-05 another site's form takes no cookie away", func(t *testing.T) {
 		if x := w.form("endsession", url.Values{"confirm": {"1"}}); x.header.Get("Set-Cookie") != "" {

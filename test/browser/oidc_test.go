@@ -334,7 +334,8 @@ func TestLedOn(t *testing.T) {
 }
 
 // TestLogoutOfAnotherLogin: a party speaks of a login that the browser has no
-// more. The person is asked, and goes back to that party all the same.
+// more, since another person has come. Who sits there is asked, and goes back to
+// that party all the same.
 func TestLogoutOfAnotherLogin(t *testing.T) {
 	t.Parallel()
 	w := rig.StartDev(t, "memory")
@@ -343,9 +344,8 @@ func TestLogoutOfAnotherLogin(t *testing.T) {
 	phone(t, w, sessionAt(ctx, t), "approve")
 	until(ctx, t, welcome+" && "+allGood)
 	again := w.URLs["public"] + "/auth/open/connect/authorize?" + url.Values{"client_id": {"sandbox-quiet-river-417"}, "response_type": {"code"}, "scope": {"openid"},
-		"redirect_uri": {w.URLs["demo"] + "/elsewhere"}, "acr_values": {"idp:sbid"}, "prompt": {"login"}}.Encode()
+		"redirect_uri": {w.URLs["demo"] + "/elsewhere"}, "acr_values": {"idp:sbid"}, "prompt": {"login"}, "login_hint": {"sandbox:approve;person=bo"}}.Encode()
 	do(ctx, t, chromedp.Navigate(again))
-	phone(t, w, sessionAt(ctx, t), "approve")
 	until(ctx, t, `location.pathname === "/elsewhere"`)
 	do(ctx, t, chromedp.Navigate(w.URLs["demo"]+"/oidc"))
 	press(ctx, t, "form[action='/oidc/logout'] button", `document.querySelector("h1").textContent === "You are logged out of the shop"`)
