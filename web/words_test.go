@@ -53,6 +53,21 @@ func TestLanguagesSayTheSameThings(t *testing.T) {
 	}
 }
 
+// TestFrenchMarks: in French a blank stands before these marks, at which no line
+// may end.
+func TestFrenchMarks(t *testing.T) {
+	t.Parallel()
+	w, err := NewWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, text := range w.all["fr"] {
+		if regexp.MustCompile("[^\u00a0\u202f][?!:;]").MatchString(strings.ReplaceAll(text, "{hour}:", "")) {
+			t.Errorf("%s may have a mark begin a line: %q", key, text)
+		}
+	}
+}
+
 // equal are sentences that a language says as English does.
 var equal = map[string]bool{"de sandbox.label": true, "fr sandbox.label": true, "da ref": true, "da idin.search.one": true, "nb idin.search.one": true, "nl idin.search.one": true, "sv idin.search.one": true,
 	"nl app.open": true, "nl app.title": true,

@@ -3,6 +3,7 @@ package browser
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -200,6 +201,40 @@ func TestCodeIsReadable(t *testing.T) {
 	until(ctx, t, `document.querySelector("[data-part]").textContent !== ""`) // less than 85 % of the code is in view
 }
 
+// TestLargeText: with text of twice the size nothing stands out, on a tablet and
+// on a small phone.
+func TestLargeText(t *testing.T) {
+	t.Parallel()
+	base, ctx := gallery(t), tab(t)
+	for _, name := range []string{"choice", "long", "number", "markdown", "hurry", "bank-down", "away", "landing"} {
+		do(ctx, t, chromedp.Navigate(base+"/"+name+"/"))
+		for _, width := range []int64{768, 320} {
+			do(ctx, t, chromedp.EmulateViewport(width, 900))
+			eval[bool](ctx, t, `(document.documentElement.style.fontSize = "200%") === "200%"`)
+			if out := eval[string](ctx, t, `[...document.querySelectorAll(".page *:not(.skip)")].filter(e => e.getBoundingClientRect().right > innerWidth)
+				.map(e => e.outerHTML.slice(0, 100)).join("\n")`); out != "" {
+				t.Errorf("%s at %d px: these stand out\n%s", name, width, out)
+			}
+			shot(ctx, t, fmt.Sprintf("%s-%d-text", name, width))
+		}
+	}
+}
+
+// TestTargets: what is pressed is as high as a finger is wide; links in a text
+// are as high as its line.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	base, ctx := gallery(t), tab(t)
+	for _, page := range []string{"choice/", "number/", "hurry/", "bank-down/", "away/", "elsewhere/", "hurry/frame?big=1"} {
+		do(ctx, t, chromedp.EmulateViewport(390, 900), chromedp.Navigate(base+"/"+page))
+		if low := eval[string](ctx, t, `[...document.querySelectorAll("a:not(.skip), button, select, input, summary")]
+			.filter(e => e.getClientRects().length > 0 && e.getBoundingClientRect().height < (e.closest("li, aside, .hint") ? 24 : 44))
+			.map(e => e.outerHTML.slice(0, 100)).join("\n")`); low != "" {
+			t.Errorf("%s: these are low\n%s", page, low)
+		}
+	}
+}
+
 // TestKeyboard: signing is done with the keyboard alone, and a click that
 // comes too early does nothing.
 func TestKeyboard(t *testing.T) {
@@ -220,6 +255,14 @@ func TestKeyboard(t *testing.T) {
 	if !early {
 		t.Error("a form that has just come into view works")
 	}
+}
+
+// TestSearchIsForNames: what stands beside a bank's name is not searched.
+func TestSearchIsForNames(t *testing.T) {
+	t.Parallel()
+	ctx := tab(t)
+	do(ctx, t, chromedp.Navigate(gallery(t)+"/banks/"), chromedp.SendKeys(chromedp.CSS("input[type=search]"), "bereikbaar"))
+	until(ctx, t, `document.querySelector("[data-search]").previousElementSibling.textContent === "Geen bank heet zo"`)
 }
 
 // TestHelpComesLate: three seconds after the app has not opened.

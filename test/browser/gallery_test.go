@@ -87,6 +87,10 @@ func gallery(t *testing.T) (base string) {
 		Error: "bankidse.personalnumber.error"}
 	pages := still{
 		"choice": view(func(v *broker.View) { v.Place = broker.AtChoice }),
+		"long": view(func(v *broker.View) {
+			v.Place, v.Session.Language, v.Spec.Party = broker.AtChoice, "de", strings.Repeat("Versicherungsgesellschaft", 4)
+			v.Spec.Host = strings.Repeat("versicherung", 4) + ".example"
+		}),
 		"number": view(func(v *broker.View) {
 			v.Place = broker.AtFront
 			v.Front = &connector.Ask{Form: connector.Form{Name: "bankidse.device", Fields: []connector.Field{number, device}, Error: number.Error}}
@@ -176,6 +180,7 @@ func TestGallery(t *testing.T) {
 		look             bool // unlike every other
 	}{
 		{"choice", "choice/", `[...document.querySelectorAll(".methods h2, .methods button")].map(e => e.value || e.textContent).join() === "Sweden,sbid-another,sbid,Norway,nbid"`, true},
+		{"long", "long/", title("Wie möchten Sie sich ausweisen?"), true},
 		{"number", "number/", `document.activeElement.getAttribute("role") === "alert" && document.title.startsWith("There is a problem: ")`, true},
 		{"markdown", "markdown/", `document.querySelectorAll(".doc table td").length === 2 && document.querySelector(".count").textContent.includes("145")`, true},
 		{"hurry", "hurry/", `[...document.querySelectorAll("[data-poll] span")].map(s => s.textContent).join("|") === "Open the BankID app to continue.|Less than 1 minute left.|New code."`, true},

@@ -231,6 +231,7 @@ func fromAFrame(t *testing.T, selector, start string, buttons ...string) {
 			}
 			shot(ctx, t, selector+"-frame")
 			do(frame, t, click("a.button"))
+			until(frame, t, `document.querySelector("[role=status]").textContent.startsWith("Continue in the new window.")`)
 			opened := another(ctx, t, "a tab of the eID", func(i *target.Info) bool { return i.Type == "page" && strings.HasPrefix(i.URL, w.URLs["issuers"]) })
 			for _, button := range buttons {
 				until(opened, t, `document.querySelector("`+button+`") !== null`)

@@ -230,7 +230,7 @@ func TestPages(t *testing.T) {
 			_, page := session(w, "sbid-sign", "http://localhost/done", append(sign, en...)...)
 			clock(t, w, "28m30s")
 			do(ctx, t, chromedp.Navigate(page))
-			until(ctx, t, `document.querySelector("dialog[data-left]").open`)
+			until(ctx, t, `document.querySelector("dialog[data-left]").open && document.querySelector("dialog[data-left] p").textContent === "Less than 2 minutes left."`)
 		},
 		"cancelled": func(t *testing.T, ctx context.Context, w *rig.Dev, en []string) {
 			_, page := session(w, "sbid-another", "", en...)

@@ -142,6 +142,7 @@ func TestFlows(t *testing.T) {
 			v.want("GET", "", nil, 200, "", code)
 			v.want("GET", "status?k=qr", nil, 200, "", "Open the BankID app to continue.\n\n")
 			v.want("GET", "status?k=form", nil, 204, "", "")
+			v.want("GET", "frame?big=1", nil, 200, "", `<h1 class="skip">Scan the QR code with BankID</h1>`)
 			if r := v.want("GET", "frame", nil, 200, "", `http-equiv="refresh" content="1"`); !strings.Contains(r.header.Get("Content-Security-Policy"), "frame-ancestors 'self' http://localhost") {
 				t.Errorf("frame: %v", r.header)
 			}

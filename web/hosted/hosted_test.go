@@ -115,6 +115,19 @@ func serve(p *hosted.Pages, method, rest, body string, header ...string) *httpte
 
 var inline = regexp.MustCompile(` (style|on[a-z]+)="|<style|<script>`)
 
+// TestClock: until when a page lives stands in the form of its language, whatever
+// zone the time comes in.
+func TestClock(t *testing.T) {
+	t.Parallel()
+	for lang, want := range map[string]string{"en": "at 12:15 UTC.", "da": "kl. 12.15 UTC.", "de": "um 12:15 Uhr UTC.", "fi": "klo 12.15 UTC."} {
+		v := view()
+		v.Session.Language, v.Session.Due = lang, v.Session.Due.In(time.FixedZone("", 7200))
+		if body := serve(pages(t, v, true, hosted.Return{}), "GET", "", "").Body.String(); !strings.Contains(body, want) {
+			t.Errorf("%s: %q is not in\n%s", lang, want, body)
+		}
+	}
+}
+
 // TestHeaders: what every page says to the browser, and what depends on who
 // may frame it and where it leads.
 func TestHeaders(t *testing.T) {

@@ -208,7 +208,8 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	}
 	if !v.Session.State.Ended() && v.CanLonger {
 		d.Left = max(v.Session.Due.Sub(p.c.Now()).Milliseconds(), 1)
-		d.TimeLead = p.c.Words.Say(lang, "time.lead", "time", v.Session.Due.Format("15:04 UTC"))
+		due := v.Session.Due.UTC()
+		d.TimeLead = p.c.Words.Say(lang, "time.lead", "hour", due.Format("15"), "minute", due.Format("04"))
 	}
 	d.InApp = inApp(r.UserAgent()) && d.View != "end" && d.View != "elsewhere"
 	if d.InApp { // what begins here cannot go on in the browser that the notice asks for
@@ -419,7 +420,7 @@ func (p *Pages) landing(v *broker.View, d *view, say func(string) string) {
 		if v.Session.EID != eid.IDIN && v.Session.EID != eid.IDINAge {
 			asks = "landing.asks.eid"
 		}
-		d.Title, d.Lead, d.Landing, d.Mark = say("landing.asks.title"), say(asks), true, "?"
+		d.Title, d.Lead, d.Landing, d.Mood, d.Mark = say("landing.asks.title"), say(asks), true, "", "?"
 	}
 }
 

@@ -33,6 +33,10 @@ if (app && sessionStorage.getItem("launched") !== app.dataset.launch) {
   else for (const origin of (app.dataset.origins || "").split(" ")) if (origin) parent.postMessage({ command: "zignsec_autostart", url: app.href }, origin);
 }
 
+// A frame says where it goes on once its link has opened a window.
+const away = document.querySelector("a[data-away][target]");
+away?.addEventListener("click", () => (document.querySelector("[data-poll]").textContent = away.dataset.away));
+
 if (location.hash.startsWith("#nonce=")) {
   const body = new URLSearchParams({ nonce: location.hash.slice(7) });
   history.replaceState(null, "", location.pathname + location.search);

@@ -13,7 +13,7 @@ if (entries.length > 1) {
   field.addEventListener("input", () => {
     let n = 0;
     for (const b of entries) {
-      b.hidden = !plain(b.textContent).includes(plain(field.value.trim()));
+      b.hidden = !plain(b.querySelector("b").textContent).includes(plain(field.value.trim()));
       if (!b.hidden) n++;
     }
     for (const h of list.querySelectorAll("h2")) {
