@@ -309,6 +309,7 @@ func (b *Broker) abandon(ctx context.Context, l *live) error {
 	state := l.body.State
 	o, bd, c := *l.order, *l.body, &Change{ID: l.session.ID}
 	b.leave(c, l.session, &o, &bd)
+	l.order = &o // whatever comes of it: nothing more is done for this order
 	err := b.c.Store.Apply(ctx, c)
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return err
@@ -327,6 +328,5 @@ func (b *Broker) abandon(ctx context.Context, l *live) error {
 	if err := can.Cancel(ctx, r, state); err != nil {
 		b.c.Log.InfoContext(ctx, "cancel upstream", "session", l.session, "error", err)
 	}
-	l.order = &o
 	return nil
 }

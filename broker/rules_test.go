@@ -308,6 +308,47 @@ func TestCancelOnAnotherNodeThanThePoller(t *testing.T) {
 	}
 }
 
+// TestCancelWhileCalling: the upstream's no comes when the person has cancelled
+// already. Nothing more is asked of it, whether it can be told of cancels or not.
+func TestCancelWhileCalling(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]string{"begins": "begin", "goes on": "submitted"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.keep["story"] = struct{ connector.Connector }{w.story} // cannot cancel
+			n := w.node(w.store)
+			id := w.create(n).ID
+			cancelled := make(chan error, 1)
+			w.story.Hook = func(call string) error {
+				if call != at || w.session(id).State.Ended() {
+					return nil
+				}
+				go func() {
+					_, err := n.Cancel(context.Background(), id, ada)
+					cancelled <- err
+				}()
+				until(t, "the session has ended", func() bool { return w.session(id).State.Ended() })
+				return &connector.Unknown{Reason: eid.Refused}
+			}
+			if _, err := n.Open(t.Context(), id, ada, connector.Browser{}, nil, false); err != nil {
+				t.Fatal(err)
+			}
+			if at != "begin" {
+				if _, err := n.Act(t.Context(), id, ada, connector.Browser{}, connector.Submitted{Values: url.Values{"go": {"1"}}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-cancelled; err != nil {
+				t.Fatal(err)
+			}
+			if got := w.session(id); got.Reason != eid.Cancelled || w.story.Calls("begin") != 1 {
+				t.Errorf("session = %s %s, begun %d times", got.State, got.Reason, w.story.Calls("begin"))
+			}
+		})
+	}
+}
+
 func TestEventOnAnotherNodeThanTheOwner(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
