@@ -349,6 +349,34 @@ func TestCancelWhileCalling(t *testing.T) {
 	}
 }
 
+// TestCallAfterTheEnd: another node has ended the session, and its order's owner
+// has not heard of it yet. An upstream that calls meanwhile comes too late.
+func TestCallAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keep["story"] = &still{Story: w.story}
+	w.story.Hook = func(at string) error {
+		if at == "called" {
+			return &connector.Unknown{Reason: eid.Refused}
+		}
+		return nil
+	}
+	owner, other := w.node(w.store), w.node(w.store)
+	id := w.create(owner).ID
+	w.to(owner, id, "ask")
+	order := w.session(id).Order
+	if _, err := other.Cancel(t.Context(), id, ada); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.Called(t.Context(), eid.Test, "story", connectortest.Inbound(order)); err != nil {
+		t.Errorf("Called = %v", err)
+	}
+	if n := w.story.Calls("called"); n != 0 {
+		t.Errorf("the connector was asked %d times for a session that has ended", n)
+	}
+	until(t, "the upstream is told", func() bool { return w.story.Cancelled(order) == 1 })
+}
+
 func TestEventOnAnotherNodeThanTheOwner(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

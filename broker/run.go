@@ -88,6 +88,12 @@ func (b *Broker) take(ctx context.Context, id string, a act) error {
 	if l.order.Ended {
 		return b.settle(ctx, l, a)
 	}
+	if l.session.State.Ended() { // somewhere else, and what says so is on its way
+		if err := b.settle(ctx, l, a); err != nil {
+			return err
+		}
+		return b.abandon(ctx, l)
+	}
 	err = b.turn(ctx, l, a)
 	if err == nil && a.reply != nil {
 		*a.reply = l.body.Reply // persist has taken away what was there before
@@ -130,8 +136,8 @@ func (b *Broker) attach(ctx context.Context, o *Order, s *Session) (_ *live, err
 	return l, nil
 }
 
-// settle answers a message for an order that has ended: there is nothing to
-// do but to take it out of the inbox.
+// settle answers a message for an order or a session that has ended: there is
+// nothing to do but to take it out of the inbox.
 func (b *Broker) settle(ctx context.Context, l *live, a act) error {
 	if a.message == nil {
 		return nil
