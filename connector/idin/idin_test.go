@@ -511,6 +511,30 @@ func TestDuty(t *testing.T) {
 	}
 }
 
+// A status that is not final, or cannot be believed, stays owed.
+func TestDutyAfterNoStatus(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]struct {
+		fault  sandbox.Fault
+		reason eid.Reason
+	}{
+		"trouble of the routing service": {sandbox.Fault{Target: "idin.status", Kind: sandbox.Refuse, Value: "SO1100"}, eid.OutcomeUnknown},
+		"a signature of nobody":          {sandbox.Fault{Target: "idin.status", Kind: "bad_signature"}, eid.BadProof},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t)
+			res := s.begin(t)
+			s.faults.Add(end.fault)
+			got := s.resume(t, res.State, s.back(t, res.Refs[0]))
+			fail(t, got, end.reason, "")
+			if s.conn.Duty(got.State, s.clock.Now()) == nil {
+				t.Error("nothing is owed")
+			}
+		})
+	}
+}
+
 // A marker in the entrance code steers an acquirer's simulator.
 func TestMarker(t *testing.T) {
 	t.Parallel()

@@ -59,7 +59,8 @@ func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, 
 	return res, nil
 }
 
-// unread is the end of an attempt whose answer gives nobody.
+// unread is the end of an attempt whose answer gives nobody. Where it says
+// nothing final that can be believed, the status is still owed.
 func (c *Connector) unread(s *state, err error) connector.Result {
 	if errors.Is(err, idin.ErrNoData) {
 		if s.Came.IsZero() {
@@ -68,10 +69,14 @@ func (c *Connector) unread(s *state, err error) connector.Result {
 		return connector.Result{Step: connector.Fail{Reason: eid.OutcomeUnknown, Code: "no_data"}}
 	}
 	if e, ok := errors.AsType[*idin.RefusedError](err); ok {
+		if e.Part == idin.Message {
+			s.Phase = open
+		}
 		return connector.Result{Step: distrusted(e), State: s.bytes(), Notes: []string{"refused: " + string(e.Reason) + " of the " + string(e.Part)}}
 	}
 	if e, ok := errors.AsType[*idin.Error](err); ok {
 		if e.Retry() != idin.RetryNever { // the routing service's trouble; what the bank knows is not lost by that
+			s.Phase = open
 			return connector.Result{Step: connector.Fail{Reason: eid.OutcomeUnknown, Code: code4(e), Text: e.Consumer}, State: s.bytes()}
 		}
 		return connector.Result{Step: connector.Fail{Reason: eid.Declined, Code: code4(e), Text: e.Consumer}}
