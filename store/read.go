@@ -278,7 +278,8 @@ func (s *Store) List(ctx context.Context, account, state string, limit int) ([]*
 		ORDER BY number DESC LIMIT $3`, account, state, limit)
 }
 
-// Orphans implements broker.Store.
+// Orphans implements broker.Store. One that cannot be opened is logged and comes
+// again; it holds nobody up.
 func (s *Store) Orphans(ctx context.Context, since time.Time, limit int) ([]*broker.Order, error) {
 	var ids []string
 	err := s.query(ctx, func(r scanner) error {
@@ -295,10 +296,14 @@ func (s *Store) Orphans(ctx context.Context, since time.Time, limit int) ([]*bro
 	var out []*broker.Order
 	for _, id := range ids {
 		o, err := s.Order(ctx, id)
-		if err != nil {
+		switch {
+		case errors.Is(err, seal.ErrOpen):
+			s.log.ErrorContext(ctx, "order does not open", "order", id, "error", err)
+		case err != nil:
 			return nil, err
+		default:
+			out = append(out, o)
 		}
-		out = append(out, o)
 	}
 	return out, nil
 }

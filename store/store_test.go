@@ -305,6 +305,35 @@ func TestOrphansAndInbox(t *testing.T) {
 	})
 }
 
+// TestOrphanThatDoesNotOpen: one order whose body was altered in the database
+// keeps no other from being taken over.
+func TestOrphanThatDoesNotOpen(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "eidgate.db")
+	s := open(t, "sqlite:"+path)
+	var orders []string
+	for range 2 {
+		n := create(t, s)
+		o := &broker.Order{ID: uuid.NewString(), Session: n.ID, EID: "story", Environment: eid.Test, Owner: "dead", Body: []byte("{}")}
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o}); err != nil {
+			t.Fatal(err)
+		}
+		orders = append(orders, o.ID)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `UPDATE eid_order SET body = 'x' WHERE id = $1`, orders[0]); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Orphans(t.Context(), time.Now(), 10)
+	if err != nil || len(got) != 1 || got[0].ID != orders[1] {
+		t.Errorf("orphans = %v, %v", got, err)
+	}
+}
+
 func TestClaims(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {
