@@ -86,6 +86,7 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 				`DELETE FROM delivery WHERE session = $1`,
 				`DELETE FROM inbox WHERE session = $1`,
 				`DELETE FROM order_ref WHERE session = $1`,
+				`DELETE FROM duty WHERE id IN (SELECT id FROM eid_order WHERE session = $1)`,
 				`DELETE FROM eid_order WHERE session = $1`,
 				`DELETE FROM event WHERE session = $1`,
 				`DELETE FROM oidc_sso WHERE session = $1 AND id IN (SELECT sso FROM oidc_grant WHERE session = $1)`,

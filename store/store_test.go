@@ -174,6 +174,25 @@ func TestKeptRows(t *testing.T) {
 	})
 }
 
+// TestRemoveTakesDuties: nobody owes anything for an account that is gone.
+func TestRemoveTakesDuties(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		n := create(t, s)
+		o := &broker.Order{ID: uuid.NewString(), Session: n.ID, EID: "story", Environment: eid.Test, Ended: true}
+		d := broker.Duty{ID: o.ID, Session: n.ID, Account: n.Account, Environment: eid.Test, EID: "story", State: []byte("owed"), Due: n.Due}
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o, Duties: []broker.Duty{d}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Remove(t.Context(), n.Account, n.Key); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.ClaimDuty(t.Context(), n.Due, n.Due.Add(time.Minute)); err != nil || got != nil {
+			t.Errorf("ClaimDuty = %+v, %v", got, err)
+		}
+	})
+}
+
 func TestGuards(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {
@@ -719,7 +738,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		}
 		for _, q := range queries.FindAllString(string(raw), -1) {
 			q = strings.Trim(q, "`")
-			for name, columns := range map[string]string{"sessionColumns": "id", "orderColumns": "id", "grantColumns": "g.id",
+			for name, columns := range map[string]string{"sessionColumns": "id", "grantColumns": "g.id",
 				"tokenColumns": "t.hash", "segmentColumns": "number", "statusRows": statusRows, "s.dialect.skip": "", "s.dialect.share": ""} {
 				q = strings.ReplaceAll(q, "`+"+name+"+`", columns)
 				q = strings.ReplaceAll(q, "` + "+name+" + `", columns)
