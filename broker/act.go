@@ -351,7 +351,7 @@ func (b *Broker) stop(ctx context.Context, id string, h *Handle, f connector.Fai
 		case err != nil:
 			return err
 		}
-		b.told(ctx, s, len(c.Outbox) > 0)
+		b.told(s, len(c.Outbox) > 0)
 		return b.release(ctx, s)
 	}
 	return ErrConflict

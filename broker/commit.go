@@ -31,7 +31,7 @@ func (b *Broker) commit(ctx context.Context, l *live, res connector.Result, f *f
 		if err := f.save(c); err != nil {
 			return err
 		}
-		b.committed(ctx, l, next, c)
+		b.committed(l, next, c)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.limits.Save)
@@ -43,7 +43,7 @@ func (b *Broker) commit(ctx context.Context, l *live, res connector.Result, f *f
 		}
 		switch {
 		case err == nil:
-			b.committed(ctx, l, next, c)
+			b.committed(l, next, c)
 			return nil
 		case errors.Is(err, ErrConflict):
 			ended, err := b.reread(ctx, l)
@@ -265,7 +265,7 @@ func (b *Broker) end(ctx context.Context, s *Session, o *Order, bd *body, spec *
 }
 
 // committed takes over what has become true.
-func (b *Broker) committed(ctx context.Context, l, next *live, c *Change) {
+func (b *Broker) committed(l, next *live, c *Change) {
 	ended := next.session.State.Ended() && !l.session.State.Ended()
 	l.order, l.body = next.order, next.body
 	for _, d := range c.Data {
@@ -280,12 +280,12 @@ func (b *Broker) committed(ctx context.Context, l, next *live, c *Change) {
 		b.orders.forget(l.order.ID)
 	}
 	if ended {
-		b.told(ctx, l.session, len(c.Outbox) > 0)
+		b.told(l.session, len(c.Outbox) > 0)
 	}
 }
 
 // told counts an end and wakes who delivers.
-func (b *Broker) told(_ context.Context, s *Session, outbox bool) {
+func (b *Broker) told(s *Session, outbox bool) {
 	b.observe(Observation{Kind: "ended", Session: s, Took: s.Ended.Sub(s.Created), Result: string(s.Reason)})
 	if outbox && b.c.Wake != nil {
 		b.c.Wake()

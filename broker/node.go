@@ -154,14 +154,8 @@ func (b *Broker) messages(ctx context.Context) error {
 		if len(batch) == 100 {
 			continue
 		}
-		t := time.NewTimer(time.Second)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !b.pause(ctx, time.Second, nil, b.inbox) {
 			return nil
-		case <-b.inbox:
-			t.Stop()
-		case <-t.C:
 		}
 	}
 }
