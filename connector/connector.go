@@ -139,10 +139,9 @@ type Request struct {
 
 // Texts is what the person signs.
 type Texts struct {
-	Visible   eid.Text // as the relying party sent it, decoded
-	NonShown  eid.Text
-	Format    string // "" plain, or the eID's name of a mark-up
-	Principal string // one line shown above, if any
+	Visible  eid.Text // as the relying party sent it, decoded
+	NonShown eid.Text
+	Format   string // "" plain, or the eID's name of a mark-up
 }
 
 // Browser is what is known of the person's browser.
@@ -309,7 +308,6 @@ type Form struct {
 	Name   string // translation prefix: "bankidse.device"
 	Fields []Field
 	Error  string // translation key; "" for none
-	Places map[string]string
 }
 
 // A Field is one thing to enter.
@@ -330,7 +328,6 @@ type FieldKind string
 const (
 	Choice       FieldKind = "choice"
 	TextField    FieldKind = "text"
-	Consent      FieldKind = "consent"
 	Confirmation FieldKind = "confirmation"
 )
 
