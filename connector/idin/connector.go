@@ -250,7 +250,7 @@ func (c *Connector) start(ctx context.Context, cl *client, r *connector.Request,
 	s.Phase, s.ID, s.URL, s.Began, s.Until = atBank, started.TransactionID, started.URL, now, now.Add(life)
 	res := connector.Result{Step: connector.Redirect{URL: s.URL}, State: s.bytes(), Refs: []connector.Ref{connector.Ref(s.ID)}, Due: s.due(cl)}
 	if s.Code != nil {
-		res.Step = s.step(now)
+		res.Step = s.step()
 	}
 	return res, nil
 }
@@ -324,7 +324,7 @@ func (s *state) due(cl *client) time.Time {
 var retries = []time.Duration{2 * time.Second, 4 * time.Second, 6 * time.Second, 8 * time.Second}
 
 // step is what a page shows in this state.
-func (s *state) step(now time.Time) connector.Step {
+func (s *state) step() connector.Step {
 	switch s.Phase {
 	case atBank:
 		if s.Code != nil {
@@ -336,7 +336,7 @@ func (s *state) step(now time.Time) connector.Step {
 	case asks:
 		return connector.Wait{Hint: "idin.asks", Asks: true}
 	case counter, rests:
-		return s.Code.wait(now, s.Phase == rests)
+		return s.Code.wait(s.Phase == rests)
 	case answered:
 		return connector.Again{}
 	case lists: // Resume asks with what it knows of banks
@@ -346,7 +346,7 @@ func (s *state) step(now time.Time) connector.Step {
 
 // stay leaves everything as it is.
 func (c *Connector) stay(cl *client, r *connector.Request, s *state) connector.Result {
-	res := connector.Result{Step: s.step(c.now()), State: s.bytes(), Due: s.due(cl)}
+	res := connector.Result{Step: s.step(), State: s.bytes(), Due: s.due(cl)}
 	if s.Phase == lists {
 		ask := c.Front(r)
 		ask.Auto = false // the person has left the code for this

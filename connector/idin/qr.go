@@ -50,7 +50,7 @@ func (c *Connector) show(ctx context.Context, cl *client, s *state, old []byte) 
 		return connector.Result{State: old, Step: connector.Fail{Reason: eid.Unavailable, Code: "no_code", Retry: true}}, nil
 	}
 	s.Phase, s.Code = counter, &code{ID: g.ID, Image: image, Expires: g.Expires}
-	return connector.Result{Step: s.step(c.now()), State: s.bytes(), Refs: []connector.Ref{codeRef(g.ID)}, Due: g.Expires}, nil
+	return connector.Result{Step: s.step(), State: s.bytes(), Refs: []connector.Ref{codeRef(g.ID)}, Due: g.Expires}, nil
 }
 
 // picture fetches the image of a code, so that the person's browser calls
@@ -76,7 +76,7 @@ func (cl *client) picture(ctx context.Context, address string) (string, error) {
 }
 
 // wait is the counter's page.
-func (k *code) wait(_ time.Time, over bool) connector.Wait {
+func (k *code) wait(over bool) connector.Wait {
 	w := connector.Wait{Hint: "idin.qr.wait", Image: k.Image, Until: k.Expires, Choose: []connector.Option{{Value: "banks", Label: "idin.qr.banks"}}}
 	if over {
 		w.Hint, w.Image, w.Rests = "idin.qr.over", "", true

@@ -53,7 +53,7 @@ func (c *Connector) read(ctx context.Context, cl *client, r *connector.Request, 
 	}
 	if s.Foreign && s.Code == nil {
 		s.Phase = asks
-		res.Step = s.step(at)
+		res.Step = s.step()
 	}
 	res.State = s.bytes()
 	return res, nil

@@ -94,7 +94,6 @@ func (s Settings) Check() error {
 func (s Settings) build(now func() time.Time, transport http.RoundTripper, circuits *circuit.Board) (*client, error) {
 	m := &idin.Merchant{ID: s.MerchantID, SubID: s.SubID, LegalID: s.LegalID, DirectoryURL: s.Directory, TransactionURL: s.Transaction,
 		StatusURL: s.Status, Pins: s.Pins, Aliases: s.Aliases, Skew: s.Skew, AllowHTTP: s.AllowHTTP}
-	var err error
 	certs, err := certificates(s.Certificate)
 	if err != nil || len(certs) == 0 {
 		return nil, errors.New("iDIN: the certificate is not readable")
