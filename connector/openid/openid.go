@@ -60,8 +60,8 @@ func (d Dialect) Check(settings any) error {
 type Agreement interface {
 	// Config is the relying party.
 	Config() (oidcrp.Config, error)
-	// Ask says what is asked for; State, RedirectURI are filled in afterwards. A
-	// Fail is a request that cannot be.
+	// Ask says what is asked for; RedirectURI is filled in afterwards. A Fail is a
+	// request that cannot be.
 	Ask(r *connector.Request) (oidcrp.Request, *connector.Fail)
 	// Refused says what a no of the provider means.
 	Refused(no *oidcrp.Refused) connector.Fail
@@ -211,7 +211,7 @@ func (c *Connector) Begin(ctx context.Context, r *connector.Request) (connector.
 	if no != nil {
 		return connector.Result{Step: *no}, nil
 	}
-	ask.RedirectURI, ask.State = r.CallbackURL, ""
+	ask.RedirectURI = r.CallbackURL
 	start := time.Now()
 	address, login, err := cl.rp.Begin(ctx, ask)
 	c.watch("begin", start, err)

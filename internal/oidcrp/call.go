@@ -119,7 +119,7 @@ func (c *Client) assertion(ctx context.Context, m *Metadata) (string, error) {
 	if c.c.AssertionAudience == "token" {
 		audience = m.Token
 	}
-	return c.sign(ctx, m, "", map[string]any{"iss": c.c.ClientID, "sub": c.c.ClientID, "aud": audience, "jti": random(),
+	return c.sign(ctx, m, map[string]any{"iss": c.c.ClientID, "sub": c.c.ClientID, "aud": audience, "jti": random(),
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Minute).Unix()}, c.c.EncryptAssertion)
 }
 
@@ -191,12 +191,6 @@ func (c *Client) UserInfo(ctx context.Context, t *Tokens) (*Info, error) {
 		return nil, &Error{Kind: BadStatus, Status: a.status, Sent: true}
 	}
 	return c.info(ctx, m, t, a)
-}
-
-// below says whether an address is one of a service at another address.
-func below(address, service string) bool {
-	u, err := url.Parse(service)
-	return err == nil && u.Host != "" && strings.HasPrefix(address, strings.TrimSuffix(service, "/")+"/")
 }
 
 // Post asks a service of the provider's own, at a path below its issuer, in the
@@ -272,8 +266,14 @@ func (c *Client) says(p Protection, cl *jose.Claims, endpoint string) error {
 	case len(cl.Audience) > 0 && !slices.Contains(cl.Audience, c.c.ClientID):
 		return &Error{Kind: Audience}
 	}
-	if err := cl.Times(jose.Window{Now: c.dir.now(), Skew: c.c.Skew}); err != nil {
+	if err := cl.Times(jose.Window{Now: c.dir.now(), Skew: skew}); err != nil {
 		return tokenError(err, BadUserInfo)
 	}
 	return nil
+}
+
+// below says whether an address is one of a service at another address.
+func below(address, service string) bool {
+	u, err := url.Parse(service)
+	return err == nil && u.Host != "" && strings.HasPrefix(address, strings.TrimSuffix(service, "/")+"/")
 }

@@ -75,8 +75,6 @@ func (d *Directory) fetch(ctx context.Context, address string) ([]byte, error) {
 // Metadata is what a provider publishes of itself (section 3 of OpenID Connect Discovery).
 type Metadata struct {
 	Issuer, Authorization, Token, UserInfo, JWKS, PAR, EndSession string
-
-	Raw map[string]json.RawMessage
 }
 
 // A provider is the metadata at one address, as agreed.
@@ -154,7 +152,7 @@ func (c *Client) parse(raw []byte) (*Metadata, error) {
 	if err != nil {
 		return nil, &Error{Kind: BadMetadata, Err: err}
 	}
-	m := &Metadata{Raw: all}
+	m := &Metadata{}
 	for name, at := range map[string]*string{"issuer": &m.Issuer, "authorization_endpoint": &m.Authorization, "token_endpoint": &m.Token,
 		"userinfo_endpoint": &m.UserInfo, "jwks_uri": &m.JWKS, "pushed_authorization_request_endpoint": &m.PAR, "end_session_endpoint": &m.EndSession} {
 		if all[name] != nil && json.Unmarshal(all[name], at) != nil {

@@ -82,7 +82,7 @@ var (
 )
 
 // keyError sorts what looking for a key has come to.
-func (c *Client) keyError(err error) error {
+func keyError(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Kind: Timeout, Err: err}
 	}

@@ -61,10 +61,9 @@ type Config struct {
 	IDToken  Protection
 	UserInfo Protection
 
-	RequireIss bool          // iss must be in the authorization response; else it is checked where it is present
-	NoPKCE     bool          // the provider's dialect is older than PKCE
-	Skew       time.Duration // by which clocks may differ; default 60 s
-	AllowHTTP  bool          // a simulator
+	RequireIss bool // iss must be in the authorization response; else it is checked where it is present
+	NoPKCE     bool // the provider's dialect is older than PKCE
+	AllowHTTP  bool // a simulator
 
 	Circuits *circuit.Board // where the client's circuit is, which its calls pass; nil for none. What all share, metadata and keys, does not
 }
@@ -81,10 +80,12 @@ func (c Config) GoString() string { return c.String() }
 type Protection struct {
 	Algs      []string // of signatures; default RS256
 	Encrypted Demand
-	Enc       []string // content encryptions that are accepted; none: all that exist here
-	Plain     bool     // UserInfo only: JSON that nobody signed is taken, too
-	Issuer    string   // UserInfo only: iss of a signed answer where it is not Config.Issuer; OfEndpoint for the service that UserInfo is fetched from
+	Plain     bool   // UserInfo only: JSON that nobody signed is taken, too
+	Issuer    string // UserInfo only: iss of a signed answer where it is not Config.Issuer; OfEndpoint for the service that UserInfo is fetched from
 }
+
+// skew is by how much clocks may differ (§5).
+const skew = time.Minute
 
 // OfEndpoint is the issuer of a UserInfo that is signed by a service of its
 // own: the address that UserInfo is fetched from, or one that it lies below.
@@ -137,9 +138,6 @@ func New(c Config, d *Directory) (*Client, error) {
 	if c.ContentAlg == "" {
 		c.ContentAlg = "A128CBC-HS256"
 	}
-	if c.Skew == 0 {
-		c.Skew = time.Minute
-	}
 	for name, p := range map[string]*Protection{"id_token": &c.IDToken, "userinfo": &c.UserInfo} {
 		if len(p.Algs) == 0 {
 			p.Algs = []string{jose.RS256}
@@ -176,7 +174,6 @@ const (
 type Request struct {
 	RedirectURI string
 	Scope       string
-	State       string                     // default: 128 random bits
 	Params      url.Values                 // acr_values, ui_locales, login_hint, prompt …
 	Objects     map[string]json.RawMessage // members that are JSON in a request object and text elsewhere: claims, idp_params
 	By          Means                      // default Query
@@ -207,10 +204,7 @@ func random() string {
 
 // Begin makes the address that the browser is sent to (§2).
 func (c *Client) Begin(ctx context.Context, r Request) (address string, l *Login, err error) {
-	l = &Login{State: r.State, Nonce: random(), RedirectURI: r.RedirectURI, Began: c.dir.now()}
-	if l.State == "" {
-		l.State = random()
-	}
+	l = &Login{State: random(), Nonce: random(), RedirectURI: r.RedirectURI, Began: c.dir.now()}
 	if !c.c.NoPKCE {
 		l.Verifier = random()
 	}
@@ -311,11 +305,11 @@ func (c *Client) object(ctx context.Context, m *Metadata, all url.Values, object
 	for name, raw := range objects {
 		claims[name] = raw
 	}
-	return c.sign(ctx, m, "", claims, encrypt)
+	return c.sign(ctx, m, claims, encrypt)
 }
 
 // sign signs claims, and encrypts them where that is asked for.
-func (c *Client) sign(ctx context.Context, m *Metadata, typ string, claims map[string]any, encrypt bool) (string, error) {
+func (c *Client) sign(ctx context.Context, m *Metadata, claims map[string]any, encrypt bool) (string, error) {
 	var algs []string
 	if c.c.Keys != nil {
 		algs = c.c.Keys.Algs()
@@ -327,7 +321,7 @@ func (c *Client) sign(ctx context.Context, m *Metadata, typ string, claims map[s
 	if err != nil {
 		return "", &Error{Kind: BadConfig, Err: err}
 	}
-	token, err := c.c.Keys.Sign(algs[0], typ, raw)
+	token, err := c.c.Keys.Sign(algs[0], "", raw)
 	if err != nil {
 		return "", &Error{Kind: BadConfig, Err: err}
 	}
@@ -336,7 +330,7 @@ func (c *Client) sign(ctx context.Context, m *Metadata, typ string, claims map[s
 	}
 	keys, err := c.dir.keys(m.JWKS).Find(ctx, jose.Query{Alg: c.c.KeyAlg, Use: jose.Encrypting})
 	if err != nil {
-		return "", c.keyError(err)
+		return "", keyError(err)
 	}
 	if len(keys) == 0 {
 		return "", &Error{Kind: Encryption, Err: errNoEncKey}

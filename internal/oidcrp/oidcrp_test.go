@@ -30,16 +30,16 @@ func TestLogin(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
 	c := p.client(t, signedInfo)
-	u, l := p.begin(t, c, oidcrp.Request{State: "order-7", Params: url.Values{"prompt": {"login"}}, Objects: map[string]json.RawMessage{"claims": []byte(`{"a":null}`)}})
+	u, l := p.begin(t, c, oidcrp.Request{Params: url.Values{"prompt": {"login"}}, Objects: map[string]json.RawMessage{"claims": []byte(`{"a":null}`)}})
 	q := u.Query()
-	for name, want := range map[string]string{"client_id": "me", "response_type": "code", "scope": "openid", "redirect_uri": "https://us.example/back", "state": "order-7",
+	for name, want := range map[string]string{"client_id": "me", "response_type": "code", "scope": "openid", "redirect_uri": "https://us.example/back", "state": l.State,
 		"nonce": l.Nonce, "code_challenge_method": "S256", "prompt": "login", "claims": `{"a":null}`} {
 		if got := q.Get(name); got != want {
 			t.Errorf("%s = %q, want %q", name, got, want)
 		}
 	}
-	if len(l.Nonce) != 43 || len(l.Verifier) != 43 || strings.Contains(u.String(), l.Verifier) {
-		t.Error("nonce or verifier is not what it should be")
+	if len(l.State) != 43 || len(l.Nonce) != 43 || len(l.Verifier) != 43 || strings.Contains(u.String(), l.Verifier) {
+		t.Error("state, nonce or verifier is not what it should be")
 	}
 	tokens, info, err := p.login(t, c)
 	if err != nil {

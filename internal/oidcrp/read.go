@@ -48,11 +48,10 @@ func (c *Client) Answer(l *Login, q url.Values) (code string, err error) {
 
 // Tokens are what a code was good for. They are secrets, and personal.
 type Tokens struct {
-	Access, Scope string
-	Expires       time.Time // of Access; zero where the provider does not say
-	ID            *jose.Claims
-	Signed        string                     // the ID token as it was signed: evidence
-	All           map[string]json.RawMessage // everything that came
+	Access  string
+	Expires time.Time // of Access; zero where the provider does not say
+	ID      *jose.Claims
+	Signed  string // the ID token as it was signed: evidence
 }
 
 // LogValue hides them.
@@ -92,7 +91,7 @@ func (c *Client) Read(ctx context.Context, l *Login, raw []byte, came time.Time)
 		_ = json.Unmarshal(all[name], &s) // what is no text is as if it were not there
 		return s
 	}
-	t := &Tokens{Access: text("access_token"), Scope: text("scope"), All: all}
+	t := &Tokens{Access: text("access_token")}
 	id := text("id_token")
 	if t.Access == "" || id == "" || !strings.EqualFold(text("token_type"), "bearer") {
 		return nil, &Error{Kind: BadResponse, Err: errForm}
@@ -125,7 +124,7 @@ func (c *Client) open(ctx context.Context, m *Metadata, p Protection, token stri
 		return nil, "", &Error{Kind: Encryption, Err: errForm}
 	}
 	if sealed {
-		if token, err = c.c.Keys.Decrypt(token, jose.Opening{Enc: p.Enc}); err != nil {
+		if token, err = c.c.Keys.Decrypt(token, jose.Opening{}); err != nil {
 			if e, ok := errors.AsType[*jose.Error](err); ok && e.Kind == jose.NoKey { // ours, so waiting does not help
 				return nil, "", &Error{Kind: Encryption, Err: err}
 			}
@@ -158,7 +157,7 @@ func (c *Client) check(l *Login, t *Tokens, alg string, came time.Time) error {
 	if t.ID.NotBefore.Unix() == 0 { // older Keycloaks say so for none
 		t.ID.NotBefore = time.Time{}
 	}
-	if err := t.ID.Times(jose.Window{Now: came, Skew: c.c.Skew, Need: []string{"exp", "iat"}, Ahead: 24 * time.Hour, Age: 24 * time.Hour}); err != nil {
+	if err := t.ID.Times(jose.Window{Now: came, Skew: skew, Need: []string{"exp", "iat"}, Ahead: 24 * time.Hour, Age: 24 * time.Hour}); err != nil {
 		return tokenError(err, BadIDToken)
 	}
 	if t.ID.Raw["at_hash"] != nil && text("at_hash") != half(alg, t.Access) {
