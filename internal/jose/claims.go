@@ -22,7 +22,7 @@ type Claims struct {
 // Claims reads the payload: an object of one reading, whose registered claims
 // are of the form that RFC 7519 gives them (§4).
 func (v *Verified) Claims() (*Claims, error) {
-	raw, err := object(v.Payload)
+	raw, err := Object(v.Payload)
 	if err != nil {
 		return nil, err
 	}

@@ -68,22 +68,20 @@ func (p *Proof) read(v *Verified) (err error) {
 	if p.Claims, err = v.Claims(); err != nil {
 		return err
 	}
-	var bound bool
 	for _, m := range []struct {
-		name    string
-		into    *string
-		present *bool
-	}{{"htm", &p.Method, nil}, {"htu", &p.URL, nil}, {"ath", &p.TokenHash, &bound}} {
-		s, ok, err := text(p.Claims.Raw, m.name)
-		if err != nil {
+		name string
+		into *string
+	}{{"htm", &p.Method}, {"htu", &p.URL}} {
+		if *m.into, _, err = text(p.Claims.Raw, m.name); err != nil {
 			return refuse(Claim, m.name+" is no string")
 		}
-		if m.present != nil {
-			*m.present = ok
-		} else if s == "" {
+		if *m.into == "" {
 			return refuse(Claim, "no "+m.name)
 		}
-		*m.into = s
+	}
+	var bound bool
+	if p.TokenHash, bound, err = text(p.Claims.Raw, "ath"); err != nil {
+		return refuse(Claim, "ath is no string")
 	}
 	p.ID, p.Nonce, p.IssuedAt = p.Claims.ID, p.Claims.Nonce, p.Claims.IssuedAt
 	switch {

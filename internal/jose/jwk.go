@@ -83,7 +83,7 @@ func ParseJWKS(raw []byte) (*Ring, error) {
 	if len(raw) > maxJWKS {
 		return nil, refuse(Size, "key set")
 	}
-	members, err := object(raw)
+	members, err := Object(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func ParseJWK(raw []byte) (PublicKey, error) {
 	if len(raw) > maxMessage {
 		return PublicKey{}, refuse(Size, "key")
 	}
-	members, err := object(raw)
+	members, err := Object(raw)
 	if err != nil {
 		return PublicKey{}, err
 	}

@@ -109,9 +109,7 @@ func (k Key) public() (PublicKey, error) {
 	p := PublicKey{ID: k.ID, Use: k.Use, Alg: k.Alg}
 	_, signs := signatures[k.Alg]
 	switch private := k.Private.(type) {
-	case *ecdsa.PrivateKey:
-		p.Key = private.Public()
-	case crypto.Signer:
+	case crypto.Signer: // *ecdsa.PrivateKey is one too
 		p.Key = private.Public()
 	case crypto.Decrypter:
 		p.Key = private.Public()
@@ -187,14 +185,17 @@ func (s *Set) write(now time.Time) *written {
 // Find implements Keys: of what we have signed ourselves, a logout hint for
 // example. Keys that are not used yet have signed nothing.
 func (s *Set) Find(_ context.Context, q Query) ([]PublicKey, error) {
+	return s.find(q, Active, Retired), nil
+}
+
+func (s *Set) find(q Query, states ...State) (found []PublicKey) {
 	now := s.now()
-	var found []PublicKey
 	for i, p := range s.public {
-		if state := s.schedule.State(s.keys[i], now); (state == Active || state == Retired) && p.matches(q) {
+		if slices.Contains(states, s.schedule.State(s.keys[i], now)) && p.matches(q) {
 			found = append(found, p)
 		}
 	}
-	return found, nil
+	return found
 }
 
 // Ever is Find among all keys that have signed, those too that are gone: for
@@ -204,14 +205,7 @@ func (s *Set) Ever() Keys { return ever{s} }
 type ever struct{ *Set }
 
 func (e ever) Find(_ context.Context, q Query) ([]PublicKey, error) {
-	now := e.now()
-	var found []PublicKey
-	for i, p := range e.public {
-		if e.schedule.State(e.keys[i], now) != Next && p.matches(q) {
-			found = append(found, p)
-		}
-	}
-	return found, nil
+	return e.find(q, Active, Retired, Gone), nil
 }
 
 // Algs are the algorithms by which Sign can sign now.

@@ -51,13 +51,10 @@ var registered = func() map[string]string {
 	return m
 }()
 
-// Object reads a JSON object as strictly as the claims of a token: text that is
-// not signed but comes from the same party.
-func Object(raw []byte) (map[string]json.RawMessage, error) { return object(raw) }
-
-// object reads a JSON object that has one reading: no two members of an object
-// are equal, even without regard to case (§2).
-func object(raw []byte) (map[string]json.RawMessage, error) {
+// Object reads a JSON object that has one reading: no two members of an object
+// are equal, even without regard to case (§2). It is for claims, and for text
+// that is not signed but comes from the same party.
+func Object(raw []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) {
 		return nil, refuse(JSON, "not UTF-8")
 	}

@@ -92,7 +92,7 @@ func header(part string) (h Header, err error) {
 	if err != nil {
 		return Header{}, err
 	}
-	if h.Raw, err = object(raw); err != nil {
+	if h.Raw, err = Object(raw); err != nil {
 		return Header{}, err
 	}
 	for _, name := range []string{"crit", "b64", "zip"} {
