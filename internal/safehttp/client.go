@@ -5,6 +5,7 @@
 package safehttp
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -32,14 +33,13 @@ type Timeouts struct {
 	Total   time.Duration // everything; default 20 s
 }
 
-// A Config says what a Client may reach and as whom.
+// A Config says what a Client may reach.
 type Config struct {
-	Policy      Policy
-	Roots       *x509.CertPool   // nil for the system's
-	Certificate *tls.Certificate // presented when asked for; nil for none
-	Resolver    *net.Resolver    // nil for the system's
-	Timeouts    Timeouts
-	Blocked     func() // learns of each request whose address is refused with Blocked; nil for nobody
+	Policy   Policy
+	Roots    *x509.CertPool // nil for the system's
+	Resolver *net.Resolver  // nil for the system's
+	Timeouts Timeouts
+	Blocked  func() // learns of each request whose address is refused with Blocked; nil for nobody
 }
 
 // A Client makes requests. It keeps connections for a short while, no cookies
@@ -67,10 +67,6 @@ func New(c Config) *Client {
 		Resolver: c.Resolver,
 		Control:  c.Policy.control,
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.Roots}
-	if c.Certificate != nil {
-		conf.Certificates = []tls.Certificate{*c.Certificate}
-	}
 	return &Client{
 		policy: c.Policy,
 		total:  limits.Total,
@@ -79,7 +75,7 @@ func New(c Config) *Client {
 			Transport: &http.Transport{
 				Proxy:                  nil, // a proxy would resolve names for us, unchecked
 				DialContext:            dialer.DialContext,
-				TLSClientConfig:        conf,
+				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.Roots},
 				TLSHandshakeTimeout:    limits.TLS,
 				ResponseHeaderTimeout:  limits.Header,
 				MaxResponseHeaderBytes: MaxHeader,
@@ -94,17 +90,11 @@ func New(c Config) *Client {
 }
 
 func (t Timeouts) withDefaults() Timeouts {
-	or := func(d, usual time.Duration) time.Duration {
-		if d == 0 {
-			return usual
-		}
-		return d
-	}
 	return Timeouts{
-		Connect: or(t.Connect, 5*time.Second),
-		TLS:     or(t.TLS, 5*time.Second),
-		Header:  or(t.Header, 15*time.Second),
-		Total:   or(t.Total, 20*time.Second),
+		Connect: cmp.Or(t.Connect, 5*time.Second),
+		TLS:     cmp.Or(t.TLS, 5*time.Second),
+		Header:  cmp.Or(t.Header, 15*time.Second),
+		Total:   cmp.Or(t.Total, 20*time.Second),
 	}
 }
 
@@ -184,7 +174,3 @@ func (c *Client) Get(ctx context.Context, address string) ([]byte, error) {
 
 // Close ends the connections that wait for another request.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-func isEOF(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}

@@ -64,7 +64,7 @@ func CheckURL(raw string, p Policy) (*url.URL, error) {
 	if err := p.checkTarget(u.Scheme, host, addr, port); err != nil {
 		return nil, err
 	}
-	setHost(u, host, addr)
+	setHost(u, host)
 	return u, nil
 }
 
@@ -175,12 +175,12 @@ func (p Policy) checkAddr(addr netip.Addr) error {
 }
 
 // setHost writes the checked host back; the port stays as it was written.
-func setHost(u *url.URL, host string, addr netip.Addr) {
+func setHost(u *url.URL, host string) {
 	port := u.Port()
 	switch {
 	case port != "":
 		u.Host = net.JoinHostPort(host, port)
-	case addr.Is6() || strings.Contains(host, ":"):
+	case strings.Contains(host, ":"): // an IPv6 address
 		u.Host = "[" + host + "]"
 	default:
 		u.Host = host
