@@ -171,11 +171,7 @@ func next(c broker.Claimed, o outcome, now time.Time, random float64) (state str
 	}
 	planned := steps[try-1]
 	d := time.Duration(float64(planned) * (0.8 + 0.4*random))
-	switch o.status {
-	case 429, 502, 504:
-		d = max(d, time.Minute)
-	}
-	if o.reason == string(safehttp.Timeout) {
+	if o.status == 429 || o.status == 502 || o.status == 504 || o.reason == string(safehttp.Timeout) {
 		d = max(d, time.Minute)
 	}
 	if o.after > d {

@@ -27,8 +27,10 @@ func (w *Worker) mail(ctx context.Context, c broker.Claimed) outcome {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	err := w.c.Mailer.Send(ctx, c.ID, c.URL, m)
-	return outcome{ok: err == nil, final: errors.Is(err, ErrFinal), reason: map[bool]string{true: "", false: "relay"}[err == nil]}
+	if err := w.c.Mailer.Send(ctx, c.ID, c.URL, m); err != nil {
+		return outcome{final: errors.Is(err, ErrFinal), reason: "relay"}
+	}
+	return outcome{ok: true}
 }
 
 // A Relay is the mail server that mail is submitted to, over TLS only.

@@ -27,8 +27,8 @@ type Store interface {
 	Account(ctx context.Context, id string) (*relying.Account, error)
 }
 
-// A Mailer hands a mail to a relay, or to the sandbox's mailbox. A *Final
-// error means that trying again is of no use.
+// A Mailer hands a mail to a relay, or to the sandbox's mailbox. ErrFinal means
+// that trying again is of no use.
 type Mailer interface {
 	Send(ctx context.Context, id, to string, m broker.MailBody) error
 }
@@ -36,8 +36,7 @@ type Mailer interface {
 // ErrFinal marks a refusal that will not change.
 var ErrFinal = errors.New("refused for good")
 
-// Config is what a Worker needs; all fields but Mailer, Logout and Jumped are
-// required.
+// Config is what a Worker needs. Store, Client, Now and Log are required.
 type Config struct {
 	Store   Store
 	Client  func(eid.Environment) *safehttp.Client
