@@ -144,7 +144,7 @@ func digits(s string) string {
 func issuer(c openid.Claims) string {
 	if full, ok := find(c, "IDIssuingCountry"); ok {
 		by := c.Object(full)
-		for _, attribute := range []string{ns + "IDDocumentSN", ns + "BEeidSn", "name", "birthdate"} {
+		for _, attribute := range documented {
 			if two, ok := alpha2[by.Text(attribute)]; ok {
 				return two
 			}
@@ -155,6 +155,10 @@ func issuer(c openid.Claims) string {
 	}
 	return ""
 }
+
+// documented are the attributes of a document by which claims about it are told,
+// the one that names it best first.
+var documented = []string{ns + "IDDocumentSN", ns + "BEeidSn", "name", "birthdate"}
 
 // alpha2 are the countries whose documents itsme takes (§6).
 var alpha2 = map[string]string{
@@ -252,7 +256,7 @@ func document(c openid.Claims, put func(key, value string)) {
 			continue
 		}
 		by := c.Object(full)
-		for _, attribute := range []string{ns + "IDDocumentSN", ns + "BEeidSn", "name", "birthdate"} {
+		for _, attribute := range documented {
 			if text := by.Text(attribute); text != "" {
 				put(key, text)
 				break
