@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"time"
 
@@ -356,14 +357,10 @@ func (b *Broker) request(ctx context.Context, l *live) (*connector.Request, erro
 // params are the fixed inputs of the chosen method over those of the request.
 func (s *Spec) params(method string) map[string]string {
 	out := make(map[string]string, len(s.Params))
-	for k, v := range s.Params {
-		out[k] = v
-	}
+	maps.Copy(out, s.Params)
 	for _, m := range s.Methods {
 		if m.Name == method {
-			for k, v := range m.Params {
-				out[k] = v
-			}
+			maps.Copy(out, m.Params)
 		}
 	}
 	return out

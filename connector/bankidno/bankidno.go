@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -256,14 +257,10 @@ func (a *agreement) Person(ctx context.Context, r *connector.Request, t openid.T
 		if err != nil {
 			return nil, err
 		}
-		for name, raw := range info.Claims {
-			all[name] = raw
-		}
+		maps.Copy(all, info.Claims)
 		p.Evidence = []eid.Evidence{{Name: "userinfo", Type: "application/jwt", Data: []byte(info.Signed)}}
 	}
-	for name, raw := range t.Tokens.ID.Raw { // of both, this one is about the login
-		all[name] = raw
-	}
+	maps.Copy(all, t.Tokens.ID.Raw) // of both, this one is about the login
 	if err := a.level(all.Text("acr"), h.method); err != nil {
 		return nil, err
 	}

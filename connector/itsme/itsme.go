@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -234,12 +235,8 @@ func (a *agreement) Person(ctx context.Context, _ *connector.Request, t openid.T
 		return nil, err
 	}
 	all := openid.Claims{}
-	for name, raw := range t.Tokens.ID.Raw {
-		all[name] = raw
-	}
-	for name, raw := range info.Claims {
-		all[name] = raw
-	}
+	maps.Copy(all, t.Tokens.ID.Raw)
+	maps.Copy(all, info.Claims)
 	if got := all.Text("acr"); a.Level == "advanced" && got != "" && !strings.HasSuffix(got, "acr_advanced") {
 		return nil, openid.Refuse(eid.BadProof, "level")
 	}

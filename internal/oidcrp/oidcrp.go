@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -226,9 +227,7 @@ func (c *Client) Again(ctx context.Context, r Request, l *Login) (address string
 		all.Set("code_challenge", base64.RawURLEncoding.EncodeToString(sum[:]))
 		all.Set("code_challenge_method", "S256")
 	}
-	for name, values := range r.Params {
-		all[name] = values
-	}
+	maps.Copy(all, r.Params)
 	return c.carry(ctx, m, r, all)
 }
 
@@ -269,19 +268,14 @@ func (c *Client) carry(ctx context.Context, m *Metadata, r Request, all url.Valu
 		return "", &Error{Kind: BadMetadata, Err: errNoURL}
 	}
 	q := u.Query()
-	for name, values := range front {
-		q[name] = values
-	}
+	maps.Copy(q, front)
 	u.RawQuery = q.Encode()
 	return u.String(), nil
 }
 
 // texts are parameters as they stand in a query or a form.
 func texts(all url.Values, objects map[string]json.RawMessage) url.Values {
-	out := url.Values{}
-	for name, values := range all {
-		out[name] = values
-	}
+	out := maps.Clone(all)
 	for name, raw := range objects {
 		out.Set(name, string(raw))
 	}
