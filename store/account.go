@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"eidgate/broker"
+	"eidgate/internal/cache"
 	"eidgate/internal/seal"
 	"eidgate/relying"
 )
@@ -19,34 +19,32 @@ import (
 // stale is how old an answer about accounts and keys may be.
 const stale = 10 * time.Second
 
-// accounts caches callers by the hash of their key.
-type accounts struct {
-	mu      sync.Mutex
-	callers map[[32]byte]cached
-	byID    map[string]cached
-	texts   map[string]keyText // of keys, by their id
+// A recent keeps what was read for as long as it may be old, by the real clock:
+// a revocation must not wait for a sandbox's.
+type recent[K comparable, V any] struct{ kept *cache.Cache[K, dated[V]] }
+
+type dated[V any] struct {
+	value V
+	at    time.Time
 }
 
-type keyText struct {
-	text string
-	at   time.Time // as in cached
+func newRecent[K comparable, V any]() recent[K, V] {
+	return recent[K, V]{cache.New[K, dated[V]](10_000)}
 }
 
-type cached struct {
-	caller relying.Caller
-	at     time.Time // real time: revocation must not wait for a sandbox clock
+func (r recent[K, V]) get(k K) (V, bool) {
+	got, ok := r.kept.Get(k)
+	return got.value, ok && time.Since(got.at) < stale
 }
 
-func (a *accounts) init() {
-	a.callers, a.byID, a.texts = map[[32]byte]cached{}, map[string]cached{}, map[string]keyText{}
-}
+// put keeps what was asked for at a moment.
+func (r recent[K, V]) put(k K, v V, at time.Time) { r.kept.Put(k, dated[V]{v, at}) }
 
-func (a *accounts) clear() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.callers)
-	clear(a.byID)
-	clear(a.texts)
+// forgetAccounts forgets all that was read of accounts and their keys.
+func (s *Store) forgetAccounts() {
+	s.callers.kept.Clear()
+	s.accounts.kept.Clear()
+	s.keyTexts.kept.Clear()
 }
 
 // hash finds a key by its text, of which no copy need be kept.
@@ -57,12 +55,10 @@ func hash(text string) [32]byte {
 // Caller implements relying.Directory.
 func (s *Store) Caller(ctx context.Context, key string) (relying.Caller, error) {
 	h := hash(key)
-	s.accounts.mu.Lock()
-	got, ok := s.accounts.callers[h]
-	s.accounts.mu.Unlock()
-	if ok && time.Since(got.at) < stale {
-		return got.caller, nil
+	if c, ok := s.callers.get(h); ok {
+		return c, nil
 	}
+	at := time.Now()
 	var c relying.Caller
 	var created, revoked int64
 	err := s.get(ctx, []any{&c.Key.ID, &c.Key.Account, &c.Key.Environment, &created, &revoked},
@@ -77,23 +73,16 @@ func (s *Store) Caller(ctx context.Context, key string) (relying.Caller, error) 
 	if c.Account, err = s.Account(ctx, c.Key.Account); err != nil {
 		return c, err
 	}
-	s.accounts.mu.Lock()
-	defer s.accounts.mu.Unlock()
-	if len(s.accounts.callers) > 10_000 {
-		clear(s.accounts.callers)
-	}
-	s.accounts.callers[h] = cached{c, time.Now()}
+	s.callers.put(h, c, at)
 	return c, nil
 }
 
 // Account implements relying.Directory.
 func (s *Store) Account(ctx context.Context, id string) (*relying.Account, error) {
-	s.accounts.mu.Lock()
-	got, ok := s.accounts.byID[id]
-	s.accounts.mu.Unlock()
-	if ok && time.Since(got.at) < stale {
-		return got.caller.Account, nil
+	if a, ok := s.accounts.get(id); ok {
+		return a, nil
 	}
+	at := time.Now()
 	var doc string
 	var secret []byte
 	err := s.get(ctx, []any{&doc, &secret}, `SELECT doc, secret FROM account WHERE id = $1`, id)
@@ -116,12 +105,7 @@ func (s *Store) Account(ctx context.Context, id string) (*relying.Account, error
 			a.WebhookSecrets = append(a.WebhookSecrets, relying.Secret(text))
 		}
 	}
-	s.accounts.mu.Lock()
-	defer s.accounts.mu.Unlock()
-	if len(s.accounts.byID) > 10_000 {
-		clear(s.accounts.byID)
-	}
-	s.accounts.byID[id] = cached{relying.Caller{Account: a}, time.Now()}
+	s.accounts.put(id, a, at)
 	return a, nil
 }
 
@@ -139,7 +123,7 @@ func (s *Store) PutAccount(ctx context.Context, a *relying.Account) error {
 		}
 		secret = s.master.Seal(seal.Place("account", a.ID, "secret"), []byte(strings.Join(texts, " ")))
 	}
-	defer s.accounts.clear()
+	defer s.forgetAccounts()
 	return s.batch(ctx, []statement{{q: `INSERT INTO account (id, doc, secret, updated) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, secret = excluded.secret, updated = excluded.updated`,
 		args: []any{a.ID, string(doc), secret, s.now().UnixMicro()}}})
@@ -154,7 +138,7 @@ func (s *Store) PutKey(ctx context.Context, k relying.Key, text string, keep boo
 	if keep {
 		sealed = s.master.Seal(seal.Place("api_key", k.ID, "sealed"), []byte(text))
 	}
-	defer s.accounts.clear()
+	defer s.forgetAccounts()
 	return s.batch(ctx, []statement{{q: `INSERT INTO api_key (id, account, environment, hash, sealed, created, revoked)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, environment = excluded.environment, hash = excluded.hash,
@@ -165,12 +149,10 @@ func (s *Store) PutKey(ctx context.Context, k relying.Key, text string, keep boo
 // KeyText is a key's text, for signing; relying.ErrUnknown when no copy is
 // kept.
 func (s *Store) KeyText(ctx context.Context, id string) (string, error) {
-	s.accounts.mu.Lock()
-	got, ok := s.accounts.texts[id]
-	s.accounts.mu.Unlock()
-	if ok && time.Since(got.at) < stale {
-		return got.text, nil
+	if text, ok := s.keyTexts.get(id); ok {
+		return text, nil
 	}
+	at := time.Now()
 	var copyOf []byte
 	err := s.get(ctx, []any{&copyOf}, `SELECT sealed FROM api_key WHERE id = $1 AND sealed IS NOT NULL`, id)
 	if errors.Is(err, broker.ErrNotFound) {
@@ -183,12 +165,7 @@ func (s *Store) KeyText(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.accounts.mu.Lock()
-	defer s.accounts.mu.Unlock()
-	if len(s.accounts.texts) > 10_000 {
-		clear(s.accounts.texts)
-	}
-	s.accounts.texts[id] = keyText{string(text), time.Now()}
+	s.keyTexts.put(id, string(text), at)
 	return string(text), nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"eidgate/api/oidc"
@@ -15,32 +14,10 @@ import (
 	"eidgate/relying"
 )
 
-// clients caches clients by their id.
-type clients struct {
-	mu   sync.Mutex
-	byID map[string]cachedClient
-}
-
-type cachedClient struct {
-	client *relying.Client
-	at     time.Time // real time, as with accounts
-}
-
-func (c *clients) init() { c.byID = map[string]cachedClient{} }
-
-func (c *clients) clear() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	clear(c.byID)
-}
-
 // Client implements oidc.Store. Who reads one must not change it.
 func (s *Store) Client(ctx context.Context, id string) (*relying.Client, error) {
-	s.clients.mu.Lock()
-	got, ok := s.clients.byID[id]
-	s.clients.mu.Unlock()
-	if ok && time.Since(got.at) < stale {
-		return got.client, nil
+	if c, ok := s.clients.get(id); ok {
+		return c, nil
 	}
 	at := time.Now()
 	var doc string
@@ -55,12 +32,7 @@ func (s *Store) Client(ctx context.Context, id string) (*relying.Client, error) 
 	if err := json.Unmarshal([]byte(doc), c); err != nil {
 		return nil, fmt.Errorf("read client: %w", err)
 	}
-	s.clients.mu.Lock()
-	defer s.clients.mu.Unlock()
-	if len(s.clients.byID) > 10_000 {
-		clear(s.clients.byID)
-	}
-	s.clients.byID[id] = cachedClient{c, at}
+	s.clients.put(id, c, at)
 	return c, nil
 }
 
@@ -71,7 +43,7 @@ func (s *Store) PutClient(ctx context.Context, c *relying.Client) error {
 	if err != nil {
 		return err
 	}
-	defer s.clients.clear()
+	defer s.clients.kept.Clear()
 	return s.batch(ctx, []statement{{one: "write client", q: `INSERT INTO oidc_client (id, account, doc, updated) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, updated = excluded.updated WHERE oidc_client.account = excluded.account`,
 		args: []any{c.ID, c.Account, string(doc), s.now().UnixMicro()}}})
@@ -92,7 +64,7 @@ func (s *Store) KeepClients(ctx context.Context, account string, ids []string) e
 	if err != nil || len(gone) == 0 {
 		return err
 	}
-	defer s.clients.clear()
+	defer s.clients.kept.Clear()
 	return s.batch(ctx, gone)
 }
 

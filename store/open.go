@@ -36,6 +36,7 @@ import (
 	"eidgate/broker"
 	"eidgate/internal/cache"
 	"eidgate/internal/seal"
+	"eidgate/relying"
 )
 
 //go:embed schema/*.sql
@@ -75,8 +76,10 @@ type Store struct {
 	lock   *os.File
 	beside string // how to write into a file that is only looked at; "" where it is ours
 
-	accounts accounts
-	clients  clients
+	callers  recent[[32]byte, relying.Caller] // by the hash of their key
+	accounts recent[string, *relying.Account]
+	keyTexts recent[string, string] // of keys, by their id
+	clients  recent[string, *relying.Client]
 	brought  brought
 	persons  []byte // key of the hashes that persons with an imported sub are found by
 }
@@ -105,10 +108,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{now: c.Now, log: c.Log, master: master, masterID: masterID(c.Master),
 		homes: cache.New[string, home](8192), outer: cache.New[string, *seal.Key](4096),
-		rows: cache.New[string, broker.Session](4096), grants: cache.New[[32]byte, oidc.Grant](1024), brought: brought{some: map[string]bool{}}, hints: make(chan string, maxHints)}
+		rows: cache.New[string, broker.Session](4096), grants: cache.New[[32]byte, oidc.Grant](1024), brought: brought{some: map[string]bool{}},
+		callers: newRecent[[32]byte, relying.Caller](), accounts: newRecent[string, *relying.Account](), keyTexts: newRecent[string, string](), clients: newRecent[string, *relying.Client](),
+		hints: make(chan string, maxHints)}
 	s.seq.init()
-	s.accounts.init()
-	s.clients.init()
 	if s.persons, err = hkdf.Key(sha256.New, c.Master, nil, "eidgate imported subjects", sha256.Size); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

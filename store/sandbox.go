@@ -54,8 +54,8 @@ func (s *Store) Outbox(ctx context.Context, session string) ([]Sent, error) {
 // Remove takes an account away with one key, and all that its sessions left;
 // the audit trail stays. Nothing of it may be running any more.
 func (s *Store) Remove(ctx context.Context, account, key string) error {
-	defer s.accounts.clear()
-	defer s.clients.clear()
+	defer s.forgetAccounts()
+	defer s.clients.kept.Clear()
 	err := s.batch(ctx, []statement{
 		{q: `DELETE FROM api_key WHERE id = $1`, args: []any{key}},
 		{q: `DELETE FROM oidc_client WHERE account = $1`, args: []any{account}},
@@ -64,8 +64,8 @@ func (s *Store) Remove(ctx context.Context, account, key string) error {
 	if err != nil {
 		return err
 	}
-	s.accounts.clear() // nobody may start anything any more
-	s.clients.clear()
+	s.forgetAccounts() // nobody may start anything any more
+	s.clients.kept.Clear()
 	for {
 		some, err := s.List(ctx, account, "", 100)
 		if err != nil {
