@@ -22,12 +22,7 @@ func (s *Store) query(ctx context.Context, each func(scanner) error, q string, a
 			return err
 		}
 		defer rows.Close()
-		for rows.Next() {
-			if err := each(rows); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
+		return walk(rows, each)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -42,6 +37,15 @@ func (s *Store) query(ctx context.Context, each func(scanner) error, q string, a
 		return err
 	}
 	defer rows.Close()
+	return walk(rows, each)
+}
+
+// walk reads the rows of either driver.
+func walk(rows interface {
+	scanner
+	Next() bool
+	Err() error
+}, each func(scanner) error) error {
 	for rows.Next() {
 		if err := each(rows); err != nil {
 			return err

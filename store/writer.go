@@ -303,12 +303,7 @@ func (w *writer) read(j *job) error {
 		return err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		if err := j.each(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return walk(rows, j.each)
 }
 
 func (w *writer) begin() (err error) {
