@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"path"
 	"strings"
-	"sync"
 	"time"
 
 	"eidgate/connector"
@@ -43,7 +42,6 @@ type client struct {
 	api      *bankidse.Client
 	verifier *bankidse.Verifier
 	name     string // of the RP certificate's subject, as the signature has it
-	close    func()
 }
 
 // launch is the link that opens the app, up to the token.
@@ -54,49 +52,20 @@ func (c *client) launch(p bankidse.Platform) string {
 	return bankidse.LaunchURL(p, "")
 }
 
-// clients keeps what has been built, by the settings' key. The oldest go
-// first; which one is the oldest does not matter much.
-type clients struct {
-	mu    sync.Mutex
-	limit int
-	byKey map[string]*client
-	order []string
-}
-
-func newClients(limit int) *clients { return &clients{limit: limit, byKey: map[string]*client{}} }
-
-func (cs *clients) get(set connector.Settings, wrap wrapper) (*client, error) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if c := cs.byKey[set.Key]; c != nil {
-		return c, nil
+// client finds or builds what the settings lead to.
+func (c *Connector) client(set connector.Settings) (*client, error) {
+	if found, ok := c.clients.Get(set.Key); ok {
+		return found, nil
 	}
-	c, err := cs.build(set.Data, wrap)
+	built, err := c.build(set.Data)
 	if err != nil {
 		return nil, &connector.Unknown{Reason: eid.Refused, Err: err}
 	}
-	if len(cs.order) == cs.limit {
-		cs.byKey[cs.order[0]].close()
-		delete(cs.byKey, cs.order[0])
-		cs.order = cs.order[1:]
-	}
-	cs.byKey[set.Key] = c
-	cs.order = append(cs.order, set.Key)
-	return c, nil
+	c.clients.Put(set.Key, built)
+	return built, nil
 }
 
-// verifier finds that of other settings with the same roots: accounts of one
-// environment meet the same banks.
-func (cs *clients) verifier(roots string) (*bankidse.Verifier, error) {
-	for _, c := range cs.byKey {
-		if c.set.SignatureRoots == roots {
-			return c.verifier, nil
-		}
-	}
-	return bankidse.NewVerifier(roots)
-}
-
-func (cs *clients) build(raw json.RawMessage, wrap wrapper) (*client, error) {
+func (c *Connector) build(raw json.RawMessage) (*client, error) {
 	var s Settings
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, errors.New("settings of BankID are not readable")
@@ -106,7 +75,7 @@ func (cs *clients) build(raw json.RawMessage, wrap wrapper) (*client, error) {
 		return nil, errors.New("the RP certificate and its key do not fit")
 	}
 	trust := x509.NewCertPool()
-	verifier, err := cs.verifier(s.SignatureRoots)
+	verifier, err := c.verifier(s.SignatureRoots)
 	if err != nil || !trust.AppendCertsFromPEM([]byte(s.TLSRoots)) {
 		return nil, errors.New("settings of BankID hold no roots")
 	}
@@ -114,17 +83,22 @@ func (cs *clients) build(raw json.RawMessage, wrap wrapper) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("name of the RP certificate: %w", err)
 	}
-	t := bankidse.Transport(cert, trust)
-	return &client{set: s, verifier: verifier, name: name, close: t.CloseIdleConnections,
-		api: &bankidse.Client{Base: s.Base, HTTP: &http.Client{Transport: wrap(t)}}}, nil
+	transport := c.Circuits.Guard(watched{bankidse.Transport(cert, trust), c.Watch})
+	return &client{set: s, verifier: verifier, name: name,
+		api: &bankidse.Client{Base: s.Base, HTTP: &http.Client{Transport: transport}}}, nil
 }
 
-// A wrapper puts something before each client's transport.
-type wrapper = func(http.RoundTripper) http.RoundTripper
-
-// client finds or builds what the settings lead to.
-func (c *Connector) client(set connector.Settings) (*client, error) {
-	return c.clients.get(set, func(t http.RoundTripper) http.RoundTripper { return c.Circuits.Guard(watched{t, c.Watch}) })
+// verifier is that of all settings with the same roots: accounts of one
+// environment meet the same banks.
+func (c *Connector) verifier(roots string) (*bankidse.Verifier, error) {
+	if v, ok := c.verifiers.Get(roots); ok {
+		return v, nil
+	}
+	v, err := bankidse.NewVerifier(roots)
+	if err == nil {
+		c.verifiers.Put(roots, v)
+	}
+	return v, err
 }
 
 // watched tells a watcher about each request, up to the answer's header.

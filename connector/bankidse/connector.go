@@ -41,15 +41,16 @@ type Connector struct {
 	// Circuits keep calls away from a BankID that does not answer; nil for none.
 	Circuits *circuit.Board
 
-	now     func() time.Time
-	clients *clients
-	states  *cache.Cache[string, state] // by their JSON: pages and collects read one several times
+	now       func() time.Time
+	clients   *cache.Cache[string, *client]
+	verifiers *cache.Cache[string, *bankidse.Verifier] // by their roots
+	states    *cache.Cache[string, state]              // by their JSON: pages and collects read one several times
 }
 
 // New makes a connector. Clients are built from each request's settings and
 // kept.
 func New(now func() time.Time) *Connector {
-	return &Connector{now: now, clients: newClients(256), states: cache.New[string, state](4096)}
+	return &Connector{now: now, clients: cache.New[string, *client](256), verifiers: cache.New[string, *bankidse.Verifier](16), states: cache.New[string, state](4096)}
 }
 
 // Info implements connector.Connector.
