@@ -101,7 +101,7 @@ type Spec struct {
 	Next     []string          `json:"next,omitempty"`   // origins that the browser may go to at the end, for form-action
 	Page     string            `json:"page,omitempty"`   // path of the session's page, ends in "/"
 	Marker   string            `json:"marker,omitempty"` // sandbox steering, "sandbox:cancel;person=bo"
-	Layout   string            `json:"layout,omitempty"`
+	Layout   string            `json:"layout,omitempty"`  // theme of the pages; "" for ours
 	Payload  json.RawMessage   `json:"payload,omitempty"` // what the API must remember; nobody else reads it
 	Keep     time.Duration     `json:"keep,omitempty"`    // retention after the end
 	Texts    bool              `json:"texts,omitempty"`   // there is something to sign

@@ -23,7 +23,8 @@ type Client struct {
 	ID          string          `json:"client_id"`
 	Account     string          `json:"account"`
 	Environment eid.Environment `json:"environment"`
-	Name        string          `json:"client_name"` // what people read
+	Name        string          `json:"client_name"`      // what people read
+	Layout      string          `json:"layout,omitempty"` // name of one of the account's themes
 	Profile     Profile         `json:"profile"`
 	Native      bool            `json:"native,omitempty"` // an app: free loopback ports, schemes of its own
 	Hybrid      bool            `json:"hybrid,omitempty"` // "code id_token" too; signicat only

@@ -32,14 +32,16 @@ type Account struct {
 	Limits         Limits                     `json:"limits"`
 	Switches       Switches                   `json:"switches"`
 	Configs        []Config                   `json:"configs,omitempty"`
-	Auto           string                     `json:"auto,omitempty"` // sandbox ladder, tier 50
+	Layouts        []string                   `json:"layouts,omitempty"` // names of its themes
+	Layout         string                     `json:"layout,omitempty"`  // the one that counts where nothing else does; "" for none
+	Auto           string                     `json:"auto,omitempty"`    // sandbox ladder, tier 50
 }
 
 // A Config is one of several configurations of an account (`configid`). The
 // agreements with eIDs that belong to it hold secrets and are not part of it.
 type Config struct {
-	ID       string                     `json:"id"` // "" is what counts when a request names none
-	Layout   string                     `json:"layout,omitempty"`
+	ID       string                     `json:"id"`               // "" is what counts when a request names none
+	Layout   string                     `json:"layout,omitempty"` // name of one of the account's themes
 	Webhooks map[eid.Environment]string `json:"webhooks,omitempty"`
 }
 
@@ -88,6 +90,17 @@ func (a *Account) Config(id string) (*Config, error) {
 		return &a.Configs[0], nil
 	}
 	return &Config{}, nil
+}
+
+// Look is the theme of a session: the first of asked that the account has, else
+// the account's own.
+func (a *Account) Look(asked ...string) string {
+	for _, name := range asked {
+		if slices.Contains(a.Layouts, name) {
+			return name
+		}
+	}
+	return a.Layout
 }
 
 // LogValue shows the id only.

@@ -38,6 +38,22 @@ func TestConfigOfARequest(t *testing.T) {
 	}
 }
 
+func TestLook(t *testing.T) {
+	t.Parallel()
+	a := relying.Account{Layouts: []string{"night", "day"}, Layout: "day"}
+	for _, c := range []struct {
+		asked []string
+		want  string
+	}{{nil, "day"}, {[]string{"night"}, "night"}, {[]string{"", "night"}, "night"}, {[]string{"Night", "noon"}, "day"}, {[]string{"day", "night"}, "day"}} {
+		if got := a.Look(c.asked...); got != c.want {
+			t.Errorf("Look(%q) = %q", c.asked, got)
+		}
+	}
+	if got := (&relying.Account{}).Look("night"); got != "" {
+		t.Errorf("of no themes: %q", got)
+	}
+}
+
 func TestAllows(t *testing.T) {
 	t.Parallel()
 	all, some := relying.Account{}, relying.Account{EIDs: []eid.EID{eid.IDIN}}

@@ -226,6 +226,8 @@ type AccountConfig struct {
 	Limits                   LimitsConfig   `yaml:"limits"`
 	Switches                 SwitchesConfig `yaml:"switches"`
 	Configs                  []ConfigConfig `yaml:"configs"` // what a request chooses by its configid
+	Themes                   []ThemeConfig  `yaml:"themes"`  // looks of the pages that people see
+	Layout                   string         `yaml:"layout"`  // name of the theme that counts where a request, a config and a client name none; default our look
 
 	OIDCClients []OIDCClientConfig `yaml:"oidc_clients"` // the party's programs that log people in over OpenID Connect
 }
@@ -233,11 +235,26 @@ type AccountConfig struct {
 // ConfigConfig is one of several configurations of an account.
 type ConfigConfig struct {
 	ID          string     `yaml:"id"`           // what a request names as configid; the one without an id counts when a request names none, and so does an only one
-	Layout      string     `yaml:"layout"`       // name of the pages' look
+	Layout      string     `yaml:"layout"`       // name of one of the account's themes; a request's layout wins
 	WebhookTest string     `yaml:"webhook_test"` // default address of notifications, test keys; wins over the account's
 	WebhookLive string     `yaml:"webhook_live"` // the same for live keys
 	EIDs        EIDsConfig `yaml:"eids"`         // the party's own agreements, for live keys; each wins over the server's
 	TestEIDs    EIDsConfig `yaml:"test_eids"`    // the same for test keys
+}
+
+// ThemeConfig is a look of the pages that people see. What could not be read by
+// everybody is refused, with the nearest colour that can.
+type ThemeConfig struct {
+	Name          string `yaml:"name"`          // what requests choose by layout; at most 100 characters. Required
+	LogoFile      string `yaml:"logo_file"`     // picture in PNG, JPEG or GIF that stands beside the account's name, 40 pixels high; as a PNG at most 8 kB. Default none
+	Accent        string `yaml:"accent"`        // colour of buttons and links, such as #1f4f82, as text in quotes. The dark form has the same one, as light as it must be; default ours
+	Ground        string `yaml:"ground"`        // colour behind the page; default ours
+	Corners       string `yaml:"corners"`       // square, soft or round; default round
+	Font          string `yaml:"font"`          // system, serif, humanist or rounded: of those that the computer has; default system
+	Light         bool   `yaml:"light"`         // true leaves out the dark form; default false
+	Help          string `yaml:"help"`          // https address of your help, linked below each page; {language} in it stands for en, da, de, fi, fr, nb, nl or sv. Default none
+	Accessibility string `yaml:"accessibility"` // the same for what you say of accessibility
+	Privacy       string `yaml:"privacy"`       // the same for how you treat personal data
 }
 
 // KeyConfig is one API key.
@@ -253,6 +270,7 @@ type OIDCClientConfig struct {
 	ClientID      string   `yaml:"client_id"`                 // letters, digits, and . _ ~ -; no other client's on this server. Required
 	Environment   string   `yaml:"environment"`               // test or live. Required
 	ClientName    string   `yaml:"client_name"`               // what people read; default the account's name
+	Layout        string   `yaml:"layout"`                    // name of one of the account's themes; default the account's layout
 	Profile       string   `yaml:"profile"`                   // signicat, for programs written for Signicat; standard; fapi2; or fapi2-ms. default signicat
 	Native        bool     `yaml:"native"`                    // an app: a port of this machine of any number, and schemes of its own; default false
 	Hybrid        bool     `yaml:"hybrid"`                    // response_type "code id_token" too; profile signicat only; default false

@@ -60,6 +60,7 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 		callers[env] = "keys"
 	}
 	k.configs(at, a, c, callers)
+	k.themes(at, a)
 	known := slices.Sorted(maps.Keys(constructors))
 	for i, e := range a.EIDs {
 		if !slices.Contains(known, eid.EID(e)) {
@@ -305,7 +306,7 @@ func readMaster(path string) ([]byte, error) {
 
 // record is the account as the store keeps it.
 func (a *AccountConfig) record() (*relying.Account, error) {
-	out := &relying.Account{ID: a.ID, Name: a.Name, Language: a.Language, Hosts: a.Hosts, Frames: a.Frames,
+	out := &relying.Account{ID: a.ID, Name: a.Name, Language: a.Language, Hosts: a.Hosts, Frames: a.Frames, Layout: a.Layout,
 		AllowedIPs: a.AllowedIPs, WebhookEmail: a.WebhookEmail, Keep: a.Keep,
 		Webhooks: addresses(a.WebhookTest, a.WebhookLive), Limits: relying.Limits(a.Limits), Switches: relying.Switches{
 			DropStateOnSuccess: a.Switches.DropStateOnSuccess, LegacyErrorStatus: a.Switches.LegacyErrorStatus,
@@ -317,6 +318,9 @@ func (a *AccountConfig) record() (*relying.Account, error) {
 	for i := range a.Configs {
 		f := &a.Configs[i]
 		out.Configs = append(out.Configs, relying.Config{ID: f.ID, Layout: f.Layout, Webhooks: addresses(f.WebhookTest, f.WebhookLive)})
+	}
+	for i := range a.Themes {
+		out.Layouts = append(out.Layouts, a.Themes[i].Name)
 	}
 	for _, e := range a.EIDs {
 		out.EIDs = append(out.EIDs, eid.EID(e))

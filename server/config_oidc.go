@@ -170,7 +170,7 @@ func readClientSecret(path string) (string, error) {
 // record is the client as the store keeps it. The error is about files, which
 // are left out of it.
 func (c *OIDCClientConfig) record(a *AccountConfig) (*relying.Client, error) {
-	out := &relying.Client{ID: c.ClientID, Account: a.ID, Environment: eid.Environment(c.Environment), Name: orElse(c.ClientName, a.Name),
+	out := &relying.Client{ID: c.ClientID, Account: a.ID, Environment: eid.Environment(c.Environment), Name: orElse(c.ClientName, a.Name), Layout: c.Layout,
 		Profile: relying.Profile(orElse(c.Profile, string(relying.Signicat))), Native: c.Native, Hybrid: c.Hybrid,
 		Redirects: c.Redirects, Logouts: c.Logouts, BackLogout: c.BackLogout, SandboxReturn: c.AnyLoopback,
 		Scopes: c.Scopes, AuthAlg: c.AuthAlg, JWKSURI: c.JWKSURI, RequestAlg: c.RequestAlg, IDTokenAlg: c.IDTokenAlg,

@@ -346,6 +346,54 @@ func TestClientConfiguration(t *testing.T) {
 	}
 }
 
+// TestThemeConfiguration: themes that could not be read, or not be found, are
+// refused with what to do.
+func TestThemeConfiguration(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t, "house")
+	s.write(t, "logo.png", string(lamp))
+	s.write(t, "logo.svg", "<svg/>")
+	const themes = `language: en
+    layout: night
+    configs: [{id: north, layout: day}]
+    keys: [{environment: test, file: DIR/key}]
+    themes:
+      - {name: night, logo_file: DIR/logo.png, accent: "#8a4b00", ground: "#fdf3e3", corners: soft, font: serif, light: true, help: "https://shop.example/{language}/help"}
+      - {name: day, privacy: https://shop.example/privacy}
+`
+	const at = "accounts.0.themes."
+	for _, c := range []struct {
+		name, old, with string
+		want            []string
+	}{
+		{"sound", "", "", nil},
+		{"no name", "name: day, ", "", []string{"accounts.0.configs.0.layout: \"day\" is the name of no theme of this account", at + "1.name: is required: requests choose by it"}},
+		{"one name twice", "name: day", "name: night", []string{"accounts.0.configs.0.layout: \"day\" is the name of no theme of this account", at + "1.name: \"night\" stands here a second time"}},
+		{"a long name", "name: day", "name: " + strings.Repeat("d", 101), []string{"accounts.0.configs.0.layout: \"day\" is the name of no theme of this account", at + "1.name: has 101 characters, of at most 100"}},
+		{"a layout that is none", "layout: night", "layout: Night", []string{"accounts.0.layout: \"Night\" is the name of no theme of this account"}},
+		{"no logo", "logo.png", "none.png", []string{at + "0.logo_file: DIR/none.png cannot be read: no such file or directory"}},
+		{"a logo that is code", "logo.png", "logo.svg", []string{at + "0.logo_file: DIR/logo.svg is no picture in PNG, JPEG or GIF"}},
+		{"pale", "#8a4b00", "#ff9900", []string{at + "0.accent: links in #ff9900 have a contrast of 1.9 to 1, of at least 4.5; the nearest that can be read is #a16000"}},
+		{"two at once", "corners: soft, font: serif", "corners: sharp, font: comic", []string{
+			at + "0.corners: \"sharp\" is none of round, soft, square", at + "0.font: \"comic\" is none of humanist, rounded, serif, system"}},
+		{"a link that runs", "https://shop.example/privacy", "javascript:alert(1)", []string{
+			at + "1.privacy: \"javascript:alert(1)\" must be an https address, such as https://shop.example/{language}/privacy"}},
+		{"a link to a host of each language", "https://shop.example/{language}/help", "https://{language}.shop.example/help", nil},
+		{"a link with another place", "{language}/help", "{lang}/help", nil},
+	} {
+		text := strings.Replace(sound, "keys: [{environment: test, file: DIR/key}]\n", themes, 1)
+		if c.old != "" {
+			if strings.Count(text, c.old) == 0 {
+				t.Errorf("%s: there is no %q", c.name, c.old)
+			}
+			text = strings.Replace(text, c.old, c.with, 1)
+		}
+		if got := problems(t, s, s.fill(text)); cmp.Diff(c.want, got) != "" {
+			t.Errorf("%s:\n%s", c.name, cmp.Diff(c.want, got))
+		}
+	}
+}
+
 // TestClientsAreWritten starts with clients, and again with one of them gone.
 func TestClientsAreWritten(t *testing.T) {
 	t.Parallel()

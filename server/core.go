@@ -83,6 +83,7 @@ type parts struct {
 	wrap       func(connector.Connector) connector.Connector // nil for none
 	also       []string
 	phone      string
+	themes     map[themed]*web.Theme
 	start      *site.Sandbox // what the first page shows of the sandbox; nil for none
 	contact    string        // how to reach the operator, for the first page of a live server
 	version    string
@@ -262,7 +263,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 		return nil, err
 	}
 	secure := strings.HasPrefix(p.public, "https://")
-	pages, err := hosted.New(hosted.Config{Broker: c.broker, Static: static, Words: words, Client: p.proxies.client, Secure: secure,
+	pages, err := hosted.New(hosted.Config{Broker: c.broker, Static: static, Words: words, Look: looks(static, p.themes), Client: p.proxies.client, Secure: secure,
 		Phone: p.phone, Rate: p.pageRate, Now: p.now, Log: p.log, Leave: func(ctx context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
 			if s.API == oidc.Name {
 				l, err := c.provider.Leave(ctx, s, spec)

@@ -240,7 +240,7 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 		return p, "", err
 	}
 	p = parts{public: urls["public"], migrate: true, agreements: agreements{}, now: sims.clock.Now, jumped: sims.clock.Jumped,
-		sandbox: true, wrap: naming, also: o.KnownAs, phone: urls["control"] + "/phone", version: o.Version}
+		sandbox: true, wrap: naming, also: o.KnownAs, phone: urls["control"] + "/phone", themes: devThemes, version: o.Version}
 	if o.plays(eid.BankIDSE) {
 		p.agreements[holder{env: eid.Test, eid: eid.BankIDSE}] = agreement{now: set}
 	}
@@ -371,7 +371,7 @@ func devStore(o *DevOptions) (storeURL, text string, master []byte, err error) {
 
 func devAccount(ctx context.Context, c *core, demo string) error {
 	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecrets: []relying.Secret{sandboxSecret},
-		Configs: []relying.Config{{}, {ID: counterConfig}, {ID: ageConfig}}}
+		Configs: []relying.Config{{}, {ID: counterConfig}, {ID: ageConfig}}, Layouts: []string{"lamp", "ink"}}
 	if err := c.store.PutAccount(ctx, a); err != nil {
 		return err
 	}

@@ -167,6 +167,9 @@ func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
 	if p.agreements, err = c.agreements(); err != nil {
 		return p, err
 	}
+	if p.themes, err = c.themes(); err != nil {
+		return p, err
+	}
 	for _, n := range c.Server.TrustedProxies {
 		prefix, err := netip.ParsePrefix(n)
 		if err != nil {

@@ -53,7 +53,7 @@ func NewStatic() (*Static, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.add(f.Name(), body)
+		s.byName[f.Name()] = s.add(f.Name(), body)
 		if i := slices.Index(modules, f.Name()); i >= 0 {
 			parts[i] = body
 		}
@@ -64,17 +64,21 @@ func NewStatic() (*Static, error) {
 	for _, body := range parts {
 		bundle = fmt.Appendf(bundle, "{\n%s}\n", body)
 	}
-	s.add("page.js", bundle)
+	s.byName["page.js"] = s.add("page.js", bundle)
 	return s, nil
 }
 
-func (s *Static) add(name string, body []byte) {
+// add is the address of a file: its name and the hash of its content.
+func (s *Static) add(name string, body []byte) string {
 	ext := path.Ext(name)
 	sum := sha256.Sum256(body)
 	p := "/static/" + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(sum[:6]) + ext
 	s.byPath[p] = asset{body, compress(body), mime.TypeByExtension(ext)}
-	s.byName[name] = p
+	return p
 }
+
+// hashed is the address of a file, of which the hash is no part of the name.
+var hashed = regexp.MustCompile(`^/static/([a-z]+)\.[0-9a-f]{12}(\.[a-z]+)$`)
 
 // Path is the address of a file; "" if there is none.
 func (s *Static) Path(name string) string { return s.byName[name] }
@@ -82,11 +86,16 @@ func (s *Static) Path(name string) string { return s.byName[name] }
 // ServeHTTP serves files by their address.
 func (s *Static) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, ok := s.byPath[r.URL.Path]
+	cached := "public, max-age=31536000, immutable"
+	if m := hashed.FindStringSubmatch(r.URL.Path); !ok && m != nil { // a page of another version, from another node: ours is better than none
+		a, ok = s.byPath[s.byName[m[1]+m[2]]]
+		cached = "no-store"
+	}
 	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Header().Set("Cache-Control", cached)
 	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 	write(w, r, a.kind, a.body, a.packed)
 }

@@ -341,7 +341,7 @@ func (p *Provider) session(c *relying.Client, a *relying.Account, q *request, ch
 		return nil, err // it is registered
 	}
 	id := p.c.NewID()
-	spec := broker.Spec{Wanted: q.wanted(c), Pinned: pinned, Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor,
+	spec := broker.Spec{Wanted: q.wanted(c), Pinned: pinned, Party: c.Name, Host: back.Hostname(), Params: choice.Params, Frames: c.FrameAncestor, Layout: a.Look(c.Layout),
 		Next: []string{place(back)}, Page: page(id), Payload: payload}
 	if marker, ok := strings.CutPrefix(q.Hint, "sandbox:"); ok && c.Environment == eid.Test {
 		spec.Marker = "sandbox:" + marker

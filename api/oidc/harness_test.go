@@ -118,6 +118,7 @@ type world struct {
 	alarms   map[string]int // by kind
 	ignored  map[bool]int   // keys of acr_values, by whether they are known
 	kept     *jose.Set
+	layout   string // of the last login that ended
 }
 
 // A record is what is logged. It is safe for concurrent use.
@@ -201,7 +202,8 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 			t.Log(err) // some tests have closed the store
 		}
 	})
-	w.account = &relying.Account{ID: "5a4db0c5-0000-4000-8000-00000000a001", Name: "Shop", Language: "en", Limits: relying.Limits{Setups: 100_000, Reads: 100_000}}
+	w.account = &relying.Account{ID: "5a4db0c5-0000-4000-8000-00000000a001", Name: "Shop", Language: "en", Limits: relying.Limits{Setups: 100_000, Reads: 100_000},
+		Layouts: []string{"day", "night"}, Layout: "day"}
 	if err := w.store.PutAccount(t.Context(), w.account); err != nil {
 		t.Fatal(err)
 	}
@@ -322,6 +324,9 @@ func (w *world) page(rw http.ResponseWriter, r *http.Request) {
 
 // onward sends a browser back at the end.
 func (w *world) onward(rw http.ResponseWriter, r *http.Request, v *broker.View) {
+	w.mu.Lock()
+	w.layout = v.Spec.Layout
+	w.mu.Unlock()
 	l, err := w.provider.Leave(r.Context(), &v.Session, &v.Spec)
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusInternalServerError)

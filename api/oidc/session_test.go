@@ -210,6 +210,18 @@ func (v *visitor) end(q url.Values) *http.Response {
 	return res
 }
 
+// TestLayout: a client's pages look as it says, else as its account says.
+func TestLayout(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for layout, want := range map[string]string{"": "day", "night": "night", "gone": "day"} {
+		w.tokens(w.client(func(c *relying.Client) { c.Layout = layout }), w.visitor())
+		if w.layout != want {
+			t.Errorf("%q: %q, want %q", layout, w.layout, want)
+		}
+	}
+}
+
 func TestLogouts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -281,10 +293,10 @@ func TestLogouts(t *testing.T) {
 		})
 	}
 	for name, q := range map[string]url.Values{
-		"oidcc-rp-initiated-logout-no-params":  {},
-		"oidcc-rp-initiated-logout-only-state": {"state": {"s"}},
+		"oidcc-rp-initiated-logout-no-params":                        {},
+		"oidcc-rp-initiated-logout-only-state":                       {"state": {"s"}},
 		"oidcc-rp-initiated-logout-no-id-token-hint, with client_id": {"client_id": {c.ID}, "post_logout_redirect_uri": {out}, "state": {"s"}},
-		"a hint of somebody else": nil,
+		"a hint of somebody else":                                    nil,
 	} {
 		w.in(t, "OP-LO-03 OP-LO-05 "+name+": the person is asked first", func(t *testing.T) {
 			v := w.visitor()

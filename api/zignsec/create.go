@@ -172,9 +172,9 @@ func (a *API) session(p params, c caller, ms []method, by workflow) (*broker.New
 		n.Spec.Methods = append(n.Spec.Methods, m.spec(own))
 	}
 	n.Spec.Party = c.Account.Name
-	n.Spec.Layout = p["layout"]
-	if n.Spec.Layout == "" {
-		n.Spec.Layout = cfg.Layout
+	n.Spec.Layout = c.Account.Look(p["layout"], cfg.Layout)
+	if p["layout"] != "" && n.Spec.Layout != p["layout"] {
+		n.Notes = append(n.Notes, "layout has no effect: the account has no theme of that name")
 	}
 	if err := a.addresses(pay, c, &n.Spec); err != nil {
 		return nil, err

@@ -73,7 +73,7 @@ var parties = []struct {
 	env eid.Environment
 	acc relying.Account
 }{
-	{"11111111-1111-4111-8111-111111111111", eid.Test, relying.Account{ID: "shop", Name: "Shop", Language: "en",
+	{"11111111-1111-4111-8111-111111111111", eid.Test, relying.Account{ID: "shop", Name: "Shop", Language: "en", Layouts: []string{"Layout1", "Layout4"}, Layout: "Layout1",
 		Configs: []relying.Config{{ID: "c0000000-0000-4000-8000-000000000001", Layout: "Layout4",
 			Webhooks: map[eid.Environment]string{eid.Test: "https://shop.example/of-the-configuration"}}, {ID: "C0000000-0000-4000-8000-000000000002"}},
 		Webhooks: map[eid.Environment]string{eid.Test: "https://shop.example/of-the-account"}}},

@@ -52,13 +52,14 @@ type Return struct {
 	Origins []string
 }
 
-// Config is what the pages need; all fields but Phone, Rate and Clock are
+// Config is what the pages need; all fields but Look, Phone, Rate and Clock are
 // required.
 type Config struct {
 	Broker Broker
 	Leave  func(context.Context, *broker.Session, *broker.Spec) (Return, error)
 	Static *web.Static
 	Words  *web.Words
+	Look   func(account, layout string) Theme // the account's own for ""
 	Client func(*http.Request) netip.Addr
 	Secure bool   // the public address is https
 	Phone  string // sandbox: address of the virtual phone
@@ -83,6 +84,9 @@ func New(c Config) (*Pages, error) {
 	t, err := c.Words.Templates("hosted.html", template.FuncMap{"static": c.Static.Path})
 	if err != nil {
 		return nil, err
+	}
+	if c.Look == nil {
+		c.Look = func(string, string) Theme { return Theme{} }
 	}
 	name := "eidgate_b"
 	if c.Secure {

@@ -128,6 +128,33 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// TestTheme: a session's page looks as its party's theme says, and leads to the
+// party's own pages in its language. Values that are hostile stay values.
+func TestTheme(t *testing.T) {
+	t.Parallel()
+	v := view()
+	v.Session.Account, v.Session.Language, v.Spec.Layout = "acc", "sv", "night"
+	themes := map[[2]string]hosted.Theme{{"acc", "night"}: {Style: "/static/page.1.css", Logo: "/static/logo.1.png", Width: 90, Height: 40,
+		Help: "https://shop.example/{language}/help?a=1&b=\"", Privacy: "https://shop.example/privacy"}}
+	for name, theme := range map[string]bool{"its own": true, "none": false} {
+		body := serve(pages(t, v, true, hosted.Return{}, func(c *hosted.Config) {
+			if theme {
+				c.Look = func(account, layout string) hosted.Theme { return themes[[2]string{account, layout}] }
+			}
+		}), "GET", "", "").Body.String()
+		for _, part := range []string{`<link rel="stylesheet" href="/static/page.1.css">`, `<strong><img src="/static/logo.1.png" width="90" height="40" alt="">Shop</strong>`,
+			`<nav aria-label="Shop"><a href="https://shop.example/sv/help?a=1&amp;b=%22" target="_blank" rel="noopener">Hjälp</a>`,
+			`<a href="https://shop.example/privacy" target="_blank" rel="noopener">Personuppgifter</a>`} {
+			if strings.Contains(body, part) != theme {
+				t.Errorf("%s: %s in\n%s", name, part, body)
+			}
+		}
+		if strings.Contains(body, "Tillgänglighet") || strings.Contains(body, `href=""`) {
+			t.Errorf("%s: a link that leads nowhere in\n%s", name, body)
+		}
+	}
+}
+
 // TestHeaders: what every page says to the browser, and what depends on who
 // may frame it and where it leads.
 func TestHeaders(t *testing.T) {

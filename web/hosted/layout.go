@@ -14,6 +14,7 @@ import (
 type Layout struct {
 	words *web.Words
 
+	Theme
 	Query, QuerySep, Self                    string
 	View, Lang, Title, Lead                  string
 	Party, Host, EID, Phone                  string
@@ -24,6 +25,24 @@ type Layout struct {
 	AtOnce                                   template.URL // where the page leads by itself
 	Later                                    int          // seconds after which it leads to Leads by itself; 0 for never
 	Leads                                    string
+}
+
+// A Theme is how a party's pages look and what they link to, as addresses of
+// files and pages; the zero one is ours.
+type Theme struct {
+	Style         string // the stylesheet
+	Logo          string
+	Width, Height int // of the logo, pixels
+
+	Help, Accessibility, Privacy string // of the party; {language} stands for the page's
+}
+
+// in is the theme for a page in a language.
+func (t Theme) in(lang string) Theme {
+	for _, to := range []*string{&t.Help, &t.Accessibility, &t.Privacy} {
+		*to = strings.ReplaceAll(*to, "{language}", lang)
+	}
+	return t
 }
 
 // T is a sentence of the page's language.

@@ -149,7 +149,7 @@ func (p *Pages) news(wait connector.Wait, say func(string) string) []string {
 func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	lang := p.language(r, v)
 	q := query(r)
-	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, Party: v.Spec.Party, Host: v.Spec.Host, View: kind(v), EID: v.Session.EID.Name(),
+	d := &view{Layout: Layout{words: p.c.Words, Theme: p.c.Look(v.Session.Account, v.Spec.Layout).in(lang), Lang: lang, Party: v.Spec.Party, Host: v.Spec.Host, View: kind(v), EID: v.Session.EID.Name(),
 		Query: q, QuerySep: "?", Self: "./" + q, Sandbox: v.Session.Environment == eid.Test, Refers: true, Scripts: true},
 		Ref: v.Session.Ref(), Framed: framed(r), Origins: strings.Join(v.Spec.Frames, " ")}
 	if q != "" {
