@@ -94,13 +94,13 @@ type Spec struct {
 	Stages   []eid.EID         `json:"stages,omitempty"` // after the eID: "spar"
 	Wanted   []string          `json:"wanted,omitempty"` // attributes
 	Pinned   eid.Number        `json:"pinned,omitempty"`
-	Party    string            `json:"party"`            // display name
-	Host     string            `json:"host,omitempty"`   // the party's domain, shown on our pages
-	Params   map[string]string `json:"params,omitempty"` // inputs for connectors
-	Frames   []string          `json:"frames,omitempty"` // origins that may frame the pages; "*" only by switch
-	Next     []string          `json:"next,omitempty"`   // origins that the browser may go to at the end, for form-action
-	Page     string            `json:"page,omitempty"`   // path of the session's page, ends in "/"
-	Marker   string            `json:"marker,omitempty"` // sandbox steering, "sandbox:cancel;person=bo"
+	Party    string            `json:"party"`             // display name
+	Host     string            `json:"host,omitempty"`    // the party's domain, shown on our pages
+	Params   map[string]string `json:"params,omitempty"`  // inputs for connectors
+	Frames   []string          `json:"frames,omitempty"`  // origins that may frame the pages; "*" only by switch
+	Next     []string          `json:"next,omitempty"`    // origins that the browser may go to at the end, for form-action
+	Page     string            `json:"page,omitempty"`    // path of the session's page, ends in "/"
+	Marker   string            `json:"marker,omitempty"`  // sandbox steering, "sandbox:cancel;person=bo"
 	Layout   string            `json:"layout,omitempty"`  // theme of the pages; "" for ours
 	Payload  json.RawMessage   `json:"payload,omitempty"` // what the API must remember; nobody else reads it
 	Keep     time.Duration     `json:"keep,omitempty"`    // retention after the end
