@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -14,7 +15,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"eidgate/internal/audit"
 	"eidgate/internal/need"
@@ -136,6 +140,13 @@ func TestFindings(t *testing.T) {
 	t.Parallel()
 	key := newKey(t)
 	whole := chain(t, key, 5, 5, 5)
+	sealed := func(previous audit.Segment, rows ...audit.Row) []audit.Sealed {
+		s, err := audit.Seal(previous, rows, made, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []audit.Sealed{{Segment: s, Rows: rows}}
+	}
 	for name, c := range map[string]struct {
 		do   func(all []audit.Sealed) []audit.Sealed
 		want []string
@@ -170,6 +181,32 @@ func TestFindings(t *testing.T) {
 		"tags":           {func(all []audit.Sealed) []audit.Sealed { all[2].Tags = all[2].Tags[1:]; return all }, []string{"segment 3: its record was altered"}},
 		"another's note": {func(all []audit.Sealed) []audit.Sealed { all[2].Note = all[1].Note; return all }, []string{"segment 3: its record was altered"}},
 		"no note":        {func(all []audit.Sealed) []audit.Sealed { all[2].Note = ""; return all }, []string{"segment 3: its signature is not that of a known key"}},
+		"changed with its tag": {func(all []audit.Sealed) []audit.Sealed { // the hash that is signed remains
+			rows := slices.Clone(whole[1].Rows)
+			rows[2].Actor = "person"
+			all[1].Rows, all[1].Tags = rows, sealed(whole[0].Segment, rows...)[0].Tags
+			return all
+		}, []string{"segment 2: its record was altered"}},
+		"none of it": {func(all []audit.Sealed) []audit.Sealed {
+			all[1].Rows, all[1].Tags, all[1].Size = nil, nil, 0
+			return all
+		}, []string{"segment 2: its record was altered"}},
+		"of another trail": {func(all []audit.Sealed) []audit.Sealed { // with the same key and the same numbers
+			first := sealed(audit.Segment{}, append([]audit.Row{{N: 1, Session: "another"}}, all[0].Rows[1:]...)...)
+			return []audit.Sealed{first[0], all[1]}
+		}, []string{"segment 2: it does not follow the segment before it"}},
+		"first after something": {func([]audit.Sealed) []audit.Sealed {
+			return sealed(audit.Segment{Hash: audit.Hash{1}}, audit.Row{N: 1})
+		}, []string{"segment 1: it does not follow the segment before it"}},
+		"first that begins late": {func([]audit.Sealed) []audit.Sealed { return sealed(audit.Segment{To: 5}, audit.Row{N: 6}) }, []string{"segment 1: it does not follow the segment before it"}},
+		"sealed out of order": {func([]audit.Sealed) []audit.Sealed {
+			return sealed(audit.Segment{}, audit.Row{N: 2}, audit.Row{N: 1}, audit.Row{N: 3})
+		}, []string{"segment 1, row 1: the row is not where it was"}},
+		"sealed twice":          {func([]audit.Sealed) []audit.Sealed { return sealed(audit.Segment{}, audit.Row{N: 1}, audit.Row{N: 1}) }, []string{"segment 1, row 1: the row is not where it was"}},
+		"sealed beyond its end": {func([]audit.Sealed) []audit.Sealed { return sealed(audit.Segment{}, audit.Row{N: 2}, audit.Row{N: 1}) }, []string{"segment 1, row 2: the row is not where it was"}},
+		"sealed before its begin": {func(all []audit.Sealed) []audit.Sealed {
+			return append(all[:1], sealed(all[0].Segment, audit.Row{N: 5}, audit.Row{N: 6})...)
+		}, []string{"segment 2, row 5: the row is not where it was"}},
 		"another's key": {func([]audit.Sealed) []audit.Sealed { return chain(t, newKey(t), 1) },
 			[]string{"segment 1: its signature is not that of a known key"}},
 	} {
@@ -195,6 +232,8 @@ func TestKnownSegments(t *testing.T) {
 		want  []string
 	}{
 		"whole":       {all, nil},
+		"ends with":   {all[:2], nil},
+		"begins with": {all[1:], nil},
 		"cut":         {all[:1], []string{"segment 2: the trail ends before it: the newer end was cut off, or an older state was restored"}},
 		"nothing":     {nil, []string{"segment 2: the trail ends before it: the newer end was cut off, or an older state was restored"}},
 		"another":     {other, []string{"segment 2: it is not the one that was known: the trail was written anew, or an older state was restored"}},
@@ -212,13 +251,47 @@ func TestKnownSegments(t *testing.T) {
 	}
 }
 
+// TestManyFindings: a report counts what it does not name.
+func TestManyFindings(t *testing.T) {
+	t.Parallel()
+	key := newKey(t)
+	v := verifier(t, newKey(t))
+	for _, s := range chain(t, key, slices.Repeat([]int{1}, 103)...) {
+		v.Add(s)
+	}
+	if r := v.End(); len(r.Findings) != 100 || r.More != 3 {
+		t.Errorf("%d findings and %d more, want 100 and 3", len(r.Findings), r.More)
+	}
+}
+
 func TestCheckpointRefuses(t *testing.T) {
 	t.Parallel()
 	key := newKey(t)
 	v := verifier(t, key)
 	good := chain(t, key, 1)[0].Note
+	_, secret, _ := strings.Cut(key.Secret(), "\n")
+	signer, err := note.NewSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(text string) string { // with the key, but of another form
+		out, err := note.Sign(&note.Note{Text: text}, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	says := strings.SplitAfter(good, "\n\n")[0]
+	says = says[:len(says)-1]
+	if _, err := audit.Checkpoint(signed(says), v.Keys); err != nil {
+		t.Fatal(err)
+	}
+	hash := strings.Split(strings.Split(says, "hash ")[1], "\n")[0]
 	for name, text := range map[string]string{
-		"empty": "", "another number": strings.Replace(good, "segment 1", "segment 2", 1), "more": good + "x", "no signature": strings.SplitAfter(good, "\n\n")[0],
+		"prose": signed("hello\n"), "another form": signed(strings.Replace(says, "/v1", "/v2", 1)), "another line": signed(says + "more\n"),
+		"a short hash": signed(strings.Replace(says, hash, "AAAA", 1)), "no hash": signed(strings.Replace(says, hash, "!", 1)),
+		"no time": signed(strings.Replace(says, "2026", "20x6", 1)),
+		"empty":   "", "another number": strings.Replace(good, "segment 1", "segment 2", 1), "more": good + "x", "no signature": strings.SplitAfter(good, "\n\n")[0],
 		"another key": chain(t, newKey(t), 1)[0].Note,
 	} {
 		if _, err := audit.Checkpoint(text, v.Keys); !errors.Is(err, audit.ErrCheckpoint) {
@@ -252,7 +325,7 @@ func TestExportRoundTrip(t *testing.T) {
 	t.Parallel()
 	key := newKey(t)
 	var b bytes.Buffer
-	for _, s := range chain(t, key, 3, 1) {
+	for _, s := range chain(t, key, 3, 1000) {
 		if err := json.NewEncoder(&b).Encode(s); err != nil {
 			t.Fatal(err)
 		}
@@ -264,16 +337,23 @@ func TestExportRoundTrip(t *testing.T) {
 		}
 		v.Add(s)
 	}
-	if r := v.End(); len(r.Findings) > 0 || r.First != 1 || r.Last != 2 || r.Rows != 4 {
+	if r := v.End(); len(r.Findings) > 0 || r.First != 1 || r.Last != 2 || r.Rows != 1003 {
 		t.Errorf("%+v", r)
 	}
-	for name, text := range map[string]string{"torn": b.String()[:b.Len()-20], "another file": "{}\n", "prose": "hello\n", "a short hash": `{"number":1,"hash":"00"}`} {
+	for name, text := range map[string]string{"torn": b.String()[:b.Len()-20], "another file": "{}\n", "prose": "hello\n", "a short hash": `{"number":1,"hash":"00"}`,
+		"a long line": `{"number":1}` + strings.Repeat(" ", 8<<20)} {
 		err := error(nil)
 		for _, err = range audit.Read(strings.NewReader(text)) {
 		}
 		if !errors.Is(err, audit.ErrExport) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	failed, err := errors.New("disk gone"), error(nil)
+	for _, err = range audit.Read(io.MultiReader(bytes.NewReader(b.Bytes()), iotest.ErrReader(failed))) {
+	}
+	if !errors.Is(err, failed) {
+		t.Errorf("a file that cannot be read on: %v", err)
 	}
 }
 

@@ -142,16 +142,14 @@ func (v *Verifier) check(s *Sealed) *Finding {
 	}
 	hash, tags := s.sum(s.Rows)
 	if !bytes.Equal(tags, s.Tags) {
-		if f := located(s, tags); f != nil {
-			return f
-		}
+		return located(s, tags)
 	}
 	for i := range s.Rows { // which can be wrong in a file alone
 		if r := &s.Rows[i]; r.N <= s.After || r.N > s.To || i > 0 && Compare(s.Rows[i-1], *r) >= 0 {
 			return is(Reordered, r.N)
 		}
 	}
-	if hash != s.Hash || !bytes.Equal(tags, s.Tags) || s.Rows[s.Size-1].N != s.To {
+	if hash != s.Hash || s.Rows[s.Size-1].N != s.To {
 		return is(Altered, 0)
 	}
 	switch c, err := Checkpoint(s.Note, v.Keys); {
@@ -163,7 +161,8 @@ func (v *Verifier) check(s *Sealed) *Finding {
 	return nil
 }
 
-// located finds the first row whose tag is not the one that was sealed.
+// located finds the first row whose tag is not the one that was sealed; there is
+// one.
 func located(s *Sealed, tags []byte) *Finding {
 	have, want := slices.Collect(slices.Chunk(tags, tagSize)), slices.Collect(slices.Chunk(s.Tags, tagSize))
 	among := func(list [][]byte, tag []byte) bool {
@@ -185,8 +184,5 @@ func located(s *Sealed, tags []byte) *Finding {
 		}
 		return f
 	}
-	if len(have) < len(want) {
-		return &Finding{s.Number, 0, Deleted}
-	}
-	return nil
+	return &Finding{s.Number, 0, Deleted}
 }
