@@ -40,7 +40,13 @@ var vectors = map[string][]vector{
 		{in: "199000702390", kind: "samordningsnummer", birth: "1990", gender: "M", ok: true},
 		{in: "199001792382", kind: "samordningsnummer", birth: "1990-01-19", gender: "F", ok: true},
 		{in: "191711602399", kind: "samordningsnummer", birth: "1917", gender: "M", ok: true},
-		{in: "199002912398", kind: "samordningsnummer", birth: "1990", gender: "M"}, // day 91 in February
+		{in: "199012702396", kind: "samordningsnummer", birth: "1990-12-10", gender: "M", ok: true},
+		{in: "199012912391", kind: "samordningsnummer", birth: "1990-12-31", gender: "M", ok: true},
+		{in: "180001022391", kind: "personnummer", birth: "1800-01-02", gender: "M", ok: true},
+		{in: "180001622398", kind: "samordningsnummer", birth: "1800-01-02", gender: "M", ok: true},
+		{in: "202605152392", kind: "personnummer", birth: "2026-05-15", gender: "M", ok: true}, // a later day of an earlier month
+		{in: "202606012397", kind: "personnummer", birth: "2026-06-01", gender: "M", ok: true}, // today
+		{in: "199002912398", kind: "samordningsnummer", birth: "1990", gender: "M"},            // day 91 in February
 	},
 	"NO": {
 		{in: "20036914700", kind: "fnr", birth: "1969-03-20", gender: "M", ok: true},
@@ -76,6 +82,8 @@ var vectors = map[string][]vector{
 		{in: "01817010144", kind: "fnr", birth: "1970-01-01", gender: "M", ok: true, synthetic: true, uncertain: true},
 		{in: "01129955131", kind: "fnr", birth: "1899-12-01", gender: "M", uncertain: true},
 		{in: "07025312345", kind: "fnr", birth: "1953-02-07", gender: "M", uncertain: true},
+		{in: "20036914735", kind: "fnr", birth: "1969-03-20", gender: "M", ok: true, uncertain: true},
+		{in: "20036914743", kind: "fnr", birth: "1969-03-20", gender: "M", uncertain: true}, // the 2032 rule knows 1 to 3
 		{in: "80000000000", kind: "fhnr", uncertain: true},
 	},
 	"DK": {
@@ -88,6 +96,9 @@ var vectors = map[string][]vector{
 		{in: "0101364000", kind: "cpr", birth: "", gender: "F"}, // 2036 by table: yet to come
 		{in: "0101374001", kind: "cpr", birth: "1937-01-01", gender: "M"},
 		{in: "0101585001", kind: "cpr", birth: "1858-01-01", gender: "M"},
+		{in: "0101575000", kind: "cpr", birth: "", gender: "F"}, // 2057 by table: yet to come
+		{in: "0101579001", kind: "cpr", birth: "1957-01-01", gender: "M"},
+		{in: "0101205000", kind: "cpr", birth: "2020-01-01", gender: "F"},
 		{in: "0101209001", kind: "cpr", birth: "2020-01-01", gender: "M"},
 	},
 	"BE": {
@@ -104,6 +115,9 @@ var vectors = map[string][]vector{
 		{in: "85073003329", kind: "nrn", birth: "", gender: "M"}, // wrong check digits: century unknown
 		{in: "00000100195", kind: "nrn", birth: "", gender: "M", ok: true},
 		{in: "00200100160", kind: "bis", birth: "", gender: ""}, // neither century fits
+		{in: "85400000127", kind: "bis", birth: "1985", gender: "M", ok: true},
+		{in: "85123100165", kind: "nrn", birth: "1985-12-31", gender: "M", ok: true},
+		{in: "85070000187", kind: "nrn", birth: "1985", gender: "M", ok: true}, // day unknown
 		{in: "85000000138", kind: "nrn", birth: "1985", gender: "M", ok: true},
 	},
 	"FI": {
@@ -183,13 +197,16 @@ func TestParseRefuses(t *testing.T) {
 		country, in string
 		want        error
 	}{
-		{"SE", "198711000011", natid.ErrDate},  // day 00
-		{"SE", "8020051952", natid.ErrDate},    // organisation
-		{"SE", "168020051952", natid.ErrDate},  // organisation with its prefix
-		{"SE", "198702290011", natid.ErrDate},  // 1987 was no leap year
-		{"SE", "198713702390", natid.ErrDate},  // coordination number, month 13
-		{"SE", "198712922390", natid.ErrDate},  // coordination number, day 92
-		{"SE", "202606022394", natid.ErrDate},  // tomorrow
+		{"SE", "198711000011", natid.ErrDate}, // day 00
+		{"SE", "8020051952", natid.ErrDate},   // organisation
+		{"SE", "168020051952", natid.ErrDate}, // organisation with its prefix
+		{"SE", "198702290011", natid.ErrDate}, // 1987 was no leap year
+		{"SE", "198713702390", natid.ErrDate}, // coordination number, month 13
+		{"SE", "198712922390", natid.ErrDate}, // coordination number, day 92
+		{"SE", "202606022394", natid.ErrDate}, // tomorrow
+		{"SE", "202607012394", natid.ErrDate}, // next month, the same day
+		{"SE", "179912702397", natid.ErrDate}, // coordination number of a year before there were any
+		{"SE", "179912102390", natid.ErrDate},
 		{"SE", "000101T220", natid.ErrFormat},  // interim
 		{"SE", "80-01022394", natid.ErrFormat}, // separator elsewhere
 		{"SE", "19800102+2394", natid.ErrFormat},
@@ -209,11 +226,19 @@ func TestParseRefuses(t *testing.T) {
 		{"DK", "121031-213A", natid.ErrFormat},
 		{"BE", "85133003328", natid.ErrDate},
 		{"BE", "85023003328", natid.ErrDate},
+		{"BE", "85023003390", natid.ErrDate}, // right check digits, no such day
+		{"BE", "85133003370", natid.ErrDate},
+		{"BE", "85130003397", natid.ErrDate}, // day unknown, and no such month
+		{"BE", "85003203316", natid.ErrDate}, // month unknown, and no such day
 		{"BE", "8507300332", natid.ErrFormat},
 		{"BE", "85..073003328", natid.ErrFormat},
 		{"FI", "320170-900J", natid.ErrDate},
 		{"FI", "010170G900J", natid.ErrFormat},
 		{"FI", "010170-900Z", natid.ErrFormat},
+		{"FI", "01A170-900J", natid.ErrFormat},
+		{"FI", "010170-9A0J", natid.ErrFormat},
+		{"FI", "010170-900/", natid.ErrFormat},
+		{"FI", "010170-900@", natid.ErrFormat},
 		{"FI", "010170900J", natid.ErrFormat},
 		{"NL", "1234567", natid.ErrFormat},
 		{"NL", "1234567890", natid.ErrFormat},
@@ -292,6 +317,8 @@ func TestAgeAt(t *testing.T) {
 		{"NO", "2008-02-29", "2026-02-28 12:00", 17, true},
 		{"NO", "2008-02-29", "2026-03-01 12:00", 18, true},
 		{"NO", "2008-02-29", "2028-02-29 12:00", 20, true},
+		{"DK", "2026-02-01", "2026-03-01 12:00", 0, true},
+		{"DK", "2026-04-01", "2026-03-01 12:00", 0, false},
 		{"DK", "2027-01-01", "2026-03-01 12:00", 0, false},
 		{"XX", "2008-01-01", "2026-03-01 12:00", 0, false},
 	} {

@@ -136,6 +136,9 @@ func TestRequestRules(t *testing.T) {
 		"no return":         {"NL", "", "r"},
 		"return by http":    {"NL", "http://broker.example/", "r"},
 		"return to script":  {"NL", "javascript:alert(1)", "r"},
+		"return nowhere":    {"NL", "https:///return", "r"},
+		"return unread":     {"NL", "https://broker.example/%", "r"},
+		"long return":       {"NL", "https://broker.example/" + strings.Repeat("x", 2048), "r"},
 		"no reference":      {"NL", back, ""},
 		"long reference":    {"NL", back, strings.Repeat("r", 65)},
 		"strange reference": {"NL", back, "anna@example.com"},
@@ -258,6 +261,7 @@ func TestValidate(t *testing.T) {
 		"everything": {func(c *agechecked.Client) { *c = agechecked.Client{Method: "../x"} }, 3},
 		"http":       {func(c *agechecked.Client) { c.Base = "http://api.agechecked.com/api" }, 1},
 		"sandbox":    {func(c *agechecked.Client) { c.Base, c.AllowHTTP = "http://localhost:8702/agechecked", true }, 0},
+		"file":       {func(c *agechecked.Client) { c.Base, c.AllowHTTP = "file://localhost/agechecked", true }, 1},
 		"method":     {func(c *agechecked.Client) { c.Method = "ac0131?x" }, 1},
 		"key":        {func(c *agechecked.Client) { c.Key = "" }, 1},
 	} {

@@ -58,6 +58,7 @@ func TestSignedButWrong(t *testing.T) {
 		"a line end in a value":    {insert("<a b=\"1\n2\"></a>"), "shape"},
 		"a tag in a value":         {insert(`<a b="<"></a>`), "shape"},
 		"a name of digits":         {insert(`<1a></1a>`), "shape"},
+		"a name of other letters":  {insert(`<aé></aé>`), "shape"},
 		"an empty tag":             {insert(`<a/>`), "shape"},
 		"a prefix":                 {insert(`<x:a></x:a>`), "shape"},
 		"a namespace":              {insert(`<a xmlns="urn:x"></a>`), "shape"},
@@ -87,6 +88,7 @@ func TestSignedButWrong(t *testing.T) {
 		"two functions":            {edit("<funcId>", "<funcId>Signing</funcId><funcId>"), "funcId"},
 		"a function with elements": {edit("Identification</funcId>", "Identification<a></a></funcId>"), "funcId"},
 		"an unknown function":      {edit("Identification", "Payment"), "funcId"},
+		"what was signed, not who": {edit("Identification", "Signing"), "funcId"}, // by a certificate that may do both
 		"no name":                  {edit("<name>"+b64("cn=Example Shop 1,c=SE")+"</name>", ""), "rpName"},
 		"two names":                {edit("<name>", "<name></name><name>"), "rpName"},
 
@@ -251,6 +253,29 @@ func TestOptionalInputs(t *testing.T) {
 		in := least
 		c.change(&in)
 		_, err := Verify(in)
+		var why *VerifyError
+		if errors.As(err, &why) != (c.check != "") || c.check != "" && why.Check != c.check {
+			t.Errorf("%s: %v, want %q", name, err, c.check)
+		}
+	}
+	narrow := user(person)
+	narrow.KeyUsage = x509.KeyUsageDigitalSignature
+	for name, c := range map[string]struct {
+		op     Operation
+		change func(*forgery)
+		check  string
+	}{
+		"a signature": {Signing, func(*forgery) {}, ""},
+		"a signature by a certificate that identifies": {Signing, func(f *forgery) {
+			f.user = certify(narrow, userKey(), is.customer)
+			f.certs[0], f.certID = f.user.cert, idOf(f.user.cert, is.customer.cert)
+		}, "keyUsage"},
+		"two texts": {Identification, func(f *forgery) { f.edit("<srvInfo>", "<usrVisibleData></usrVisibleData><srvInfo>") }, "visibleData"},
+	} {
+		f := is.forge(c.op)
+		c.change(f)
+		in := is.input(f)
+		_, err := Verify(VerifyInput{Signature: in.Signature, OCSP: in.OCSP, Roots: in.Roots})
 		var why *VerifyError
 		if errors.As(err, &why) != (c.check != "") || c.check != "" && why.Check != c.check {
 			t.Errorf("%s: %v, want %q", name, err, c.check)
