@@ -97,6 +97,122 @@ func TestTwoBrowsers(t *testing.T) {
 	}
 }
 
+// TestLostCookie: a browser may take a session over as long as nothing was asked
+// of an upstream, and not where a browser has held it from the start.
+func TestLostCookie(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	eve := broker.Handle{Cookie: "eve's browser"}
+	speak := func(id string, h broker.Handle) broker.Place {
+		t.Helper()
+		v, err := n.Speak(t.Context(), id, h, "sv")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Place
+	}
+	s := w.create(n)
+	speak(s.ID, ada)
+	if got := speak(s.ID, eve); got != broker.AtFront {
+		t.Fatalf("place = %s for another browser before the beginning, want %s", got, broker.AtFront)
+	}
+	if got := w.session(s.ID).Language; got != "sv" {
+		t.Errorf("language = %s, want sv", got)
+	}
+	if v, err := n.Look(t.Context(), s.ID, eve, connector.Browser{}); err != nil || !v.Bound || v.Session.Level != eid.Strong {
+		t.Errorf("it does not hold the session: %+v, %v", v, err)
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	w.story.Hook = func(call string) error {
+		if call == "begin" {
+			close(begun)
+			<-release
+		}
+		return nil
+	}
+	opened := make(chan error, 1)
+	go func() {
+		_, err := n.Open(t.Context(), s.ID, eve, connector.Browser{}, nil, false)
+		opened <- err
+	}()
+	<-begun
+	if got := speak(s.ID, ada); got != broker.AtElsewhere {
+		t.Errorf("place = %s for another browser while the upstream is asked, want %s", got, broker.AtElsewhere)
+	}
+	close(release)
+	if err := <-opened; err != nil {
+		t.Fatal(err)
+	}
+	if got := speak(s.ID, ada); got != broker.AtElsewhere {
+		t.Errorf("place = %s for another browser afterwards, want %s", got, broker.AtElsewhere)
+	}
+	held, err := n.Create(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify, Language: "en", Handle: ada,
+		Spec: broker.Spec{Methods: []broker.Method{{Name: "story", EID: "story"}}, Party: "Shop", Page: "/s/"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := speak(held.ID, eve); got != broker.AtElsewhere {
+		t.Errorf("place = %s for another browser than the one that asked, want %s", got, broker.AtElsewhere)
+	}
+	if got := w.session(held.ID).Language; got != "en" {
+		t.Errorf("another browser has set the language to %s", got)
+	}
+}
+
+// A register knows more about whom an eID has confirmed.
+type register struct {
+	story *connectortest.Story
+	asked atomic.Pointer[eid.Identity]
+}
+
+func (r *register) Info() connector.Info {
+	in := r.story.Info()
+	in.EID = "register"
+	return in
+}
+
+func (r *register) Begin(_ context.Context, req *connector.Request) (connector.Result, error) {
+	r.asked.Store(req.Identity)
+	return connector.Result{Step: connector.Done{}, Evidence: []eid.Evidence{{Name: "register.answer", Type: "text/plain", Data: []byte("x")}}}, nil
+}
+
+func (r *register) Resume(context.Context, *connector.Request, []byte, connector.Event) (connector.Result, error) {
+	return connector.Result{}, errors.New("it answers at once")
+}
+
+// TestStages: what comes after the eID is told whom it has confirmed, and what
+// both have proved is kept.
+func TestStages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	reg := &register{story: w.story}
+	w.keep["register"] = reg
+	var told atomic.Pointer[broker.Final]
+	n := w.node(w.store, func(c *broker.Config) {
+		c.Outbox = map[string]func(*broker.Final) []broker.Delivery{api: func(f *broker.Final) []broker.Delivery { told.Store(f); return nil }}
+	})
+	s, err := n.Create(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify, Language: "en",
+		Spec: broker.Spec{Methods: []broker.Method{{Name: "story", EID: "story"}}, Stages: []eid.EID{"register"}, Party: "Shop", Page: "/s/"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = w.finish(s.ID, func() *node { return n })
+	if s.State != broker.Finished || s.EID != "story" || s.Stage != 1 {
+		t.Fatalf("state = %s %s at stage %d of %s", s.State, s.Reason, s.Stage, s.EID)
+	}
+	if id := reg.asked.Load(); id == nil || id.Number != w.story.Person.Number {
+		t.Errorf("the register was asked about %v", id)
+	}
+	if f := told.Load(); f == nil || f.Identity == nil || f.Identity.Number != w.story.Person.Number || len(f.Evidence) != 2 {
+		t.Errorf("the outbox was told %+v", f)
+	}
+	id, ev, err := n.Result(t.Context(), s, "key")
+	if err != nil || id == nil || id.Number != w.story.Person.Number || len(ev) != 2 || ev[0].Name != "register.answer" || ev[1].Name != "story.answer" {
+		t.Errorf("Result = %v, %v, %v", id, ev, err)
+	}
+}
+
 func TestTokenBindsWeakly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

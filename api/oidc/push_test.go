@@ -292,6 +292,14 @@ func TestJAR(t *testing.T) {
 		w.pushed(t, c, push(object))
 		terr(t, push(object), "invalid_request_object")
 		w.refused(t, w.visitor(), front(object), "invalid_request_object")
+		endless := signed("jti", "j-2", "exp", nil, "nbf", nil, "iat", nil)
+		w.pushed(t, c, push(endless))
+		w.clock.Advance(59 * time.Minute)
+		terr(t, push(endless), "invalid_request_object")
+		w.clock.Advance(-59 * time.Minute)
+	})
+	w.in(t, "OP-JAR-01 a number counts", func(t *testing.T) {
+		terr(t, push(signed("max_age", -1)), "invalid_request")
 	})
 	w.in(t, "OP-JAR-07 oidcc-request-uri-unsigned-supported-correctly-or-rejected-as-unsupported by reference, and nothing is fetched", func(t *testing.T) {
 		w.denied(t, w.visitor(), request(c, "request_uri", "https://shop.example/request.jwt"), "request_uri_not_supported")
