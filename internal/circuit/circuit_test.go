@@ -299,6 +299,49 @@ func TestOneTries(t *testing.T) {
 	}
 }
 
+// TestLateFailure: what was under way when a circuit opened neither prolongs the
+// rest nor ends the call that tries; closing the answer of that one does.
+func TestLateFailure(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	begin := func() io.ReadCloser {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://eid.example/collect", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := b.http.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Body
+	}
+	b.body = iotest.ErrReader(io.ErrUnexpectedEOF)
+	first, second := begin(), begin()
+	b.body = nil
+	b.fail(t, trips)
+	b.now = b.now.Add(rest - time.Second)
+	_, _ = io.ReadAll(first)
+	if after, refused := b.refuses(t); !refused || after != time.Second {
+		t.Errorf("refused = %t, for %v, want %v", refused, after, time.Second)
+	}
+	b.now = b.now.Add(time.Second)
+	tries := begin()
+	_, _ = io.ReadAll(second)
+	b.now = b.now.Add(forgets)
+	if open, half := b.board.Count(); open != 0 || half != 1 {
+		t.Errorf("%d open, %d half open while one tries, want 0 and 1", open, half)
+	}
+	if after, refused := b.refuses(t); !refused || after != 0 {
+		t.Errorf("refused = %t, for %v, while one tries", refused, after)
+	}
+	if err := tries.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, refused := b.refuses(t); refused {
+		t.Error("open after an answer")
+	}
+}
+
 // TestPause: a code that may be spent once is not given up while a call that
 // tries has eight seconds to answer: package broker tries five times.
 func TestPause(t *testing.T) {

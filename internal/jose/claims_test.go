@@ -156,6 +156,8 @@ func TestTimes(t *testing.T) {
 		{"old request", []string{at("nbf", -3601), at("exp", -1)}, request, jose.Time},
 		{"old by iat", []string{at("nbf", 0), at("iat", -3601), at("exp", 1)}, request, jose.Time},
 		{"request that lives too long", []string{at("nbf", -1), at("exp", 3600)}, request, jose.Time},
+		{"of whose beginning nothing is said", []string{at("exp", 3601)}, jose.Window{Now: now, Span: time.Hour}, ""},
+		{"of any age", []string{at("nbf", -7200), at("iat", -7200), at("exp", 1)}, skew, ""},
 		{"lives too long by iat", []string{at("iat", 0), at("exp", 3601)}, jose.Window{Now: now, Span: time.Hour}, jose.Time},
 	} {
 		c, err := read(t, "{"+strings.Join(v.claims, ",")+"}")

@@ -148,6 +148,9 @@ func TestProofFor(t *testing.T) {
 	if !p.For("GET", "https://eid.example/?x") || p.For("GET", "") {
 		t.Error("an empty path is the root, and no address is none")
 	}
+	if p := (jose.Proof{URL: "http://localhost:80/x", Method: "GET"}); !p.For("GET", "http://localhost/x") || p.For("GET", "http://localhost:443/x") {
+		t.Error("80 is the port of http, and no other")
+	}
 	if (&jose.Proof{URL: "data:x", Method: "GET"}).For("GET", "data:x") {
 		t.Error("no address of HTTP")
 	}

@@ -1,6 +1,8 @@
 package jose_test
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/elliptic"
 	"encoding/json"
 	"fmt"
@@ -203,8 +205,19 @@ func TestOneFailure(t *testing.T) {
 	p := strings.Split(ok, ".")
 	foreign := sealed(t, token, gojose.Recipient{Algorithm: gojose.RSA_OAEP, Key: rsaOther().Public(), KeyID: "RSA-OAEP"}, gojose.A128CBC_HS256, nil)
 	long := sealed(t, token, gojose.Recipient{Algorithm: gojose.RSA_OAEP, Key: rsaEnc().Public(), KeyID: "RSA-OAEP"}, gojose.A256CBC_HS512, nil)
+	head := b64([]byte(`{"alg":"RSA-OAEP","enc":"A256GCM","kid":"RSA-OAEP","cty":"JWT"}`))
+	block, err := aes.NewCipher(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guessed := gcm.Seal(nil, make([]byte, 12), []byte(token), []byte(head)) // for a key of zeros, in case that is what stands for one that cannot be unwrapped
 	texts := map[string]bool{}
 	for _, message := range []string{
+		strings.Join([]string{head, strings.Split(foreign, ".")[1], b64(make([]byte, 12)), b64(guessed[:len(token)]), b64(guessed[len(token):])}, "."),
 		strings.Join([]string{p[0], strings.Split(foreign, ".")[1], p[2], p[3], p[4]}, "."),
 		strings.Join([]string{p[0], strings.Split(long, ".")[1], p[2], p[3], p[4]}, "."),
 		strings.Join([]string{p[0], p[1], p[2], p[3], b64(make([]byte, 16))}, "."),

@@ -2,6 +2,7 @@ package jose_test
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -10,6 +11,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +76,11 @@ func TestParseJWK(t *testing.T) {
 	rsaOf := func(n, e string) string { return fmt.Sprintf(`{"kty":"RSA","n":%q,"e":%q}`, n, e) }
 	n := b64(rsaSig().N.Bytes())
 	of := b64(elliptic.P256().Params().N.Bytes())
+	both, err := curveKey(t, elliptic.P256()).PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	both = both[1:]
 	for _, v := range []struct {
 		name, text string
 		want       jose.Kind
@@ -99,10 +106,12 @@ func TestParseJWK(t *testing.T) {
 		{"point at another curve", strings.Replace(`{`+point+`}`, "P-256", "P-384", 1), jose.NoKey},
 		{"point not on the curve", `{"kty":"EC","crv":"P-256","x":"` + of + `","y":"` + of + `"}`, jose.NoKey},
 		{"short coordinate", `{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}`, jose.NoKey},
+		{"coordinates of another length", `{"kty":"EC","crv":"P-256","x":"` + b64(both[:31]) + `","y":"` + b64(both[31:]) + `"}`, jose.NoKey},
 		{"no y", `{"kty":"EC","crv":"P-256","x":"` + of + `"}`, jose.NoKey},
 		{"no crv", `{"kty":"EC"}`, jose.NoKey},
 		{"Ed25519", `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`, ""},
 		{"short Ed25519", `{"kty":"OKP","crv":"Ed25519","x":"AA"}`, jose.NoKey},
+		{"X25519", `{"kty":"OKP","crv":"X25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`, jose.NoKey},
 		{"Ed448", `{"kty":"OKP","crv":"Ed448","x":"AA"}`, jose.NoKey},
 		{"crv a number", `{"kty":"OKP","crv":1}`, jose.JSON},
 		{"alg that fits", `{` + point + `,"alg":"ES256"}`, ""},
@@ -142,6 +151,42 @@ func TestParseJWK(t *testing.T) {
 	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
 		_, err := jose.ParseJWK([]byte(`{` + point + `,"` + name + `":"AA"}`))
 		wants(t, err, jose.Private)
+	}
+}
+
+// A key is found for the algorithms of its kind, and for no others.
+func TestFits(t *testing.T) {
+	t.Parallel()
+	const (
+		ofRSA = "RS256 RS384 RS512 PS256 PS384 PS512 RSA-OAEP RSA-OAEP-256"
+		ecdh  = " ECDH-ES ECDH-ES+A256KW"
+	)
+	for name, v := range map[string]struct {
+		key  crypto.PublicKey
+		want string
+	}{
+		"RSA":           {rsaSig().Public(), ofRSA},
+		"P-256":         {curveKey(t, elliptic.P256()).Public(), "ES256" + ecdh},
+		"P-384":         {curveKey(t, elliptic.P384()).Public(), "ES384" + ecdh},
+		"P-521":         {curveKey(t, elliptic.P521()).Public(), "ES512" + ecdh},
+		"P-224":         {curveKey(t, elliptic.P224()).Public(), ""},
+		"Ed25519":       {edKey(t).Public(), "EdDSA"},
+		"short Ed25519": {edKey(t).Public().(ed25519.PublicKey)[:31], ""},
+		"a secret":      {[]byte("secret"), ""},
+	} {
+		var got []string
+		for _, alg := range slices.Concat(algs, wraps, []string{"", "none", "HS256", "RSA1_5", "dir", "A256KW"}) {
+			found, err := (&jose.Ring{Keys: []jose.PublicKey{{Key: v.key}}}).Find(t.Context(), jose.Query{Alg: alg})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found) > 0 {
+				got = append(got, alg)
+			}
+		}
+		if strings.Join(got, " ") != v.want {
+			t.Errorf("%s: %q, want %q", name, got, v.want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -160,8 +161,8 @@ func TestSetInTime(t *testing.T) {
 		}
 		return strings.Join(ids, " ")
 	}
-	vouched := func() int {
-		keys, err := set.Find(t.Context(), jose.Query{Alg: "ES256", Use: "sig"})
+	vouched := func(by jose.Keys) int {
+		keys, err := by.Find(t.Context(), jose.Query{Alg: "ES256", Use: "sig"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,22 +173,49 @@ func TestSetInTime(t *testing.T) {
 		names   string
 		signs   string
 		vouched int
+		ever    int
 	}{
-		{0, "old fresh", "old", 1},
-		{time.Hour - 1, "old fresh", "old", 1},
-		{time.Hour, "fresh old", "fresh", 2},
-		{2*time.Hour - 1, "fresh old", "fresh", 2},
-		{2 * time.Hour, "fresh", "fresh", 1},
-		{0, "old fresh", "old", 1}, // a clock of the sandbox may go back
+		{0, "old fresh", "old", 1, 1},
+		{time.Hour - 1, "old fresh", "old", 1, 1},
+		{time.Hour, "fresh old", "fresh", 2, 2},
+		{2*time.Hour - 1, "fresh old", "fresh", 2, 2},
+		{2 * time.Hour, "fresh", "fresh", 1, 2},
+		{0, "old fresh", "old", 1, 1}, // a clock of the sandbox may go back
 	} {
 		at = now.Add(v.after)
 		header, _, _ := strings.Cut(sign(t, set, "ES256", "", "{}"), ".")
 		if want := b64([]byte(`{"kid":"` + v.signs + `","alg":"ES256"}`)); header != want {
 			t.Errorf("after %s: header %s, want %s", v.after, header, want)
 		}
-		if names() != v.names || vouched() != v.vouched {
-			t.Errorf("after %s: published %q, vouched for %d", v.after, names(), vouched())
+		if names() != v.names || vouched(set) != v.vouched || vouched(set.Ever()) != v.ever {
+			t.Errorf("after %s: published %q, vouched for %d, ever %d", v.after, names(), vouched(set), vouched(set.Ever()))
 		}
+	}
+}
+
+// TestAlgs: what can be signed by now, once each.
+func TestAlgs(t *testing.T) {
+	t.Parallel()
+	key := func(id, use, alg string, private crypto.PrivateKey, from, until time.Time) jose.Key {
+		return jose.Key{ID: id, Use: use, Alg: alg, Private: private, From: from, Until: until}
+	}
+	p256, ed := curveKey(t, elliptic.P256()), edKey(t)
+	set, err := jose.NewSet(jose.Schedule{Cache: time.Hour}, clock,
+		key("a", "sig", "ES256", p256, now.Add(-2), time.Time{}), key("b", "sig", "ES256", p256, now.Add(-1), time.Time{}),
+		key("c", "sig", "EdDSA", ed, now.Add(1), time.Time{}), key("d", "sig", "PS256", rsaSig(), now.Add(-2), now.Add(-1)),
+		key("e", "enc", "ECDH-ES", p256, now.Add(-1), time.Time{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := set.Algs(); !slices.Equal(got, []string{"ES256"}) {
+		t.Errorf("Algs = %q, want ES256 alone", got)
+	}
+	for _, alg := range []string{"EdDSA", "PS256", "ECDH-ES", ""} {
+		_, err := set.Sign(alg, "JWT", []byte("{}"))
+		wants(t, err, jose.Algorithm)
+	}
+	if keys, err := set.Ever().Find(t.Context(), jose.Query{Alg: "PS256", Use: "sig"}); err != nil || len(keys) != 1 || keys[0].ID != "d" {
+		t.Errorf("Ever finds %v, %v, want d alone", keys, err)
 	}
 }
 

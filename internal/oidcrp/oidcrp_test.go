@@ -347,6 +347,7 @@ func TestRefusals(t *testing.T) {
 		"azp is somebody else":       {set("azp", "you"), oidcrp.Audience},
 		"no nonce":                   {set("nonce", nil), oidcrp.WrongNonce},
 		"another nonce":              {set("nonce", "x"), oidcrp.WrongNonce},
+		"a long sub":                 {set("sub", strings.Repeat("s", 256)), oidcrp.BadIDToken},
 		"no sub":                     {set("sub", ""), oidcrp.BadIDToken},
 		"over":                       {set("exp", start.Add(-2*time.Minute).Unix()), oidcrp.Expired},
 		"from tomorrow":              {set("iat", start.Add(2*time.Minute).Unix()), oidcrp.Expired},
@@ -380,6 +381,7 @@ func TestRefusals(t *testing.T) {
 		"token endpoint hangs up":     {at("/token", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), oidcrp.Unreachable},
 		"tokens too long":             {tokens("id_token", long), oidcrp.TooLarge},
 		"an ID token too long":        {tokens("id_token", long[:100<<10]+".x.x"), oidcrp.TooLarge},
+		"no access token":             {tokens("access_token", nil), oidcrp.BadResponse},
 		"no ID token":                 {tokens("id_token", nil), oidcrp.BadResponse},
 		"another type of token":       {tokens("token_type", "mac"), oidcrp.BadResponse},
 		"a thousand keys":             {func(p *provider) { p.set = thousand }, oidcrp.NoKeys},
@@ -603,6 +605,28 @@ func TestProviderDown(t *testing.T) {
 	p.watch.wait(2 * time.Hour)
 	if _, _, err := c.Begin(t.Context(), oidcrp.Request{}); err == nil {
 		t.Error("metadata of yesterday are used")
+	}
+}
+
+// TestForTwo: an ID token may be for others too, if it says that it was issued to
+// us.
+func TestForTwo(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	p.claims = func(m map[string]any) { m["aud"], m["azp"] = []string{"you", "me"}, "me" }
+	if _, _, err := p.login(t, p.client(t, func(*oidcrp.Config) {})); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAddressesOfConfig: an address names a host, and nobody's password.
+func TestAddressesOfConfig(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"https:///x", "https://user@provider.example/x", "https://user:secret@provider.example/x", "provider.example/x", "http://provider.example/x"} {
+		_, err := oidcrp.New(oidcrp.Config{Issuer: "https://provider.example", Metadata: address, ClientID: "me", Auth: oidcrp.SecretBasic, Secret: "hidden"}, nil)
+		if e, ok := errors.AsType[*oidcrp.ConfigError](err); !ok || e.Field != "metadata" {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
 

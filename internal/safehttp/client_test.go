@@ -219,6 +219,75 @@ func TestTLS(t *testing.T) {
 	wantReason(t, err, safehttp.TLS)
 }
 
+// TestWhole: Get gives a document, or an error; never a part of one.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/gone":
+			w.WriteHeader(http.StatusGone)
+		case "/long":
+			_, _ = w.Write(make([]byte, safehttp.MaxBody+1))
+		}
+		_, _ = io.WriteString(w, "{}")
+	})
+	c := safehttp.New(safehttp.Config{Policy: sandbox})
+	t.Cleanup(c.Close)
+	if body, err := c.Get(t.Context(), s.URL); err != nil || string(body) != "{}" {
+		t.Errorf("Get = %q, %v", body, err)
+	}
+	for path, want := range map[string]safehttp.Reason{"/gone": safehttp.Bad, "/long": safehttp.Bad} {
+		body, err := c.Get(t.Context(), s.URL+path)
+		if wantReason(t, err, want); body != nil {
+			t.Errorf("%s: %d bytes with the error", path, len(body))
+		}
+	}
+	_, err := c.Get(t.Context(), "http://shop.example/") // which the policy does not accept
+	wantReason(t, err, safehttp.Invalid)
+}
+
+// TestSentAsChecked: what goes out is the address that was checked, whatever
+// host the request names besides.
+func TestSentAsChecked(t *testing.T) {
+	t.Parallel()
+	host := make(chan string, 1)
+	s := serve(t, func(_ http.ResponseWriter, r *http.Request) { host <- r.Host })
+	c := safehttp.New(safehttp.Config{Policy: sandbox})
+	t.Cleanup(c.Close)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "inside.example"
+	if _, err := c.Do(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-host; got != s.Listener.Addr().String() {
+		t.Errorf("host %q, want %q", got, s.Listener.Addr())
+	}
+}
+
+// TestBlockedIsTold counts refusals of the policy, and nothing else that fails.
+func TestBlockedIsTold(t *testing.T) {
+	t.Parallel()
+	var told atomic.Int32
+	c := safehttp.New(safehttp.Config{Policy: sandbox, Blocked: func() { told.Add(1) }})
+	_, err := get(t, c, "http://127.0.0.1:1")
+	wantReason(t, err, safehttp.Refused)
+	_, err = get(t, c, "ftp://127.0.0.1")
+	wantReason(t, err, safehttp.Invalid)
+	if n := told.Load(); n != 0 {
+		t.Errorf("told %d times of what was not blocked", n)
+	}
+	_, err = get(t, c, "https://shop.example:22")
+	wantReason(t, err, safehttp.Blocked)
+	if n := told.Load(); n != 1 {
+		t.Errorf("told %d times, want once", n)
+	}
+	_, err = get(t, safehttp.New(safehttp.Config{Policy: sandbox}), "https://shop.example:22") // with nobody to tell
+	wantReason(t, err, safehttp.Blocked)
+}
+
 func TestCallerGivesUp(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

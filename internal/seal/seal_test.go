@@ -48,3 +48,36 @@ func TestSealedForOnePlace(t *testing.T) {
 		t.Errorf("key of another row: %v", err)
 	}
 }
+
+// TestNothingTwice: neither two keys nor two seals of one value are alike.
+func TestNothingTwice(t *testing.T) {
+	t.Parallel()
+	master, err := seal.NewKey(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _, err := master.New("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := master.New("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := a.Seal("p", []byte("secret")), a.Seal("p", []byte("secret"))
+	if bytes.Equal(one[:12], two[:12]) {
+		t.Error("one nonce has served twice")
+	}
+	if _, err := b.Open("p", one); !errors.Is(err, seal.ErrOpen) {
+		t.Errorf("another data key: %v, want ErrOpen", err)
+	}
+}
+
+func TestKeyHas32Bytes(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 16, 24, 31, 33} {
+		if _, err := seal.NewKey(make([]byte, n)); err == nil {
+			t.Errorf("a key of %d bytes", n)
+		}
+	}
+}

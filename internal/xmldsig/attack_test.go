@@ -322,6 +322,7 @@ func TestCertificates(t *testing.T) {
 	usage := func(u x509.KeyUsage) *x509.Certificate {
 		return selfSigned(t, issuerKey(), func(c *x509.Certificate) { c.KeyUsage = u })
 	}
+	endless := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8192, 1), E: 65537}
 	own := issuer(t).Certificate
 	for _, v := range []struct {
 		name string
@@ -337,6 +338,7 @@ func TestCertificates(t *testing.T) {
 		{"not yet valid", xmldsig.Rule{Select: always(own), Now: own.NotBefore.Add(-time.Second)}, xmldsig.Expired},
 		{"expired, dates not looked at", xmldsig.Rule{Select: always(own)}, ""},
 		{"of a weak key", xmldsig.Rule{Select: always(selfSigned(t, weak, nil)), Now: clock}, xmldsig.Key},
+		{"of an endless key", xmldsig.Rule{Select: always(&x509.Certificate{PublicKey: endless})}, xmldsig.Key},
 		{"of an elliptic curve", xmldsig.Rule{Select: always(elliptic)}, xmldsig.Key},
 		{"for signatures", xmldsig.Rule{Select: always(usage(x509.KeyUsageDigitalSignature))}, ""},
 		{"for content", xmldsig.Rule{Select: always(usage(x509.KeyUsageContentCommitment))}, ""},

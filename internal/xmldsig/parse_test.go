@@ -121,6 +121,7 @@ var unreadable = []struct {
 	{"attribute twice", `<r a="1" a="2"/>`, xmldsig.Malformed},
 	{"declaration twice", `<r xmlns="urn:a" xmlns="urn:b"/>`, xmldsig.Malformed},
 	{"attribute under two prefixes", `<r xmlns:a="urn:x" xmlns:b="urn:x" a:ID="1" b:ID="2"/>`, xmldsig.Malformed},
+	{"attribute under two prefixes, one of which meant something else before", `<r xmlns:a="urn:x" xmlns:b="urn:x"><c xmlns:a="urn:y"/><c a:ID="1" b:ID="2"/></r>`, xmldsig.Malformed},
 
 	{"nothing", ``, xmldsig.Malformed},
 	{"white space", " \n", xmldsig.Malformed},
@@ -243,6 +244,9 @@ func TestParse(t *testing.T) {
 		`<p:r xmlns:p="urn:p" xmlns="urn:d" xml:lang="nl" p:a=""><x/>y</p:r >`: {"<p:r", "xmlns:p=urn:p", "xmlns=urn:d", "xml:lang=nl", "p:a=", "<x", ">", "y", ">"},
 		`<a.b-c_1>Vriës 😀</a.b-c_1>`:                                           {"<a.b-c_1", "Vriës 😀", ">"},
 		`<r xmlns="urn:r"><a xmlns=""/></r>`:                                   {"<r", "xmlns=urn:r", "<a", "xmlns=", ">", ">"},
+		`<r xmlns:a="urn:x" xmlns:b="urn:x" a:i="1" b:j="2"/>`:                 {"<r", "xmlns:a=urn:x", "xmlns:b=urn:x", "a:i=1", "b:j=2", ">"},
+		`<r xmlns:a="urn:x" xmlns:b="urn:y"><c xmlns:a="urn:y"/><c a:i="1" b:i="2"/></r>`: {"<r", "xmlns:a=urn:x", "xmlns:b=urn:y",
+			"<c", "xmlns:a=urn:y", ">", "<c", "a:i=1", "b:i=2", ">", ">"},
 	} {
 		d, err := xmldsig.Parse([]byte(doc), xmldsig.Limits{})
 		if err != nil {
