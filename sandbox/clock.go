@@ -9,6 +9,13 @@ import (
 	"time"
 )
 
+// The clock can be moved from First to before Last. What is to be valid whenever
+// that is, such as an issuer's certificate, is valid all that time.
+var (
+	First = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	Last  = time.Date(2101, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
 // A Clock is the time of broker and simulators together. It runs with the
 // real one, shifted, or stands still.
 type Clock struct {

@@ -252,20 +252,41 @@ func (d *Decisions) dequeue(eid string, from Origin) *Decision {
 	return nil
 }
 
-// marker reads "sandbox:<outcome>[;person=<key>]". What is no outcome has no
-// opinion.
+// marker is what a request's marker says. What is no outcome has no opinion.
 func marker(s string) *Decision {
+	d, err := readMarker(s)
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
+// readMarker reads "sandbox:<outcome>[;person=<key>]"; nil for other texts.
+func readMarker(s string) (*Decision, error) {
 	rest, ok := strings.CutPrefix(s, "sandbox:")
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	word, rest, _ := strings.Cut(rest, ";")
 	o, err := ParseOutcome(word)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	person, _ := strings.CutPrefix(rest, "person=")
-	return &Decision{Outcome: o, Person: person}
+	return &Decision{Outcome: o, Person: person}, nil
+}
+
+// CheckMarker says why a marker in a request will not do what it says; nil also
+// for what is no marker.
+func (d *Decisions) CheckMarker(s string) error {
+	m, err := readMarker(s)
+	if err != nil || m == nil || m.Person == "" {
+		return err
+	}
+	if _, err := d.people.Get(m.Person); err != nil {
+		return fmt.Errorf("person %.40q: %w", m.Person, err)
+	}
+	return nil
 }
 
 func standing(o Outcome) *Decision {

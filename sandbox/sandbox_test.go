@@ -156,6 +156,13 @@ func TestMarkers(t *testing.T) {
 		if want != "" && fmt.Sprintf("%s %s", got.Outcome, got.Person) != want {
 			t.Errorf("%q: %+v, want %q", marker, got, want)
 		}
+		if err := d.CheckMarker(marker); (err == nil) != (want != "" || !strings.HasPrefix(marker, "sandbox:")) {
+			t.Errorf("%q: checked %v", marker, err)
+		}
+	}
+	d, _ := ladder(t, sandbox.Origin{})
+	if err := d.CheckMarker("sandbox:cancel;person=nobody"); !errors.Is(err, sandbox.ErrNobody) {
+		t.Errorf("nobody's marker: %v", err)
 	}
 }
 

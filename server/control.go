@@ -92,6 +92,15 @@ func (s *sessions) deliveries(ctx context.Context, session string) ([]control.De
 // madeHere begins the ids of accounts that the control API makes.
 const madeHere = "5a4db0c5-0000-4000-9"
 
+// HasAccount implements control.Sessions.
+func (s *sessions) HasAccount(ctx context.Context, id string) error {
+	_, err := s.c.store.Account(ctx, id)
+	if errors.Is(err, relying.ErrUnknown) {
+		return control.ErrNoAccount
+	}
+	return err
+}
+
 // NewAccount implements control.Sessions. Its key has the same id, so that it
 // can be found again.
 func (s *sessions) NewAccount(ctx context.Context, a control.Account) (control.Account, error) {
@@ -139,8 +148,8 @@ func (s *sessions) NewClient(ctx context.Context, said json.RawMessage) (any, er
 	if c.Account != sandboxAccount && !strings.HasPrefix(c.Account, madeHere) {
 		return nil, control.ErrNoAccount
 	}
-	if _, err := s.c.store.Account(ctx, c.Account); errors.Is(err, relying.ErrUnknown) {
-		return nil, control.ErrNoAccount
+	if err := s.HasAccount(ctx, c.Account); err != nil {
+		return nil, err
 	}
 	c.Environment, c.ID = eid.Test, madeClient+strings.ToLower(rand.Text()[:12])
 	out := newClient{Client: c, Issuer: s.public + oidc.Root}
@@ -174,8 +183,8 @@ func (s *sessions) DropAccount(ctx context.Context, id string) error {
 	if !strings.HasPrefix(id, madeHere) {
 		return control.ErrNoAccount
 	}
-	if _, err := s.c.store.Account(ctx, id); errors.Is(err, relying.ErrUnknown) {
-		return control.ErrNoAccount
+	if err := s.HasAccount(ctx, id); err != nil {
+		return err
 	}
 	for _, state := range []broker.State{broker.Created, broker.Started, broker.Confirmed} {
 		running, err := s.c.store.List(ctx, id, string(state), 10_000)

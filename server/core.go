@@ -84,8 +84,9 @@ type parts struct {
 	also       []string
 	phone      string
 	themes     map[themed]*web.Theme
-	start      *site.Sandbox // what the first page shows of the sandbox; nil for none
-	contact    string        // how to reach the operator, for the first page of a live server
+	marker     func(text string) error // why a marker in a request cannot be followed; nil where there is no sandbox
+	start      *site.Sandbox           // what the first page shows of the sandbox; nil for none
+	contact    string                  // how to reach the operator, for the first page of a live server
 	version    string
 	log        *slog.Logger
 }
@@ -279,7 +280,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	if p.sandbox {
 		demoKey = sandboxKey
 	}
-	api := zignsec.New(zignsec.Config{DemoKey: demoKey, Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
+	api := zignsec.New(zignsec.Config{DemoKey: demoKey, Marker: p.marker, Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
 		Security: c.metrics.alarm, Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string, browser bool) (*url.URL, error) {
 			policy := p.policy(env)
 			policy.AnyPort = policy.AnyPort || browser
@@ -335,7 +336,7 @@ func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
 	// A test client's keys may be on this machine, if this server is there too.
 	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 5 * time.Second}, Blocked: c.blocked})
 	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
-		Browser: pages.Browser, Straight: pages.Straight, Onward: pages.Onward, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, Security: c.metrics.alarm, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
+		Browser: pages.Browser, Straight: pages.Straight, Onward: pages.Onward, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, Marker: p.marker, Security: c.metrics.alarm, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
 		Fetch: fetch.Get, Client: p.proxies.client, Now: p.now, NewID: uuid.NewString, Log: p.log})
 }
 

@@ -240,7 +240,7 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 		return p, "", err
 	}
 	p = parts{public: urls["public"], migrate: true, agreements: agreements{}, now: sims.clock.Now, jumped: sims.clock.Jumped,
-		sandbox: true, wrap: naming, also: o.KnownAs, phone: urls["control"] + "/phone", themes: devThemes, version: o.Version}
+		sandbox: true, marker: sims.decisions.CheckMarker, wrap: naming, also: o.KnownAs, phone: urls["control"] + "/phone", themes: devThemes, version: o.Version}
 	if o.plays(eid.BankIDSE) {
 		p.agreements[holder{env: eid.Test, eid: eid.BankIDSE}] = agreement{now: set}
 	}

@@ -28,6 +28,12 @@ func (s *simulators) startPage(urls map[string]string, version string, plays fun
 			}
 			return out
 		},
+		Faults: func() (out []string) {
+			for _, f := range s.faults.List() {
+				out = append(out, strings.TrimSpace(f.Target+" "+f.Kind+" "+f.Value))
+			}
+			return out
+		},
 		Enqueue: func(text string) error {
 			q, err := readQueued(text)
 			if err == nil {

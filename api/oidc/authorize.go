@@ -272,6 +272,9 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request, c *relying.Clie
 	if err := p.admit(r, c, account, "login"); err != nil {
 		return err
 	}
+	if strings.HasPrefix(q.Hint, "sandbox:") && c.Environment == eid.Test && p.c.Marker != nil && p.c.Marker(q.Hint) != nil {
+		q.ignore("login_hint", q.Hint)
+	}
 	h, browser := p.c.Browser(w, r)
 	n, err := p.session(c, account, q, choice, pinned, h)
 	if err != nil {

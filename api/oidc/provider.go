@@ -68,6 +68,9 @@ type Config struct {
 	// Ignored counts a key of acr_values that has had no effect; known ones
 	// would have one in another request.
 	Ignored func(known bool)
+	// Marker says why a sandbox's marker in login_hint cannot be followed; nil where
+	// nobody acts on one.
+	Marker func(text string) error
 	// Security counts what should not happen: "replay", "client_auth" or "cross_tenant".
 	Security func(kind string)
 	// Ended tells a person that they are logged out; ask lets them confirm it by

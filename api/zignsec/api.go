@@ -57,6 +57,9 @@ type Config struct {
 	Clock    func() time.Time // of this machine, for limits, which a sandbox's clock shall not move; default time.Now
 	NewID    func() string
 	Log      *slog.Logger
+	// Marker says why a sandbox's marker in "custom" cannot be followed; nil where
+	// nobody acts on one.
+	Marker func(text string) error
 	// DemoKey is the key that everybody knows, of a sandbox, where a refusal
 	// says what is wrong with a key; "" for any other server.
 	DemoKey string

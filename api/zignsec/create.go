@@ -120,6 +120,12 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 			w.Header().Set("X-Eidgate-Warning", "ignored parameters: "+names)
 		}
 	}
+	if n.Spec.Marker != "" && a.c.Marker != nil {
+		if err := a.c.Marker(n.Spec.Marker); err != nil {
+			n.Notes = append(n.Notes, "the sandbox's marker in custom cannot be followed")
+			w.Header().Add("X-Eidgate-Warning", "custom cannot be followed: "+err.Error())
+		}
+	}
 	return n, ms, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"eidgate/api/claims"
@@ -104,7 +105,7 @@ func (a *API) order(r *http.Request, c caller) (*broker.Session, *broker.Spec, e
 	if ref == "" {
 		return nil, nil, bad("INVALID_PARAMETERS", "orderRef is missing: send the one that Authenticate or Sign has answered.")
 	}
-	s, err := a.c.Broker.ByRef(r.Context(), c.Account.ID, c.Key.Environment, eid.BankIDSE, connector.Ref(ref))
+	s, err := a.c.Broker.ByRef(r.Context(), c.Account.ID, c.Key.Environment, eid.BankIDSE, connector.Ref(strings.ToLower(ref))) // a UUID may be written in any case
 	if err != nil {
 		return nil, nil, err
 	}

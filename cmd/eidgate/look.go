@@ -124,9 +124,11 @@ func (c *triggerCmd) Run(ctx context.Context, io streams) error {
 	case err != nil:
 		return err
 	case res.StatusCode == http.StatusNotFound:
-		return failed(exitNotFound, nil, "%s", reason(answer))
+		text, try := reason(answer)
+		return failed(exitNotFound, try, "%s", text)
 	case res.StatusCode >= 300:
-		return failed(exitRefused, nil, "refused: %s", reason(answer))
+		text, try := reason(answer)
+		return failed(exitRefused, try, "refused: %s", text)
 	}
 	_, err = io.out.Write(append(bytes.TrimSpace(answer), '\n'))
 	return err
@@ -157,13 +159,16 @@ func (c *triggerCmd) client() (*http.Client, error) {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}}}, nil
 }
 
-// reason is what a refusal of the control API says.
-func reason(answer []byte) string {
-	var body struct{ Error string }
+// reason is what a refusal of the control API says, and what to do.
+func reason(answer []byte) (text string, try []string) {
+	var body struct{ Error, Help string }
 	if json.Unmarshal(answer, &body) != nil || body.Error == "" {
-		return string(bytes.TrimSpace(answer))
+		return string(bytes.TrimSpace(answer)), nil
 	}
-	return body.Error
+	if body.Help != "" {
+		try = []string{body.Help}
+	}
+	return body.Error, try
 }
 
 func readAll(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, 1<<20)) }

@@ -59,6 +59,9 @@ func (c *Connector) Info() connector.Info {
 		Modes: []string{onSame, onOther}, Polls: true, Deadline: 12 * time.Second}
 }
 
+// numberMax is how much a person may type as their number.
+const numberMax = 20
+
 // Front asks where the BankID is, shows what will be signed, and asks for the
 // personal number where the account wants that. A page with scripts goes on
 // by itself where there is nothing to decide.
@@ -70,7 +73,7 @@ func (c *Connector) Front(r *connector.Request) connector.Ask {
 	}
 	if r.Params["ask_personal_number"] != "" && r.Pinned == "" {
 		f.Fields = append(f.Fields, connector.Field{Name: "personalnumber", Kind: connector.TextField,
-			Hint: "bankidse.personalnumber.hint", Max: 20, Numeric: true})
+			Hint: "bankidse.personalnumber.hint", Max: numberMax, Numeric: true})
 	}
 	device := connector.Field{Name: "device", Kind: connector.Choice, Default: def, Options: []connector.Option{
 		{Value: onSame, Label: "bankidse.device.same"}, {Value: onOther, Label: "bankidse.device.other"}}}
@@ -102,6 +105,9 @@ func (c *Connector) Begin(ctx context.Context, r *connector.Request) (connector.
 	if r.Params["ask_personal_number"] != "" && s.Pinned == "" && !r.Headless {
 		info, err := natid.Parse("SE", r.Input.Get("personalnumber"), c.now())
 		if err != nil {
+			if typed := r.Input.Get("personalnumber"); len(typed) <= numberMax {
+				s.Typed = typed
+			}
 			return c.ask(r, s), nil
 		}
 		s.Pinned = info.Normalized
@@ -113,7 +119,7 @@ func (c *Connector) Begin(ctx context.Context, r *connector.Request) (connector.
 func (c *Connector) ask(r *connector.Request, s *state) connector.Result {
 	ask := c.Front(r)
 	ask.Auto, ask.Form.Error = false, "bankidse.personalnumber.error"
-	ask.Form.Fields[0].Error = "bankidse.personalnumber.error"
+	ask.Form.Fields[0].Error, ask.Form.Fields[0].Default = "bankidse.personalnumber.error", s.Typed
 	return connector.Result{State: s.bytes(), Step: ask}
 }
 

@@ -87,12 +87,12 @@ func TestFormStays(t *testing.T) {
 	s.request.Input = url.Values{"personalnumber": {"1234"}}
 	res := s.begin(t)
 	want, ok := res.Step.(connector.Ask)
-	if !ok || want.Form.Fields[0].Error == "" {
-		t.Fatalf("step = %#v, want the form", res.Step)
+	if !ok || want.Form.Fields[0].Error == "" || want.Form.Fields[0].Default != "1234" {
+		t.Fatalf("step = %#v, want the form with what was typed", res.Step)
 	}
 	for _, e := range []connector.Event{connector.Tick{}, connector.Shown{}, connector.Returned{}, connector.Called{}} {
 		res = s.resume(t, res.State, e)
-		if a, ok := res.Step.(connector.Ask); !ok || a.Form.Fields[0].Error != want.Form.Fields[0].Error || !res.Due.IsZero() {
+		if a, ok := res.Step.(connector.Ask); !ok || a.Form.Fields[0].Error != want.Form.Fields[0].Error || a.Form.Fields[0].Default != "1234" || !res.Due.IsZero() {
 			t.Errorf("after %s: %#v", connector.EventName(e), res.Step)
 		}
 	}
@@ -102,6 +102,9 @@ func TestFormStays(t *testing.T) {
 	res = s.resume(t, res.State, connector.Submitted{Values: url.Values{"personalnumber": {"19900101-2385"}, "device": {"other"}}})
 	if w, ok := res.Step.(connector.Wait); !ok || !strings.Contains(s.wire.last("auth"), `"personalNumber":"199001012385"`) {
 		t.Errorf("step = %#v after %s", w, s.wire.last("auth"))
+	}
+	if line, _, _ := strings.Cut(string(res.State), "\n"); strings.Contains(line, "1234\"") {
+		t.Errorf("what was typed stays in %s", line)
 	}
 }
 

@@ -30,6 +30,7 @@ type state struct {
 	Nonce    string    `json:"nonce"`           // comes back in the fragment of the return address
 	Returned bool      `json:"returned,omitempty"`
 	Pinned   string    `json:"pinned,omitempty"`   // 12 digits: only this person
+	Typed    string    `json:"typed,omitempty"`    // what is no number, for the form that asks again
 	Failures int       `json:"failures,omitempty"` // collects in a row that brought no answer
 	Silent   time.Time `json:"silent,omitzero"`    // since when no collect is made, the circuit being open
 	Launch   string    `json:"launch"`             // base of the link that opens the app

@@ -99,8 +99,7 @@ func serial() *big.Int {
 }
 
 func (p *pki) ca(name string, parent *pair, key crypto.Signer) *pair {
-	now := p.now()
-	t := &x509.Certificate{SerialNumber: serial(), NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
+	t := &x509.Certificate{SerialNumber: serial(), NotBefore: sandbox.First, NotAfter: sandbox.Last,
 		Subject: pkix.Name{Organization: []string{"Sim Bank A (simulation)"}, CommonName: name},
 		IsCA:    true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
 	return issue(t, key, parent)
@@ -132,9 +131,8 @@ func (p *pki) makeServer() *pair {
 }
 
 func (p *pki) makeResponder() *pair {
-	now := p.now()
 	ca := p.customer()
-	t := &x509.Certificate{SerialNumber: serial(), NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(0, 6, 0),
+	t := &x509.Certificate{SerialNumber: serial(), NotBefore: sandbox.First, NotAfter: sandbox.Last,
 		Subject:  pkix.Name{Organization: []string{"Sim Bank A (simulation)"}, CommonName: ca.cert.Subject.CommonName + " OCSP Signing"},
 		KeyUsage: x509.KeyUsageContentCommitment, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning},
 		ExtraExtensions: []pkix.Extension{{Id: oidNoCheck, Value: []byte{5, 0}}}}
@@ -143,15 +141,16 @@ func (p *pki) makeResponder() *pair {
 
 // user is the certificate of one kind of a person's BankID. All share one
 // key: what differs between people is what is certified.
-// One that has expired is made anew each time.
+// One that has expired is made anew each time; so is one that the clock has
+// left behind.
 func (p *pki) user(person sandbox.Person, kind string, expired bool) *pair {
 	id := person.Number + "/" + kind + "/" + person.Name + "/" + person.Given + "/" + person.Family
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if u := p.users[id]; u != nil && !expired {
+	now := p.now()
+	if u := p.users[id]; u != nil && !expired && now.After(u.cert.NotBefore) && now.Before(u.cert.NotAfter) {
 		return u
 	}
-	now := p.now()
 	if expired {
 		now = now.AddDate(-2, 0, 0)
 	}

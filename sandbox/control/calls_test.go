@@ -255,9 +255,11 @@ func TestWorld(t *testing.T) {
 	b.call(200, "POST", "/clock", `{"set":"2027-01-02T03:04:05Z"}`, "2027-01-02T03:04:05Z")
 	b.call(200, "POST", "/clock", `{"advance":"181s"}`, "2027-01-02T03:07:06Z")
 	b.call(200, "GET", "/clock", "", "2027-01-02T03:07:06Z")
-	for _, body := range []string{`{}`, `{"advance":"-1s"}`, `{"advance":"soon"}`, `{"set":"1815-12-10T00:00:00Z"}`, `{"advance":"1s","set":"2027-01-02T03:04:05Z"}`, `{"set":"today"}`} {
+	for _, body := range []string{`{}`, `{"advance":"-1s"}`, `{"advance":"soon"}`, `{"set":"1815-12-10T00:00:00Z"}`, `{"advance":"1s","set":"2027-01-02T03:04:05Z"}`, `{"set":"today"}`, `{"set":"2101-01-01T00:00:00Z"}`} {
 		b.call(400, "POST", "/clock", body)
 	}
+	b.call(200, "POST", "/clock", `{"set":"2100-12-31T23:59:00Z"}`)
+	b.call(400, "POST", "/clock", `{"advance":"1h"}`, "2000 to 2100")
 
 	b.call(200, "POST", "/faults", `{"target":"bankidse.collect","kind":"http","value":"503","every":2,"times":3}`, `"id":1`)
 	b.call(200, "POST", "/faults", `{"target":"bankidse","kind":"clock_skew","value":"-90s"}`, `"id":2`)

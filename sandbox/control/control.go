@@ -42,6 +42,7 @@ type Sessions interface {
 	Find(address string) (session string, ok bool) // of a page of the broker
 	Nudge(ctx context.Context, session string)     // the next collect comes at once
 	Deliveries(ctx context.Context, session string) ([]Delivery, error)
+	HasAccount(ctx context.Context, id string) error // ErrNoAccount
 	NewAccount(ctx context.Context, a Account) (Account, error)
 	// NewClient makes a client for OpenID Connect of what is said about it, and
 	// is how it came to be, with its secret. ErrClient says what is wrong.
@@ -295,7 +296,7 @@ var answers = []struct {
 	{sandbox.ErrNoOrder, 404, "GET /sandbox/v1/orders?state=all lists those that there are"},
 	{ErrNoSession, 404, "sessions are those of test keys on this server; where simulators run alone there are none"},
 	{errPlain, 404, "start with --tls: eidgate dev --tls"},
-	{ErrNoAccount, 404, "only accounts of POST /sandbox/v1/accounts can be removed"},
+	{ErrNoAccount, 404, "an account is named by the \"id\" that POST /sandbox/v1/accounts has answered"},
 	{ErrClient, 400, `for example {"client_name":"Run 7","profile":"standard","redirect_uris":["http://localhost:3000/callback"]}; see docs/sandbox.md, clients`},
 	{sandbox.ErrNobody, 404, "GET /sandbox/v1/people lists the keys"},
 	{sandbox.ErrEnded, 409, "what happened first stands; start a new login"},

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -286,7 +287,7 @@ func (r *robot) decideOrder(v bankidse.View) (bankidse.View, error) {
 		r.x.Clock.Advance(v.Until.Sub(r.x.Clock.Now()) + time.Second)
 		return v, nil
 	}
-	out, err := r.x.BankIDSE.Do(v.Ref, bankidse.Event{Event: string(r.outcome), Person: v.Person, Source: byRobot})
+	out, err := r.x.BankIDSE.Do(v.Ref, bankidse.Event{Event: string(r.outcome), Person: cmp.Or(r.in.Person, v.Person), Source: byRobot})
 	if errors.Is(err, bankidse.ErrEnded) { // somebody was quicker; the end will tell
 		err = nil
 	}
@@ -365,7 +366,7 @@ func (r *robot) phoneOnly(ctx context.Context) (*decided, error) {
 		if err != nil || ended(state) {
 			return &decided{State: state}, err
 		}
-		refs, err := r.x.Sessions.Refs(ctx, r.id)
+		refs, err := r.x.refs(ctx, r.id)
 		if err != nil {
 			return nil, err
 		}
@@ -413,7 +414,7 @@ func (r *robot) lost(ctx context.Context, out *decided) error {
 	if (r.outcome.Word() == sandbox.Approve) == (out.State == "finished") {
 		return nil
 	}
-	refs, err := r.x.Sessions.Refs(ctx, r.id)
+	refs, err := r.x.refs(ctx, r.id)
 	if err != nil {
 		return err
 	}

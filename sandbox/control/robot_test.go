@@ -126,6 +126,24 @@ func TestDecideFromTheParty(t *testing.T) {
 	}
 }
 
+// Wherever the clock is set, logins succeed: nothing that the simulators certify
+// has ended, or has not begun.
+func TestDecideAtAnyTime(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for _, at := range []string{"2026-06-01T12:00:00Z", "2000-01-01T00:00:00Z", "2027-12-01T00:00:00Z", "2100-12-31T00:00:00Z"} {
+		if status, out := ask(t, w, "POST", "/clock", `{"set":"`+at+`"}`); status != 200 {
+			t.Fatalf("clock: %d %v", status, out)
+		}
+		for _, method := range []string{"sbid", "idin", "itsme", "nbid_oidc", "mitid"} {
+			id := w.Setup(method, url.Values{"target": {"http://localhost/ok"}})
+			if status, out := ask(t, w, "POST", "/sessions/"+id+"/decide", `{"outcome":"approve"}`); status != 200 || out["state"] != "finished" {
+				t.Errorf("%s, %s: %d %v", at, method, status, out)
+			}
+		}
+	}
+}
+
 // Who has no BankID cannot approve, and whoever decides it learns so at once.
 func TestDecideWithoutBankID(t *testing.T) {
 	t.Parallel()
@@ -134,6 +152,12 @@ func TestDecideWithoutBankID(t *testing.T) {
 		id := w.Setup(method, url.Values{"target": {"http://localhost/ok"}})
 		if status, out := ask(t, w, "POST", "/sessions/"+id+"/decide", `{"outcome":"approve","person":"`+person+`"}`); status != 409 || !strings.Contains(said(out), "has no BankID") {
 			t.Errorf("%s: %d %v", person, status, out)
+		}
+		if person == "vries" {
+			if out := w.Decide(id, "approve", "ada"); out["state"] != "finished" {
+				t.Errorf("then somebody who has one: %v", out)
+			}
+			continue
 		}
 		if status, out := ask(t, w, "POST", "/sessions/"+id+"/decide", `{"outcome":"cancel"}`); status != 200 || out["state"] != "failed" {
 			t.Errorf("then cancel: %d %v", status, out)
@@ -266,6 +290,44 @@ func TestFaultsOfResults(t *testing.T) {
 	}
 }
 
+// A marker that does nothing, or not what it says, is named to the developer.
+func TestMarkersThatDoNothing(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	warned := func(method, at, body string) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, w.URLs["public"]+at, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", w.Key)
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode >= 400 {
+			t.Errorf("%s: %s", at, res.Status)
+		}
+		return res.Header.Get("X-Eidgate-Warning")
+	}
+	for marker, want := range map[string][2]string{
+		"sandbox:cancel": {}, "sandbox:approve after 3s;person=bo": {}, "order 7": {},
+		"sandbox:cancl":                 {`custom cannot be followed: "cancl" is none of approve`, "no effect: login_hint ?"},
+		"sandbox:approve;person=nobody": {`custom cannot be followed: person "nobody": no such person`, "no effect: login_hint ?"},
+	} {
+		got := warned("POST", "/v2/eid/sbid", url.Values{"target": {"http://localhost/ok"}, "custom": {marker}}.Encode())
+		if !strings.HasPrefix(got, want[0]) || want[0] == "" && got != "" {
+			t.Errorf("custom=%s: %q", marker, got)
+		}
+		q := url.Values{"client_id": {"sandbox-quiet-river-417"}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s"}, "redirect_uri": {"http://localhost/ok"}, "login_hint": {marker}, "acr_values": {"idp:sbid"}}
+		if got := warned("GET", "/auth/open/connect/authorize?"+q.Encode(), ""); got != want[1] {
+			t.Errorf("login_hint=%s: %q", marker, got)
+		}
+	}
+}
+
 // A run of tests has an account of its own, with its own default.
 func TestAccounts(t *testing.T) {
 	t.Parallel()
@@ -276,6 +338,12 @@ func TestAccounts(t *testing.T) {
 	if status != 200 || key == "" || !strings.HasPrefix(secret, "whsec_") {
 		t.Fatalf("accounts: %d %v", status, a)
 	}
+	for match, want := range map[string]int{`"account":"` + a["id"].(string) + `"`: 200, `"account":"Run 7"`: 404, `"session":"nobody"`: 404} {
+		if status, out := ask(t, w, "POST", "/queue", `{"outcome":"approve","match":{`+match+`}}`); status != want {
+			t.Errorf("queue for %s: %d %v", match, status, out)
+		}
+	}
+	ask(t, w, "DELETE", "/queue", "")
 	demo := w.Key
 	foreign := w.Setup("sbid", url.Values{"target": {"http://localhost/ok"}})
 	w.Key = key

@@ -267,6 +267,21 @@ func TestDecideBesideABank(t *testing.T) {
 	}
 }
 
+// A browser is at the page of an OpenID provider: the same.
+func TestDecideBesideAProvider(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	for _, method := range []string{"itsme", "nbid_oidc", "mitid"} {
+		id := begin(w, method, "")
+		if status, out := ask(t, w, "POST", "/sessions/"+id+"/decide", `{"outcome":"approve","person":"bo"}`); status != 409 {
+			t.Fatalf("%s: %d %v", method, status, out) // who is there, and does not have this eID
+		}
+		if out := w.Decide(id, "approve", ""); out["state"] != "finished" || out["redirect"] != nil {
+			t.Errorf("%s: decide = %v", method, out)
+		}
+	}
+}
+
 // Orders of OpenID providers end the waiting for them, too.
 func TestOrdersWaitForProviders(t *testing.T) {
 	t.Parallel()

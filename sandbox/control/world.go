@@ -33,10 +33,32 @@ func (x *control) enqueue(r *http.Request) (any, error) {
 	if e := q.Match.EID; e != "" && (!slices.Contains(eids, e) || e == "idinqr") {
 		return nil, noEID(e)
 	}
+	if err := x.matches(r.Context(), q.Match); err != nil {
+		return nil, err
+	}
 	if q = x.Decisions.Enqueue(q); q.ID == 0 {
 		return nil, badInput{errors.New("the queue is full"), "DELETE /sandbox/v1/queue empties it"}
 	}
 	return q, nil
+}
+
+// matches refuses what no login can match.
+func (x *control) matches(ctx context.Context, m sandbox.Match) error {
+	switch {
+	case m.Account == "" && m.Session == "":
+		return nil
+	case x.Sessions == nil:
+		return ErrNoSession
+	}
+	if m.Account != "" {
+		if err := x.Sessions.HasAccount(ctx, m.Account); err != nil {
+			return err
+		}
+	}
+	if m.Session != "" {
+		return x.open(ctx, m.Session)
+	}
+	return nil
 }
 
 // outcome reads an outcome and the person that it is about.
@@ -174,13 +196,13 @@ func (x *control) moveClock(r *http.Request) (any, error) {
 	switch d, err := time.ParseDuration(in.Advance); {
 	case (in.Advance == "") == in.Set.IsZero():
 		return nil, badInput{errors.New("say either advance or set"), help}
-	case !in.Set.IsZero():
-		if y := in.Set.Year(); y < 2000 || y > 2100 {
-			return nil, badInput{errors.New("the sandbox lives from 2000 to 2100"), help}
-		}
-		x.Clock.Set(in.Set)
-	case err != nil || d < 0 || d > 20*365*24*time.Hour:
+	case in.Set.IsZero() && (err != nil || d < 0 || d > 20*365*24*time.Hour):
 		return nil, badInput{fmt.Errorf("%.20q is no time to advance by", in.Advance), help}
+	case in.Set.IsZero() && !x.Clock.Now().Add(d).Before(sandbox.Last),
+		!in.Set.IsZero() && (in.Set.Before(sandbox.First) || !in.Set.Before(sandbox.Last)):
+		return nil, badInput{errors.New("the sandbox lives from 2000 to 2100"), help}
+	case !in.Set.IsZero():
+		x.Clock.Set(in.Set)
 	default:
 		x.Clock.Advance(d)
 	}

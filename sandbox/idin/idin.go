@@ -85,7 +85,7 @@ func New(c Config) *Simulator {
 	client := *c.HTTP
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.HTTP = &client
-	s := &Simulator{Config: c, pki: newPKI(c.Clock.Now, c.Keys), settings: defaults(), merchants: map[string]*Merchant{}, changed: make(chan struct{})}
+	s := &Simulator{Config: c, pki: newPKI(c.Keys), settings: defaults(), merchants: map[string]*Merchant{}, changed: make(chan struct{})}
 	s.empty()
 	go s.pki.routing()
 	return s

@@ -12,11 +12,11 @@ import (
 	"regexp"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 
 	"eidgate/internal/xmldsig"
+	"eidgate/sandbox"
 )
 
 // A Key is one that signs or decrypts.
@@ -39,18 +39,17 @@ type pair struct {
 // A pki is all keys of the routing service and the banks, each made when it is
 // first needed.
 type pki struct {
-	now                func() time.Time
 	newKey             func() Key
 	routing, alternate func() *pair
 	banks              map[string]func() *pair // by BIC
 	stranger           func() *pair            // nobody's: what faults sign with and encrypt for
 }
 
-func newPKI(now func() time.Time, keys func() Key) *pki {
+func newPKI(keys func() Key) *pki {
 	if keys == nil {
 		keys = newKey
 	}
-	p := &pki{now: now, newKey: keys, banks: map[string]func() *pair{}}
+	p := &pki{newKey: keys, banks: map[string]func() *pair{}}
 	lazy := func(name string) func() *pair { return sync.OnceValue(func() *pair { return p.make(name) }) }
 	p.routing, p.alternate, p.stranger = lazy("Sandbox routing service"), lazy("Sandbox routing service, alternate"), lazy("Nobody")
 	for _, b := range banks {
@@ -59,7 +58,7 @@ func newPKI(now func() time.Time, keys func() Key) *pki {
 	return p
 }
 
-// make makes a self-signed certificate, valid for five years.
+// make makes a self-signed certificate, valid whatever the clock shows.
 func (p *pki) make(name string) *pair {
 	key := p.newKey()
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
@@ -67,7 +66,7 @@ func (p *pki) make(name string) *pair {
 		panic(err) // as above
 	}
 	t := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name, Organization: []string{"Simulation"}},
-		NotBefore: p.now().AddDate(0, 0, -1), NotAfter: p.now().AddDate(5, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment}
+		NotBefore: sandbox.First, NotAfter: sandbox.Last, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	if err != nil {
 		panic(err) // a template of ours

@@ -84,7 +84,7 @@ func gallery(t *testing.T) (base string) {
 	device := connector.Field{Name: "device", Kind: connector.Choice, Default: "same", Options: []connector.Option{
 		{Value: "same", Label: "bankidse.device.same"}, {Value: "other", Label: "bankidse.device.other"}}}
 	number := connector.Field{Name: "personalnumber", Kind: connector.TextField, Hint: "bankidse.personalnumber.hint", Max: 20, Numeric: true,
-		Error: "bankidse.personalnumber.error"}
+		Error: "bankidse.personalnumber.error", Default: "19900101"}
 	pages := still{
 		"choice": view(func(v *broker.View) { v.Place = broker.AtChoice }),
 		"long": view(func(v *broker.View) {
@@ -181,7 +181,7 @@ func TestGallery(t *testing.T) {
 	}{
 		{"choice", "choice/", `[...document.querySelectorAll(".methods h2, .methods button")].map(e => e.value || e.textContent).join() === "Sweden,sbid-another,sbid,Norway,nbid"`, true},
 		{"long", "long/", title("Wie möchten Sie sich ausweisen?"), true},
-		{"number", "number/", `document.activeElement.getAttribute("role") === "alert" && document.title.startsWith("There is a problem: ")`, true},
+		{"number", "number/", `document.activeElement.getAttribute("role") === "alert" && document.querySelector("#personalnumber").value === "19900101" && document.title.startsWith("There is a problem: ")`, true},
 		{"markdown", "markdown/", `document.querySelectorAll(".doc table td").length === 2 && document.querySelector(".count").textContent.includes("145")`, true},
 		{"hurry", "hurry/", `[...document.querySelectorAll("[data-poll] span")].map(s => s.textContent).join("|") === "Open the BankID app to continue.|Less than 1 minute left.|New code."`, true},
 		{"banks", "banks/", `document.querySelectorAll("button[name=issuer]").length === 30 && document.querySelector("input[type=search]") !== null`, true},

@@ -91,5 +91,8 @@ func TestSitePages(t *testing.T) {
 	for name, path := range map[string]string{"start": "/", "docs-start": "/docs/start", "docs-error": "/docs/errors/INVALID_REQUEST"} {
 		do(ctx, t, chromedp.Navigate(w.URLs["public"]+path))
 		inspect(ctx, t, name, axe)
+		if cut := eval[int](ctx, t, `(e => e ? e.scrollWidth - e.clientWidth : 0)(document.querySelector("[data-recent] .wide"))`); cut > 0 { // at 320 px
+			t.Errorf("%s cuts %d px off the list of logins", name, cut)
+		}
 	}
 }

@@ -347,7 +347,7 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 		d.Error, d.Problem = say(ask.Form.Error), true
 	}
 	for _, f := range ask.Form.Fields {
-		x := field{Name: f.Name, Kind: string(f.Kind), Label: say(ask.Form.Name + "." + f.Name), Numeric: f.Numeric, Max: f.Max}
+		x := field{Name: f.Name, Kind: string(f.Kind), Label: say(ask.Form.Name + "." + f.Name), Numeric: f.Numeric, Max: f.Max, Default: f.Default}
 		if f.Hint != "" {
 			x.Hint, x.Described = say(f.Hint), f.Name+"-hint"
 		}

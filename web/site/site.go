@@ -33,6 +33,7 @@ type Sandbox struct {
 	Tries                        []Try           // of the demo shop
 	Recent                       func() []Login  // newest first
 	Queued                       func() []string // outcomes of the next logins, as Outcomes has them
+	Faults                       func() []string // that are on: target, kind and value
 	Enqueue                      func(outcome string) error
 	Forget                       func() // empties the queue
 }

@@ -20,6 +20,7 @@ import (
 // A sandbox stands in for the one that server makes.
 type sandbox struct {
 	queue  []string
+	faults []string
 	logins []site.Login
 }
 
@@ -35,6 +36,7 @@ func start(t *testing.T, b *sandbox, contact string) *http.ServeMux {
 			Control: "http://localhost:9103", Key: "the-key", Secret: "whsec_secret", Client: "the-client", ClientSecret: "its-secret", Version: "1.2.3",
 			Recent: func() []site.Login { return b.logins },
 			Queued: func() []string { return b.queue },
+			Faults: func() []string { return b.faults },
 			Forget: func() { b.queue = nil },
 			Enqueue: func(o string) error {
 				if !slices.Contains([]string{"cancel", "approve"}, o) {
@@ -94,8 +96,11 @@ func TestStartPage(t *testing.T) {
 	for _, part := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} {
 		want(t, h.Get("Content-Security-Policy"), part)
 	}
-	if _, text, _ := get(t, start(t, &sandbox{}, ""), "/"); !strings.Contains(text, "No login yet") || strings.Contains(text, "The next login") {
+	if _, text, _ := get(t, start(t, &sandbox{}, ""), "/"); !strings.Contains(text, "No login yet") || strings.Contains(text, "The next login") || strings.Contains(text, "Fault is on") {
 		t.Errorf("an empty sandbox says\n%s", text)
+	}
+	if _, text, _ := get(t, start(t, &sandbox{faults: []string{"idin.rs delay 5s"}}, ""), "/recent"); !strings.Contains(text, `Fault is on: <strong>idin.rs delay 5s</strong>`) {
+		t.Errorf("with a fault the page says\n%s", text)
 	}
 	if _, text, _ := get(t, start(t, b, ""), "/recent"); !strings.HasPrefix(strings.TrimSpace(text), `<p class="notice">`) || !strings.Contains(text, "BankID SE") {
 		t.Errorf("what changes is\n%s", text)
