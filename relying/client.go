@@ -329,7 +329,7 @@ func (c *Client) checkAddresses(all *problems) {
 func (c *Client) checkAuth(all *problems) {
 	const auth = "token_endpoint_auth_method"
 	p := c.Policy()
-	all.add(slices.Contains(p.Auth, c.Auth), auth, "must be one of %v", p.Auth)
+	all.add(len(p.Auth) == 0 || slices.Contains(p.Auth, c.Auth), auth, "must be one of %v", p.Auth) // a profile that is none has none
 	secret := c.Auth == SecretBasic || c.Auth == SecretPost
 	all.add(!secret || len(c.Secrets) > 0, "secrets", "must have at least one for %s", c.Auth)
 	all.add(secret || len(c.Secrets) == 0, "secrets", "must be empty: a client has one method")

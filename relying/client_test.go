@@ -205,7 +205,7 @@ func TestCheck(t *testing.T) {
 		{"account that would make two subjects one", shop(), func(c *relying.Client) { c.Account = "a|idin" }, "account"},
 		{"environment", shop(), func(c *relying.Client) { c.Environment = "production" }, "environment"},
 		{"name", shop(), func(c *relying.Client) { c.Name = "" }, "client_name"},
-		{"profile", shop(), func(c *relying.Client) { c.Profile = "" }, "profile token_endpoint_auth_method"},
+		{"profile", shop(), func(c *relying.Client) { c.Profile = "" }, "profile"},
 		{"hybrid", strict(), func(c *relying.Client) { c.Hybrid = true }, "hybrid"},
 		{"errors", shop(), func(c *relying.Client) { c.Errors = "other" }, "errors"},
 		{"errors of Signicat's, elsewhere", strict(), func(c *relying.Client) { c.Errors = relying.SignicatErrors }, "errors"},
