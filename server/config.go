@@ -257,7 +257,8 @@ type ThemeConfig struct {
 	Privacy       string `yaml:"privacy"`       // the same for how you treat personal data
 }
 
-// KeyConfig is one API key.
+// KeyConfig is one API key. One that is taken away here, or whose account is,
+// counts no more after the next start.
 type KeyConfig struct {
 	Environment string `yaml:"environment"` // test or live. Required
 	File        string `yaml:"file"`        // a UUID in a file. Required

@@ -2,9 +2,13 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"database/sql"
 	"errors"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -424,6 +428,99 @@ func TestClientsAreWritten(t *testing.T) {
 	}
 	if _, err := c.store.Client(t.Context(), "second"); !errors.Is(err, relying.ErrUnknown) {
 		t.Errorf("a client that was taken away: %v, want ErrUnknown", err)
+	}
+}
+
+// TestNewerDatabase: a program that is older than the tables runs, and says so.
+func TestNewerDatabase(t *testing.T) {
+	t.Parallel()
+	cfg := newHouse(t, "house").config(t, sound)
+	file := strings.TrimPrefix(cfg.Store.URL, "sqlite:")
+	tell := func(f func(context.Context, *Config, io.Writer) error) string {
+		var out strings.Builder
+		if err := f(t.Context(), cfg, &out); err != nil {
+			t.Error(err)
+		}
+		return out.String()
+	}
+	start := func() string {
+		var log bytes.Buffer
+		p, err := cfg.parts("test", slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := newCore(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.close(t.Context())
+		return log.String()
+	}
+	const ahead = "the database is ahead of this version: "
+	if got := tell(MigrateUp) + tell(MigrateStatus) + start(); strings.Contains(got, ahead) {
+		t.Errorf("of one that is not: %s", got)
+	}
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9007, true)`)
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]string{"up": tell(MigrateUp), "status": tell(MigrateStatus), "start": start()} {
+		if strings.Count(got, ahead) != 1 || strings.Contains(got, "up to date") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// TestKeysAreTakenAway: a key, and what an account had, count no more once they
+// are not in the configuration.
+func TestKeysAreTakenAway(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t, "house")
+	s.write(t, "client-secret", strings.Repeat("x1", 16)+"\n")
+	was, err := readKey(s.dir + "/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(sound, "keys: [{environment: test, file: DIR/key}]\n", client, 1)
+	c := s.core(t, text)
+	k, err := c.store.Caller(t.Context(), was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const now = "7c1f6a0e-0000-4000-8000-0000000000bb"
+	s.write(t, "key", now+"\n")
+	if err := s.config(t, text).accounts(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.store.Caller(t.Context(), was); !errors.Is(err, relying.ErrUnknown) {
+		t.Errorf("a key that was taken away: %v, want ErrUnknown", err)
+	}
+	if text, err := c.store.KeyText(t.Context(), k.Key.ID); text != was || err != nil {
+		t.Errorf("what its sessions' notifications are signed with: %q, %v", text, err)
+	}
+	if _, err := c.store.Caller(t.Context(), now); err != nil {
+		t.Errorf("the key in its place: %v", err)
+	}
+	other := strings.Replace(sound, testAccount, "7c1f6a0e-0000-4000-8000-0000000000cc", 1)
+	if err := s.config(t, other).accounts(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.store.Caller(t.Context(), now); err != nil || got.Account.ID == testAccount {
+		t.Errorf("a key that another account has now: %+v, %v", got.Account, err)
+	}
+	if _, err := c.store.Client(t.Context(), "shop"); !errors.Is(err, relying.ErrUnknown) {
+		t.Errorf("a client of an account that was taken away: %v, want ErrUnknown", err)
+	}
+	s.write(t, "key", was+"\n")
+	if err := s.config(t, text).accounts(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.store.Caller(t.Context(), was); err != nil || got.Account.ID != testAccount {
+		t.Errorf("a key that is there again: %+v, %v", got.Account, err)
 	}
 }
 

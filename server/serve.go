@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -232,8 +233,12 @@ func (s *StoreConfig) address() (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// accounts writes the configured relying parties into the store.
+// accounts writes the configured relying parties into the store. Keys and
+// clients that are not in the configuration any more count no more.
 func (c *Config) accounts(ctx context.Context, to *core) error {
+	if err := c.retire(ctx, to); err != nil {
+		return err
+	}
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		rec, err := a.record()
@@ -248,13 +253,54 @@ func (c *Config) accounts(ctx context.Context, to *core) error {
 			if err != nil {
 				return err
 			}
-			id := uuid.NewSHA1(uuid.MustParse(a.ID), []byte(text)).String() // the same key keeps its id
-			key := relying.Key{ID: id, Account: a.ID, Environment: eid.Environment(k.Environment), Created: time.Now()}
+			key := relying.Key{ID: a.keyID(text), Account: a.ID, Environment: eid.Environment(k.Environment), Created: time.Now()}
 			if err := to.store.PutKey(ctx, key, text, !rec.Switches.NoWebhookHMAC); err != nil {
 				return err
 			}
 		}
 		if err := a.clients(ctx, to.store); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keyID names a key: the same one keeps its id.
+func (a *AccountConfig) keyID(text string) string {
+	return uuid.NewSHA1(uuid.MustParse(a.ID), []byte(text)).String()
+}
+
+// retire revokes the keys, and takes away the clients of whole accounts, that
+// the configuration has no more.
+func (c *Config) retire(ctx context.Context, to *core) error {
+	var keys, accounts []string
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		accounts = append(accounts, a.ID)
+		for _, k := range a.Keys {
+			text, err := readKey(k.File)
+			if err != nil {
+				return err
+			}
+			keys = append(keys, a.keyID(text))
+		}
+	}
+	gone, err := to.store.KeepKeys(ctx, keys)
+	if err != nil {
+		return err
+	}
+	if gone > 0 {
+		to.log.InfoContext(ctx, "keys revoked that the configuration has no more", "keys", gone)
+	}
+	stored, err := to.store.AccountIDs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range stored {
+		if slices.Contains(accounts, id) {
+			continue
+		}
+		if err := to.store.KeepClients(ctx, id, nil); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,11 +140,42 @@ func (s *Store) PutKey(ctx context.Context, k relying.Key, text string, keep boo
 		sealed = s.master.Seal(seal.Place("api_key", k.ID, "sealed"), []byte(text))
 	}
 	defer s.forgetAccounts()
-	return s.batch(ctx, []statement{{q: `INSERT INTO api_key (id, account, environment, hash, sealed, created, revoked)
+	// a key that was revoked may come back with another account
+	return s.batch(ctx, []statement{{q: `DELETE FROM api_key WHERE hash = $1 AND id <> $2 AND revoked > 0`, args: []any{h[:], k.ID}}, {q: `INSERT INTO api_key (id, account, environment, hash, sealed, created, revoked)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, environment = excluded.environment, hash = excluded.hash,
 				sealed = excluded.sealed, revoked = excluded.revoked`,
 		args: []any{k.ID, k.Account, string(k.Environment), h[:], sealed, micros(k.Created), micros(k.Revoked)}}})
+}
+
+// KeepKeys revokes all keys but those of these ids; gone counts them. A copy of
+// a key's text stays, for notifications of the sessions that it made.
+func (s *Store) KeepKeys(ctx context.Context, ids []string) (gone int, err error) {
+	var all []statement
+	err = s.query(ctx, func(r scanner) error {
+		var id string
+		err := r.Scan(&id)
+		if !slices.Contains(ids, id) {
+			all = append(all, statement{q: `UPDATE api_key SET revoked = $2 WHERE id = $1`, args: []any{id, s.now().UnixMicro()}})
+		}
+		return err
+	}, `SELECT id FROM api_key WHERE revoked = 0`)
+	if err != nil || len(all) == 0 {
+		return 0, err
+	}
+	defer s.forgetAccounts()
+	return len(all), s.batch(ctx, all)
+}
+
+// AccountIDs lists the accounts.
+func (s *Store) AccountIDs(ctx context.Context) (out []string, err error) {
+	err = s.query(ctx, func(r scanner) error {
+		var id string
+		err := r.Scan(&id)
+		out = append(out, id)
+		return err
+	}, `SELECT id FROM account`)
+	return out, err
 }
 
 // KeyText is a key's text, for signing; relying.ErrUnknown when no copy is
