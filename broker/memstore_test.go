@@ -183,12 +183,12 @@ func (m *memory) Due(_ context.Context, now time.Time, limit int) ([]*broker.Ses
 	return out, nil
 }
 
-func (m *memory) Orphans(_ context.Context, since time.Time, limit int) ([]*broker.Order, error) {
+func (m *memory) Orphans(_ context.Context, silent time.Duration, limit int) ([]*broker.Order, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []*broker.Order
 	for _, o := range m.orders {
-		if !o.Ended && m.beats[o.Owner].Before(since) && len(out) < limit {
+		if !o.Ended && time.Since(m.beats[o.Owner]) > silent && len(out) < limit {
 			out = append(out, &o)
 		}
 	}
@@ -207,17 +207,17 @@ func (m *memory) Inbox(_ context.Context, owner string, limit int) ([]broker.Mes
 	return out, nil
 }
 
-func (m *memory) Beat(_ context.Context, epoch string, now time.Time) error {
+func (m *memory) Beat(_ context.Context, epoch string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.beats[epoch] = now
+	m.beats[epoch] = time.Now()
 	return nil
 }
 
-func (m *memory) Alive(_ context.Context, epoch string) (time.Time, error) {
+func (m *memory) Alive(_ context.Context, epoch string, within time.Duration) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.beats[epoch], nil
+	return time.Since(m.beats[epoch]) < within, nil
 }
 
 func (m *memory) Leave(_ context.Context, epoch string) error {

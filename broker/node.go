@@ -15,7 +15,9 @@ import (
 )
 
 // Leases between nodes are about processes that live or do not, so they use
-// the real clock and not the injected one, which a sandbox moves about.
+// real time and not the injected clock, which a sandbox moves about: each node
+// for itself what has passed since its last beat, and about others the clock of
+// the database, which all have in common.
 
 // A beat remembers when this node last proved that it lives.
 type beat struct{ at atomic.Pointer[time.Time] }
@@ -79,7 +81,7 @@ func (b *Broker) Lives() bool {
 
 func (b *Broker) beat(ctx context.Context) error {
 	now := time.Now()
-	if err := b.c.Store.Beat(ctx, b.c.Epoch, now); err != nil {
+	if err := b.c.Store.Beat(ctx, b.c.Epoch); err != nil {
 		return err
 	}
 	b.beaten.set(now)
@@ -197,15 +199,19 @@ func (b *Broker) join(ctx context.Context) error {
 	return b.beat(ctx)
 }
 
-// adopt takes over the orders of nodes that are dead.
+// adopt takes over the orders of nodes that are dead. Its own it never does: a
+// clock that jumps makes the node's last beat look old.
 func (b *Broker) adopt(ctx context.Context) error {
 	for b.beaten.fresh(b.limits.Dead) {
-		batch, err := b.c.Store.Orphans(ctx, time.Now().Add(-b.limits.Dead), 100)
+		batch, err := b.c.Store.Orphans(ctx, b.limits.Dead, 100)
 		if err != nil || len(batch) == 0 {
 			return err
 		}
 		adopted := 0
 		for _, o := range batch {
+			if o.Owner == b.c.Epoch {
+				continue
+			}
 			switch err := b.takeOver(ctx, o); {
 			case err == nil:
 				adopted++

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -353,11 +354,11 @@ type silent struct {
 	on atomic.Bool
 }
 
-func (s *silent) Beat(ctx context.Context, epoch string, now time.Time) error {
+func (s *silent) Beat(ctx context.Context, epoch string) error {
 	if s.on.Load() {
 		return nil
 	}
-	return s.Store.Beat(ctx, epoch, now)
+	return s.Store.Beat(ctx, epoch)
 }
 
 func TestTwoOwners(t *testing.T) {
@@ -405,6 +406,24 @@ func TestTwoOwners(t *testing.T) {
 	if got := w.session(s.ID); got.Version != version || got.State != broker.Finished {
 		t.Errorf("the old owner's late result changed the session: %+v", got)
 	}
+}
+
+// TestNoOrphanOfItsOwn: a node does not take its own orders over, however old
+// its last beat looks, as it does where a clock jumps.
+func TestNoOrphanOfItsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.node(w.store, func(c *broker.Config) { c.Limits.Beat = time.Hour })
+		s := w.create(n)
+		w.to(n, s.ID, "redirect")
+		w.bury(n)
+		time.Sleep(3 * time.Second) // of the bubble's clock; it looks for orphans each second
+		notes, err := w.store.Notes(t.Context(), s.ID)
+		if err != nil || slices.ContainsFunc(notes, func(n broker.Note) bool { return n.Text == "taken over" }) {
+			t.Errorf("the node took its own order over: %v, %v", notes, err)
+		}
+	})
 }
 
 func TestCancelOnAnotherNodeThanThePoller(t *testing.T) {

@@ -29,11 +29,11 @@ func (b *Broker) send(ctx context.Context, order string, k *known, e connector.E
 			return nil, nil
 		}
 		if o.Owner != b.c.Epoch {
-			beat, err := b.c.Store.Alive(ctx, o.Owner)
+			alive, err := b.c.Store.Alive(ctx, o.Owner, takeAfter)
 			if err != nil {
 				return nil, err
 			}
-			if time.Since(beat) < takeAfter {
+			if alive {
 				return b.forward(ctx, o, e, wait)
 			}
 			if err := b.takeOver(ctx, o); err != nil && !errors.Is(err, errFenced) {

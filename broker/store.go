@@ -49,9 +49,9 @@ type Store interface {
 
 	// Due lists sessions whose Due has come, oldest first.
 	Due(ctx context.Context, now time.Time, limit int) ([]*Session, error)
-	// Orphans lists running orders whose owner has not beaten since the given
-	// moment, or is not known at all.
-	Orphans(ctx context.Context, since time.Time, limit int) ([]*Order, error)
+	// Orphans lists running orders whose owner has not beaten for so long, or
+	// is not known at all.
+	Orphans(ctx context.Context, silent time.Duration, limit int) ([]*Order, error)
 	// ClaimDuty takes the duty that is due first and puts its time off, so
 	// that no other node sees to it meanwhile; nil if none is due.
 	ClaimDuty(ctx context.Context, now, until time.Time) (*Duty, error)
@@ -65,10 +65,11 @@ type Store interface {
 	PutDirectory(ctx context.Context, d *Directory) error
 	// Inbox lists messages for the orders of an owner, oldest first.
 	Inbox(ctx context.Context, owner string, limit int) ([]Message, error)
-	// Beat says that a node lives. The first beat of an epoch registers it.
-	Beat(ctx context.Context, epoch string, now time.Time) error
-	// Alive says when a node last beat; zero if it is not known.
-	Alive(ctx context.Context, epoch string) (time.Time, error)
+	// Beat says that a node lives. The first beat of an epoch registers it. When
+	// that was is known to the store alone: the clocks of two nodes may differ.
+	Beat(ctx context.Context, epoch string) error
+	// Alive says whether a node has beaten within the time given.
+	Alive(ctx context.Context, epoch string, within time.Duration) (bool, error)
 	// Leave forgets a node that has stopped in order.
 	Leave(ctx context.Context, epoch string) error
 }

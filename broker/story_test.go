@@ -210,11 +210,11 @@ func (c *crashing) Apply(ctx context.Context, ch *broker.Change) error {
 	return c.Store.Apply(ctx, ch)
 }
 
-func (c *crashing) Beat(ctx context.Context, epoch string, now time.Time) error {
+func (c *crashing) Beat(ctx context.Context, epoch string) error {
 	if c.dead() {
 		return errKilled
 	}
-	return c.Store.Beat(ctx, epoch, now)
+	return c.Store.Beat(ctx, epoch)
 }
 
 func (c *crashing) Leave(ctx context.Context, epoch string) error {
@@ -281,10 +281,10 @@ func (w *world) stored(s *broker.Session, step string) bool {
 	return slices.ContainsFunc(notes, func(n broker.Note) bool { return n.Kind == "step" && n.Text == step })
 }
 
-// bury makes a node's last beat old, as if the seconds had passed.
+// bury forgets a node's beats, as if the seconds had passed.
 func (w *world) bury(n *node) {
 	w.t.Helper()
-	if err := w.store.Beat(context.Background(), n.epoch, time.Now().Add(-time.Hour)); err != nil {
+	if err := w.store.Leave(context.Background(), n.epoch); err != nil {
 		w.t.Fatal(err)
 	}
 }

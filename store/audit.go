@@ -94,7 +94,7 @@ func (s *Store) settled(ctx context.Context, ago time.Duration) (int64, error) {
 	if s.pool != nil {
 		err := s.get(ctx, []any{&now, &oldest}, `WITH busy AS (SELECT MIN(xact_start) AS since FROM pg_stat_activity
 				WHERE datname = current_database() AND backend_type = 'client backend' AND application_name = current_setting('application_name'))
-			SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000000 AS BIGINT), CAST(EXTRACT(EPOCH FROM COALESCE(since, now())) * 1000000 AS BIGINT)
+			SELECT `+s.dialect.clock+`, CAST(EXTRACT(EPOCH FROM COALESCE(since, now())) * 1000000 AS BIGINT)
 			FROM busy`)
 		if err != nil {
 			return 0, err

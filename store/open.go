@@ -91,13 +91,14 @@ type dialect struct {
 	share string // holds a row that is read, against deletion
 	table string // stands after a table's columns where its rows are small and found by their key alone
 	rowid string // type of a number in whose order the rows stand
+	clock string // the database's own time
 	goose goose.Dialect
 	ample string // lets a transaction's statements take as long as they need
 }
 
 var (
-	sqlite   = dialect{"sqlite", "", "", " WITHOUT ROWID", "INTEGER", goose.DialectSQLite3, ""}
-	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", " FOR SHARE", "", "BIGINT", goose.DialectPostgres, "SET LOCAL statement_timeout = 0"}
+	sqlite   = dialect{"sqlite", "", "", " WITHOUT ROWID", "INTEGER", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", goose.DialectSQLite3, ""}
+	postgres = dialect{"postgres", " FOR UPDATE SKIP LOCKED", " FOR SHARE", "", "BIGINT", "CAST(EXTRACT(EPOCH FROM now()) * 1000000 AS BIGINT)", goose.DialectPostgres, "SET LOCAL statement_timeout = 0"}
 )
 
 // Open connects; it changes nothing. See Migrate.

@@ -284,7 +284,7 @@ func (s *Store) List(ctx context.Context, account, state string, limit int) ([]*
 
 // Orphans implements broker.Store. One that cannot be opened is logged and comes
 // again; it holds nobody up.
-func (s *Store) Orphans(ctx context.Context, since time.Time, limit int) ([]*broker.Order, error) {
+func (s *Store) Orphans(ctx context.Context, silent time.Duration, limit int) ([]*broker.Order, error) {
 	var ids []string
 	err := s.query(ctx, func(r scanner) error {
 		var id string
@@ -293,7 +293,7 @@ func (s *Store) Orphans(ctx context.Context, since time.Time, limit int) ([]*bro
 		return err
 	}, `SELECT id FROM eid_order WHERE ended = 0 AND owner IN (
 			SELECT DISTINCT o.owner FROM eid_order o LEFT JOIN node n ON n.epoch = o.owner
-			WHERE o.ended = 0 AND (n.beat IS NULL OR n.beat < $1)) LIMIT $2`, since.UnixMicro(), limit)
+			WHERE o.ended = 0 AND (n.beat IS NULL OR n.beat < `+s.dialect.clock+` - $1)) LIMIT $2`, silent.Microseconds(), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -348,19 +348,16 @@ func (s *Store) Inbox(ctx context.Context, owner string, limit int) ([]broker.Me
 }
 
 // Beat implements broker.Store.
-func (s *Store) Beat(ctx context.Context, epoch string, now time.Time) error {
-	return s.batch(ctx, []statement{{q: `INSERT INTO node (epoch, beat) VALUES ($1, $2) ON CONFLICT (epoch) DO UPDATE SET beat = excluded.beat`,
-		args: []any{epoch, now.UnixMicro()}}})
+func (s *Store) Beat(ctx context.Context, epoch string) error {
+	return s.batch(ctx, []statement{{q: `INSERT INTO node (epoch, beat) VALUES ($1, ` + s.dialect.clock + `) ON CONFLICT (epoch) DO UPDATE SET beat = excluded.beat`,
+		args: []any{epoch}}})
 }
 
 // Alive implements broker.Store.
-func (s *Store) Alive(ctx context.Context, epoch string) (time.Time, error) {
-	var at int64
-	err := s.get(ctx, []any{&at}, `SELECT beat FROM node WHERE epoch = $1`, epoch)
-	if errors.Is(err, broker.ErrNotFound) {
-		return time.Time{}, nil
-	}
-	return moment(at), err
+func (s *Store) Alive(ctx context.Context, epoch string, within time.Duration) (bool, error) {
+	var n int
+	err := s.get(ctx, []any{&n}, `SELECT count(*) FROM node WHERE epoch = $1 AND beat > `+s.dialect.clock+` - $2`, epoch, within.Microseconds())
+	return n > 0, err
 }
 
 // Leave implements broker.Store.
