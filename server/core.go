@@ -118,6 +118,11 @@ func (c *core) open(ctx context.Context, p parts) error {
 	} else if n, err := c.store.Pending(ctx); err != nil || n > 0 {
 		return errors.Join(err, fmt.Errorf("%w: %d changes are not applied", ErrBehind, n))
 	}
+	if n, err := c.store.Unknown(ctx); err != nil {
+		return err
+	} else if n > 0 { // the version before the one that made them runs on
+		c.log.WarnContext(ctx, "the database is ahead of this version: a newer one has changed its tables", "changes", n)
+	}
 	if err := c.store.CheckMaster(ctx); err != nil {
 		return fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
 	}

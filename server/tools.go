@@ -77,7 +77,19 @@ func MigrateStatus(ctx context.Context, c *Config, out io.Writer) error {
 	if err == nil {
 		_, err = fmt.Fprintf(out, "%d changes are not applied\n", n)
 	}
+	if err == nil && n == 0 {
+		_, err = ahead(ctx, s, out)
+	}
 	return errors.Join(err, s.Close())
+}
+
+// ahead says whether the database is ahead of this version, and prints it.
+func ahead(ctx context.Context, s *store.Store, out io.Writer) (bool, error) {
+	n, err := s.Unknown(ctx)
+	if err == nil && n > 0 {
+		_, err = fmt.Fprintf(out, "the database is ahead of this version: a newer one has made %d changes\n", n)
+	}
+	return n > 0, err
 }
 
 // MigrateUp applies them.
@@ -86,7 +98,12 @@ func MigrateUp(ctx context.Context, c *Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err = s.Migrate(ctx); err == nil {
+	err = s.Migrate(ctx)
+	newer := false
+	if err == nil {
+		newer, err = ahead(ctx, s, out)
+	}
+	if err == nil && !newer {
 		_, err = fmt.Fprintln(out, "the database is up to date")
 	}
 	return errors.Join(err, s.Close())

@@ -51,6 +51,48 @@ func TestMigrateRefuses(t *testing.T) {
 	}
 }
 
+// TestNewerSchema: a program says that a newer one has changed the schema.
+func TestNewerSchema(t *testing.T) {
+	t.Parallel()
+	for name, url := range map[string]func(t *testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "eidgate.db") },
+		"postgres": func(t *testing.T) string { return pgtest.Database(t, pgtest.Options{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := connect(t, url(t))
+			for _, want := range []int{0, 2} {
+				if err := s.Migrate(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				n, err := s.Pending(t.Context())
+				if unknown, uerr := s.Unknown(t.Context()); n != 0 || unknown != want || err != nil || uerr != nil {
+					t.Errorf("%d pending, %d unknown, want %d; %v, %v", n, unknown, want, err, uerr)
+				}
+				for _, version := range []int{9007, 9008} {
+					if err := s.batch(t.Context(), []statement{{q: `INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, true)`, args: []any{version}}}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestMigrateOthersFile: a file that another program has made is left as it is.
+func TestMigrateOthersFile(t *testing.T) {
+	t.Parallel()
+	s := connect(t, "sqlite:"+filepath.Join(t.TempDir(), "places.db"))
+	if err := s.batch(t.Context(), []statement{{q: `CREATE TABLE places (id INTEGER)`}}); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	err := s.Migrate(t.Context())
+	if gerr := s.get(t.Context(), []any{&n}, `SELECT count(*) FROM sqlite_master`); err == nil || !strings.Contains(err.Error(), "another program") || n != 1 || gerr != nil {
+		t.Errorf("Migrate = %v; %d tables, %v", err, n, gerr)
+	}
+}
+
 // TestMigrateTogether: all nodes may be told to migrate at the same time.
 func TestMigrateTogether(t *testing.T) {
 	t.Parallel()

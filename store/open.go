@@ -180,7 +180,8 @@ func random() string {
 
 // openFile takes the file for this process alone: two SQLite writers in two
 // processes would each believe to be the only node. Pages that change with
-// every login go into the file once for 16 MB of log.
+// every login go into the file once for 16 MB of log. What is deleted is
+// overwritten, or the key of an erased session would stay in free pages.
 func (s *Store) openFile(path string) error {
 	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // named by the operator
 	if err != nil {
@@ -198,7 +199,7 @@ func (s *Store) openFile(path string) error {
 	if err != nil {
 		return err
 	}
-	return s.openSQLite(sqliteURI(path)+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)")
+	return s.openSQLite(sqliteURI(path)+"?", "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)&_pragma=secure_delete(1)")
 }
 
 // sqliteURI names a file as SQLite's URIs do, whatever its name holds.
@@ -271,10 +272,9 @@ func (s *Store) migrations() (p *goose.Provider, done func() error, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		number, _, _ := strings.Cut(strings.TrimPrefix(f, "schema/"), "_")
-		version, err := strconv.ParseInt(number, 10, 64)
+		version, err := schemaVersion(f)
 		if err != nil {
-			return nil, nil, fmt.Errorf("migration %s: %w", f, err)
+			return nil, nil, err
 		}
 		sql := strings.NewReplacer(" /* small */", s.dialect.table, "BIGINT /* rowid */", s.dialect.rowid).Replace(string(text))
 		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: s.runAll(version, strings.Split(sql, ";\n"))}, nil))
@@ -332,6 +332,9 @@ const start = 6
 
 // Migrate applies all changes of the schema.
 func (s *Store) Migrate(ctx context.Context) error {
+	if err := s.untaken(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
 	p, done, err := s.migrations()
 	if err == nil {
 		var version int64
@@ -350,6 +353,49 @@ func (s *Store) Migrate(ctx context.Context) error {
 		s.pool.Reset() // what was prepared knows the tables as they were
 	}
 	return nil
+}
+
+// untaken says whether a file in which we have no tables is ours to make them in. In
+// PostgreSQL others may have theirs beside ours.
+func (s *Store) untaken(ctx context.Context) error {
+	if s.pool != nil {
+		return nil
+	}
+	var others int
+	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
+		AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'goose_db_version')`).Scan(&others)
+	if err == nil && others > 0 {
+		err = errors.New("the file holds the tables of another program: name another file")
+	}
+	return err
+}
+
+// Unknown counts changes of the schema that a newer version than this one has
+// applied. It is for a database in which nothing is pending.
+func (s *Store) Unknown(ctx context.Context) (int, error) {
+	files, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	var n int
+	newest, err := schemaVersion(files[len(files)-1]) // they are in order
+	if err == nil {
+		err = s.get(ctx, []any{&n}, `SELECT count(*) FROM goose_db_version WHERE version_id > $1`, newest)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("migration status: %w", err)
+	}
+	return n, nil
+}
+
+// schemaVersion is the number in the name of a file of schema/.
+func schemaVersion(file string) (int64, error) {
+	number, _, _ := strings.Cut(strings.TrimPrefix(file, "schema/"), "_")
+	version, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("migration %s: %w", file, err)
+	}
+	return version, nil
 }
 
 // Pending counts changes of the schema that are not applied.

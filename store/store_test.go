@@ -87,6 +87,37 @@ func create(t *testing.T, s *store.Store) *broker.Session {
 	return n
 }
 
+// TestErasedFromTheFile: the key of an erased session is nowhere in a file of
+// SQLite any more, free pages included.
+func TestErasedFromTheFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "eidgate.db")
+	s := open(t, "sqlite:"+path)
+	n := create(t, s)
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wrapped []byte
+	err = db.QueryRowContext(t.Context(), `SELECT wrapped FROM session_key`).Scan(&wrapped)
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{true, false} {
+		if err := s.Close(); err != nil { // all is in the file now
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil || bytes.Contains(raw, wrapped) != want {
+			t.Errorf("the file holds the wrapped key: %v, want %v, %v", !want, want, err)
+		}
+		s = connect(t, "sqlite:"+path)
+		if want {
+			erase(t, s, n)
+		}
+	}
+}
+
 func TestSessionRoundTrip(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {
@@ -289,17 +320,21 @@ func TestOrphansAndInbox(t *testing.T) {
 		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o}); err != nil {
 			t.Fatal(err)
 		}
-		now := time.Now()
-		if got, err := s.Orphans(t.Context(), now, 10); err != nil || len(got) != 1 {
+		if got, err := s.Orphans(t.Context(), time.Hour, 10); err != nil || len(got) != 1 {
 			t.Errorf("orphans of an unknown node: %v, %v", got, err)
 		}
-		if err := s.Beat(t.Context(), "dead", now); err != nil {
+		if err := s.Beat(t.Context(), "dead"); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Orphans(t.Context(), now.Add(-time.Second), 10); err != nil || len(got) != 0 {
+		for within, want := range map[time.Duration]bool{time.Minute: true, -time.Second: false} {
+			if lives, err := s.Alive(t.Context(), "dead", within); err != nil || lives != want {
+				t.Errorf("Alive within %s = %v, %v", within, lives, err)
+			}
+		}
+		if got, err := s.Orphans(t.Context(), time.Minute, 10); err != nil || len(got) != 0 {
 			t.Errorf("orphans of a living node: %v, %v", got, err)
 		}
-		if got, err := s.Orphans(t.Context(), now.Add(time.Second), 10); err != nil || len(got) != 1 {
+		if got, err := s.Orphans(t.Context(), -time.Second, 10); err != nil || len(got) != 1 {
 			t.Errorf("orphans of a dead node: %v, %v", got, err)
 		}
 		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Put: []broker.Message{{Order: o.ID, Event: []byte("hello")}}}); err != nil {
@@ -318,8 +353,8 @@ func TestOrphansAndInbox(t *testing.T) {
 		if err := s.Leave(t.Context(), "dead"); err != nil {
 			t.Fatal(err)
 		}
-		if at, err := s.Alive(t.Context(), "dead"); err != nil || !at.IsZero() {
-			t.Errorf("Alive after Leave = %v, %v", at, err)
+		if lives, err := s.Alive(t.Context(), "dead", time.Hour); err != nil || lives {
+			t.Errorf("Alive after Leave = %v, %v", lives, err)
 		}
 	})
 }
@@ -347,7 +382,7 @@ func TestOrphanThatDoesNotOpen(t *testing.T) {
 	if _, err := db.ExecContext(t.Context(), `UPDATE eid_order SET body = 'x' WHERE id = $1`, orders[0]); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.Orphans(t.Context(), time.Now(), 10)
+	got, err := s.Orphans(t.Context(), time.Hour, 10)
 	if err != nil || len(got) != 1 || got[0].ID != orders[1] {
 		t.Errorf("orphans = %v, %v", got, err)
 	}
@@ -739,7 +774,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		for _, q := range queries.FindAllString(string(raw), -1) {
 			q = strings.Trim(q, "`")
 			for name, columns := range map[string]string{"sessionColumns": "id", "grantColumns": "g.id",
-				"tokenColumns": "t.hash", "segmentColumns": "number", "statusRows": statusRows, "s.dialect.skip": "", "s.dialect.share": ""} {
+				"tokenColumns": "t.hash", "segmentColumns": "number", "statusRows": statusRows, "s.dialect.skip": "", "s.dialect.share": "", "s.dialect.clock": "1"} {
 				q = strings.ReplaceAll(q, "`+"+name+"+`", columns)
 				q = strings.ReplaceAll(q, "` + "+name+" + `", columns)
 			}
@@ -783,7 +818,7 @@ const statusRows = `d.id FROM delivery d LEFT JOIN session s ON s.number = d.ses
 var (
 	queries = regexp.MustCompile("(?s)`(?:SELECT|INSERT|UPDATE|DELETE)(?:[^`]|` ?\\+ ?[a-zA-Z.]+ ?\\+ ?`)*`")
 	// few rows each (first is bounded by its LIMIT), or asked once at the start, or a list for an operator
-	allowed = regexp.MustCompile(`SCAN (node|account_key|oidc_key|goose_db_version|sqlite_master|lines|first|n|CONSTANT ROW|\(subquery|\(SELECT)|ORDER BY number DESC`)
+	allowed = regexp.MustCompile(`SCAN (node|account_key|api_key|oidc_key|goose_db_version|sqlite_master|lines|first|n|CONSTANT ROW|\(subquery|\(SELECT)|ORDER BY number DESC`)
 )
 
 func TestOneProcessPerFile(t *testing.T) {
