@@ -114,7 +114,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	}
 	if at.ca != nil {
 		for _, name := range overTLS {
-			servers[name].TLSConfig = publicTLS(at.ca.leaf)
+			servers[name].TLSConfig = publicTLS(fixed(at.ca.leaf))
 		}
 	}
 	for name, s := range servers {

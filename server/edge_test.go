@@ -275,7 +275,7 @@ func TestHostileClients(t *testing.T) {
 	cert := httptest.NewUnstartedServer(nil)
 	cert.StartTLS()
 	t.Cleanup(cert.Close)
-	s.TLSConfig = publicTLS(cert.TLS.Certificates[0])
+	s.TLSConfig = publicTLS(fixed(cert.TLS.Certificates[0]))
 	trust := x509.NewCertPool()
 	trust.AddCert(cert.Certificate())
 	l, err := net.Listen("tcp", "127.0.0.1:0")

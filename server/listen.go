@@ -118,8 +118,8 @@ func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 // publicTLS is how the public listener speaks TLS: version 1.2 with the suites
 // that FAPI 2.0 leaves of it, or 1.3.
-func publicTLS(cert tls.Certificate) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, CipherSuites: []uint16{
+func publicTLS(shown showing) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: shown, CipherSuites: []uint16{
 		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
 	}}

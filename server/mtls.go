@@ -83,8 +83,8 @@ func (p proxies) passed(r *http.Request) bool {
 // mutualTLS asks every client for a certificate and lets the provider decide
 // what it proves: it alone knows whose it must be. Connections are not resumed,
 // so that each shows it anew.
-func mutualTLS(cert tls.Certificate) *tls.Config {
-	c := publicTLS(cert)
+func mutualTLS(shown showing) *tls.Config {
+	c := publicTLS(shown)
 	c.ClientAuth, c.SessionTicketsDisabled = tls.RequestClientCert, true
 	return c
 }

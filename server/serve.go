@@ -33,6 +33,7 @@ import (
 type ServeOptions struct {
 	Version        string
 	Stdout, Stderr io.Writer
+	Reload         <-chan os.Signal // each has the listeners' certificates read anew; nil for never
 }
 
 // Serve runs from a configuration until ctx ends.
@@ -80,6 +81,7 @@ func Serve(ctx context.Context, cfg *Config, o ServeOptions) error {
 		g.Go(func() error { return serve(run, d.listener, d.server, d.drain, log) })
 	}
 	g.Go(func() error { return c.run(run) })
+	g.Go(func() error { return renew(run, o.Reload, doors, log) })
 	c.health.ready.Store(true)
 	log.InfoContext(ctx, "ready", "version", o.Version, "public_url", cfg.Server.PublicURL)
 	err = g.Wait()
@@ -94,21 +96,23 @@ type door struct {
 	server   *http.Server
 	drain    time.Duration
 	listener net.Listener
+	shows    *certificate // nil where it does not speak TLS
 }
 
 // doors opens the listeners, all or none.
 func (c *Config) doors(of *core, log *slog.Logger) ([]door, error) {
 	public, ops := httpServer(of.handler, log), httpServer(of.health.handler(), log)
-	out := []door{{orElse(c.Server.Listen.Public, ":8443"), public, 20 * time.Second, nil}, {orElse(c.Server.Listen.Ops, opsDefault), ops, time.Second, nil}}
-	if err := secured(public, "server.tls", c.Server.TLS, publicTLS); err != nil {
+	out := []door{{address: orElse(c.Server.Listen.Public, ":8443"), server: public, drain: 20 * time.Second},
+		{address: orElse(c.Server.Listen.Ops, opsDefault), server: ops, drain: time.Second}}
+	if err := out[0].secure("server.tls", c.Server.TLS, publicTLS); err != nil {
 		return nil, err
 	}
 	if of.mtls != nil {
-		clients := httpServer(of.mtls, log)
-		out = append(out, door{c.Server.Listen.MTLS, clients, 20 * time.Second, nil})
-		if err := secured(clients, "server.mtls_tls", c.Server.mtlsTLS(), mutualTLS); err != nil {
+		d := door{address: c.Server.Listen.MTLS, server: httpServer(of.mtls, log), drain: 20 * time.Second}
+		if err := d.secure("server.mtls_tls", c.Server.mtlsTLS(), mutualTLS); err != nil {
 			return nil, err
 		}
+		out = append(out, d)
 	}
 	for i := range out {
 		var err error
@@ -122,16 +126,16 @@ func (c *Config) doors(of *core, log *slog.Logger) ([]door, error) {
 	return out, nil
 }
 
-// secured gives a server its certificate, if there is one.
-func secured(s *http.Server, key string, c TLSConfig, speak func(tls.Certificate) *tls.Config) error {
-	if c.Certificate == "" {
+// secure gives a door its certificate, if there is one.
+func (d *door) secure(setting string, files TLSConfig, speak func(showing) *tls.Config) error {
+	if files.Certificate == "" {
 		return nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrConfig, key, err)
+	d.shows = &certificate{setting: setting, files: files}
+	if err := d.shows.read(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s.TLSConfig = speak(cert)
+	d.server.TLSConfig = speak(d.shows.get)
 	return nil
 }
 

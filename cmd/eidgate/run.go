@@ -9,10 +9,12 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -151,7 +153,10 @@ func (c *serveCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	return server.Serve(ctx, cfg, server.ServeOptions{Version: version(), Stdout: io.out, Stderr: io.err})
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	return server.Serve(ctx, cfg, server.ServeOptions{Version: version(), Stdout: io.out, Stderr: io.err, Reload: reload})
 }
 
 // load reads the configuration and prints what is wrong with it.
