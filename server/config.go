@@ -246,7 +246,7 @@ type ConfigConfig struct {
 // everybody is refused, with the nearest colour that can.
 type ThemeConfig struct {
 	Name          string `yaml:"name"`          // what requests choose by layout; at most 100 characters. Required
-	LogoFile      string `yaml:"logo_file"`     // picture in PNG, JPEG or GIF that stands beside the account's name, 40 pixels high; as a PNG at most 8 kB. Default none
+	LogoFile      string `yaml:"logo_file"`     // picture in PNG, JPEG or GIF that stands beside the account's name, 40 pixels high; as a PNG at most 7 kB. Default none
 	Accent        string `yaml:"accent"`        // colour of buttons and links, such as #1f4f82, as text in quotes. The dark form has the same one, as light as it must be; default ours
 	Ground        string `yaml:"ground"`        // colour behind the page; default ours
 	Corners       string `yaml:"corners"`       // square, soft or round; default round

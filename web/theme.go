@@ -39,7 +39,7 @@ type Logo struct {
 // Limits of logos: a page with one still is of 25 kB at most.
 const (
 	maxLogoFile  = 256 << 10
-	maxLogoBytes = 8 << 10
+	maxLogoBytes = 7000
 	maxLogoSide  = 1024
 )
 
@@ -65,9 +65,10 @@ func ReadLogo(file []byte) (*Logo, error) {
 		return nil, err
 	}
 	if b.Len() > maxLogoBytes {
-		return nil, fmt.Errorf("takes %d kB as a PNG, of at most %d: take fewer pixels, 80 in height are enough, or fewer colours", (b.Len()+1023)>>10, maxLogoBytes>>10)
+		return nil, fmt.Errorf("takes %d kB as a PNG, of at most %d: take fewer pixels, 80 in height are enough, or fewer colours", (b.Len()+999)/1000, maxLogoBytes/1000)
 	}
-	return &Logo{b.Bytes(), size.Width, size.Height}, nil
+	at := picture.Bounds() // of a GIF its first picture, which may be smaller than the screen that its header names
+	return &Logo{b.Bytes(), at.Dx(), at.Dy()}, nil
 }
 
 var (
