@@ -268,9 +268,8 @@ func readKeySet(path string) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// clients writes the account's clients into the store and takes others away.
+// clients writes the account's clients into the store.
 func (a *AccountConfig) clients(ctx context.Context, to *store.Store) error {
-	ids := []string{}
 	for i := range a.OIDCClients {
 		rec, err := a.OIDCClients[i].record(a)
 		if err != nil {
@@ -279,7 +278,6 @@ func (a *AccountConfig) clients(ctx context.Context, to *store.Store) error {
 		if err := to.PutClient(ctx, rec); err != nil {
 			return fmt.Errorf("client %s: %w", rec.ID, err)
 		}
-		ids = append(ids, rec.ID)
 	}
-	return to.KeepClients(ctx, a.ID, ids)
+	return nil
 }

@@ -524,6 +524,30 @@ func TestKeysAreTakenAway(t *testing.T) {
 	}
 }
 
+// TestClientGoesToAnotherAccount: a client may go to another account, which stands
+// before or after its own.
+func TestClientGoesToAnotherAccount(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t, "house")
+	s.write(t, "client-secret", strings.Repeat("x1", 16)+"\n")
+	s.write(t, "other-key", "7c1f6a0e-0000-4000-8000-0000000000bb\n")
+	const second = "7c1f6a0e-0000-4000-8000-000000000002"
+	none := sound + "  - id: " + second + "\n    name: Second\n    keys: [{environment: test, file: DIR/other-key}]\n"
+	has := func(key string) string {
+		return strings.Replace(none, "keys: [{environment: test, file: DIR/"+key+"}]\n", strings.Replace(client, "DIR/key", "DIR/"+key, 1), 1)
+	}
+	inFirst, inSecond := has("key"), has("other-key")
+	c := s.core(t, inFirst)
+	for _, to := range []struct{ text, account string }{{inSecond, second}, {inFirst, testAccount}} {
+		if err := s.config(t, to.text).accounts(t.Context(), c); err != nil {
+			t.Errorf("to %s: %v", to.account, err)
+		}
+		if got, err := c.store.Client(t.Context(), "shop"); err != nil || got.Account != to.account {
+			t.Errorf("in %s: %+v, %v", to.account, got, err)
+		}
+	}
+}
+
 // TestSandboxClient holds that the sandbox's client is one that the rules
 // allow.
 func TestSandboxClient(t *testing.T) {

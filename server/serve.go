@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -274,13 +273,16 @@ func (a *AccountConfig) keyID(text string) string {
 	return uuid.NewSHA1(uuid.MustParse(a.ID), []byte(text)).String()
 }
 
-// retire revokes the keys, and takes away the clients of whole accounts, that
-// the configuration has no more.
+// retire revokes the keys, and takes away the clients, that the configuration has
+// no more, or has with another account.
 func (c *Config) retire(ctx context.Context, to *core) error {
-	var keys, accounts []string
+	var keys []string
+	clients := map[string][]string{} // by account
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
-		accounts = append(accounts, a.ID)
+		for j := range a.OIDCClients {
+			clients[a.ID] = append(clients[a.ID], a.OIDCClients[j].ClientID)
+		}
 		for _, k := range a.Keys {
 			text, err := readKey(k.File)
 			if err != nil {
@@ -301,10 +303,7 @@ func (c *Config) retire(ctx context.Context, to *core) error {
 		return err
 	}
 	for _, id := range stored {
-		if slices.Contains(accounts, id) {
-			continue
-		}
-		if err := to.store.KeepClients(ctx, id, nil); err != nil {
+		if err := to.store.KeepClients(ctx, id, clients[id]); err != nil {
 			return err
 		}
 	}
