@@ -199,6 +199,17 @@ func (v *visitor) cookie() string {
 	return ""
 }
 
+// TestCookieOfAnotherTime: a browser keeps the cookie for as long as the login may
+// last, though its clock shows another time than ours.
+func TestCookieOfAnotherTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock.Set(w.clock.Now().Add(-2 * time.Hour))
+	c, v := w.client(), w.visitor()
+	w.code(v, request(c))
+	w.code(v, silent(c))
+}
+
 // end asks for a logout and is its answer.
 func (v *visitor) end(q url.Values) *http.Response {
 	v.w.t.Helper()

@@ -32,7 +32,7 @@ func (p *Provider) cookie(s *SSO) *http.Cookie {
 	secret := random()
 	s.Hash = sha256.Sum256([]byte(secret))
 	return &http.Cookie{Name: p.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode, //nolint:gosec // Secure wherever the public address is https
-		Expires: s.Expires}
+		MaxAge: int(s.Expires.Sub(p.c.Now()).Seconds())} // for a browser whose clock shows another time
 }
 
 // noCookie takes it away.
