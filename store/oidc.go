@@ -96,8 +96,9 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 	}
 	switch {
 	case sso == nil:
-	case sso.Goes:
-		all = append(all, one("go on with login", oidc.ErrEnded, `UPDATE oidc_sso SET used = used WHERE id = $1 AND account = $2`, sso.ID, sso.Account),
+	case sso.Goes: // first the key, as erasing does, or each of the two waits for the other
+		all = append(all, statement{q: `SELECT session FROM session_key WHERE session = $1` + s.dialect.share, args: []any{h.number}},
+			one("go on with login", oidc.ErrEnded, `UPDATE oidc_sso SET used = used WHERE id = $1 AND account = $2`, sso.ID, sso.Account),
 			statement{changed: &changed, q: `UPDATE oidc_sso SET hash = $2, session = $3, eid = $4, auth = $5, used = $6, expires = $7
 				WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM oidc_grant WHERE id = $8)`,
 				args: []any{sso.ID, sso.Hash[:], h.number, string(sso.EID), micros(sso.Auth), micros(sso.Used), micros(sso.Expires), g.ID}})

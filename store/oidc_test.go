@@ -636,6 +636,40 @@ func TestBrowserSessionGoesOn(t *testing.T) {
 	})
 }
 
+// TestBrowserSessionGoesOnWhileErased: a page that is opened again while its session
+// is erased finds that out, and holds the erasure up no more than that it waits.
+func TestBrowserSessionGoesOnWhileErased(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		for i := range 20 {
+			now, id, first, second := instant(), fmt.Sprint("sid", i), create(t, s), create(t, s)
+			b := &oidc.SSO{ID: id, Hash: h("cookie" + id), Account: "acc", Session: first.ID, EID: "story", Auth: now, Used: now, Expires: now.Add(time.Hour)}
+			signOn(t, s, b, "first"+id)
+			again := *b
+			again.Session, again.Hash, again.Goes = second.ID, h("next"+id), true
+			signOn(t, s, &again, "second"+id)
+			gone := *second
+			gone.State = broker.Erased
+			race(9, func(i int) error {
+				var err error
+				if i == 4 {
+					err = s.Apply(context.Background(), &broker.Change{ID: gone.ID, Session: &gone, Erase: true})
+				} else {
+					_, err = s.PutGrant(context.Background(), &oidc.Grant{ID: "second" + id, Session: second.ID, Client: "shop", Account: "acc", SSO: id, Created: now,
+						Code: h("second" + id), CodeUntil: now.Add(time.Minute)}, nil, &again, read)
+				}
+				if err != nil && (i == 4 || !errors.Is(err, oidc.ErrUnknown) && !errors.Is(err, oidc.ErrEnded)) {
+					t.Errorf("%d: %v", i, err)
+				}
+				return err
+			})
+			if t.Failed() {
+				return
+			}
+		}
+	})
+}
+
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {
