@@ -362,7 +362,7 @@ func (s *Store) untaken(ctx context.Context) error {
 		return nil
 	}
 	var others int
-	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
+	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '_litestream_%'
 		AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'goose_db_version')`).Scan(&others)
 	if err == nil && others > 0 {
 		err = errors.New("the file holds the tables of another program: name another file")

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
@@ -54,13 +56,22 @@ func walk(rows interface {
 	return rows.Err()
 }
 
+// finds is the error of a reading of rows. A text that PostgreSQL does not take, such
+// as one with a NUL in it, is the name of nothing, and no failure.
+func finds(err error) error {
+	if e := (*pgconn.PgError)(nil); errors.As(err, &e) && e.Code == "22021" {
+		return nil
+	}
+	return err
+}
+
 // get reads one row; broker.ErrNotFound if there is none.
 func (s *Store) get(ctx context.Context, into []any, q string, args ...any) error {
 	found := false
-	err := s.query(ctx, func(r scanner) error {
+	err := finds(s.query(ctx, func(r scanner) error {
 		found = true
 		return r.Scan(into...)
-	}, q, args...)
+	}, q, args...))
 	if err == nil && !found {
 		return broker.ErrNotFound
 	}
@@ -273,7 +284,7 @@ func (s *Store) sessions(ctx context.Context, q string, args ...any) ([]*broker.
 		out = append(out, n)
 		return err
 	}, q, args...)
-	return out, err
+	return out, finds(err)
 }
 
 // List shows the latest sessions; empty filters match all.

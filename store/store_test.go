@@ -312,6 +312,25 @@ func TestWriteOnce(t *testing.T) {
 	})
 }
 
+// TestNamesThatNothingHas: what others write as a name may be a text that
+// PostgreSQL does not take.
+func TestNamesThatNothingHas(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		for _, name := range []string{"no", "a\x00b", "\xff"} {
+			if _, err := s.Client(t.Context(), name); !errors.Is(err, relying.ErrUnknown) {
+				t.Errorf("client %q: %v", name, err)
+			}
+			if _, err := s.Session(t.Context(), name); !errors.Is(err, broker.ErrNotFound) {
+				t.Errorf("session %q: %v", name, err)
+			}
+			if _, err := s.Find(t.Context(), "story", eid.Test, connector.Ref(name)); !errors.Is(err, broker.ErrNotFound) {
+				t.Errorf("reference %q: %v", name, err)
+			}
+		}
+	})
+}
+
 func TestOrphansAndInbox(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {
