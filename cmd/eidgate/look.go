@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -83,10 +84,10 @@ func (c *sessionShow) Run(ctx context.Context, io streams) error {
 
 type triggerCmd struct {
 	Outcome   string `arg:"" help:"approve, cancel, expire, decline or fail:CODE."`
-	EID       string `name:"eid" help:"Only for this eID."`
+	EID       string `name:"eid" xor:"eid" help:"Only for this eID."`
 	Person    string `help:"Key of the test person."`
-	Next      bool   `help:"Decide the next login (the default)."`
-	Session   string `help:"Or this session, which is run to its end."`
+	Next      bool   `xor:"which" help:"Decide the next login (the default)."`
+	Session   string `xor:"which,eid" help:"Or this session, which is run to its end."`
 	Control   string `default:"http://localhost:8703" help:"The sandbox's control listener."`
 	ReadyFile string `placeholder:"FILE" help:"Or the file that eidgate dev --ready-file writes, which has its CA too."`
 }
@@ -109,7 +110,7 @@ func (c *triggerCmd) Run(ctx context.Context, io streams) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Control+path, bytes.NewReader(raw))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(c.Control, "/")+path, bytes.NewReader(raw))
 	if err != nil {
 		return failed(exitUsage, nil, "%v", err)
 	}
