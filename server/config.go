@@ -211,8 +211,8 @@ type AccountConfig struct {
 	Name                     string         `yaml:"name"`                            // what people read. Required
 	Language                 string         `yaml:"language"`                        // two letters; default en
 	Keys                     []KeyConfig    `yaml:"keys"`                            // up to 5 for each environment; an account needs one, or oidc_clients
-	Hosts                    []string       `yaml:"hosts"`                           // hosts that people may be sent back to. Required for live keys
-	Frames                   []string       `yaml:"frames"`                          // origins that may frame our pages
+	Hosts                    []string       `yaml:"hosts"`                           // hosts that people may be sent back to, as addresses have them: `xn--kp-fka.example`. Required for live keys
+	Frames                   []string       `yaml:"frames"`                          // origins that may frame our pages, with hosts in the same form
 	AllowedIPs               string         `yaml:"allowed_ips"`                     // addresses, networks and ranges of the party's servers, separated by semicolons
 	EIDs                     []string       `yaml:"eids"`                            // default all that are configured
 	WebhookTest              string         `yaml:"webhook_test"`                    // default address of notifications, test keys

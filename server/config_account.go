@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/idna"
+
 	"eidgate/api/zignsec"
 	"eidgate/eid"
 	"eidgate/internal/safehttp"
@@ -105,14 +107,22 @@ func (k *checker) reach(at string, a *AccountConfig, c *Config) {
 		k.doc.Report(at+".allowed_ips", "%q is no address, network or range, such as 203.0.113.7, 10.0.0.0/8 or 10.0.0.5-10.0.0.9", item)
 	}
 	for i, h := range a.Hosts {
-		if u, err := url.Parse("https://" + h); err != nil || u.Host != h || h == "" {
-			k.doc.Report(fmt.Sprintf("%s.hosts.%d", at, i), "%q must be a host, perhaps with a port, for example shop.example", h)
+		here := fmt.Sprintf("%s.hosts.%d", at, i)
+		u, err := url.Parse("https://" + h)
+		if err != nil || u.Host != h || h == "" {
+			k.doc.Report(here, "%q must be a host, perhaps with a port, for example shop.example", h)
+			continue
 		}
+		k.ascii(here, u)
 	}
 	for i, o := range a.Frames {
-		if u, err := url.Parse(o); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || o != u.Scheme+"://"+u.Host || strings.ContainsAny(o, "*;,'") {
-			k.doc.Report(fmt.Sprintf("%s.frames.%d", at, i), "%q must be an origin, for example https://shop.example", o)
+		here := fmt.Sprintf("%s.frames.%d", at, i)
+		u, err := url.Parse(o)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || o != u.Scheme+"://"+u.Host || strings.ContainsAny(o, "*;,'") {
+			k.doc.Report(here, "%q must be an origin, for example https://shop.example", o)
+			continue
 		}
+		k.ascii(here, u)
 	}
 	k.webhook(at+".webhook_test", a.WebhookTest, eid.Test, c)
 	k.webhook(at+".webhook_live", a.WebhookLive, eid.Live, c)
@@ -120,6 +130,15 @@ func (k *checker) reach(at string, a *AccountConfig, c *Config) {
 		here := fmt.Sprintf("%s.configs.%d", at, i)
 		k.webhook(here+".webhook_test", f.WebhookTest, eid.Test, c)
 		k.webhook(here+".webhook_live", f.WebhookLive, eid.Live, c)
+	}
+}
+
+// ascii refuses a host whose letters addresses and headers write in another way:
+// what is compared with it would never be equal.
+func (k *checker) ascii(at string, u *url.URL) {
+	host := u.Hostname()
+	if name, err := idna.Lookup.ToASCII(host); err == nil && !strings.EqualFold(name, host) {
+		k.doc.Report(at, "%s must be written as addresses have it: %s", host, name)
 	}
 }
 

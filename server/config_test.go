@@ -119,6 +119,9 @@ func TestConfigurationCorpus(t *testing.T) {
 		{"hosts that are addresses", keys, keys + "    hosts: [shop.example, \"shop.example:8443\", \"https://shop.example\", shop.example/x]\n", []string{
 			`accounts.0.hosts.2: "https://shop.example" must be a host, perhaps with a port, for example shop.example`,
 			`accounts.0.hosts.3: "shop.example/x" must be a host, perhaps with a port, for example shop.example`}},
+		{"hosts that addresses write in another way", keys, keys + "    hosts: [Shop.example, \"köp.example:8443\", xn--kp-fka.example]\n    frames: [\"https://köp.example\"]\n", []string{
+			"accounts.0.hosts.1: köp.example must be written as addresses have it: xn--kp-fka.example",
+			"accounts.0.frames.0: köp.example must be written as addresses have it: xn--kp-fka.example"}},
 		{"frames that are no origins", keys, keys + "    frames: [\"https://shop.example\", shop.example, \"https://shop.example/x\", \"*\"]\n", []string{
 			`accounts.0.frames.1: "shop.example" must be an origin, for example https://shop.example`,
 			`accounts.0.frames.2: "https://shop.example/x" must be an origin, for example https://shop.example`,
