@@ -169,13 +169,16 @@ func find(list []eid.EID, code string) eid.EID {
 
 var bic = regexp.MustCompile(`^[A-Z]{6}[A-Z2-9][A-NP-Z0-9]([A-Z0-9]{3})?$`)
 
+// BIC says whether a text has the form of a bank's name.
+func BIC(text string) bool { return bic.MatchString(text) }
+
 // setBanks adds to the banks that are named already; a BIC may be written in
 // any case.
 func setBanks(c *Choice, values []string) bool {
 	had := strings.FieldsFunc(c.Params[banks], func(r rune) bool { return r == ',' })
 	before := len(had)
 	for _, v := range values {
-		if v = strings.ToUpper(v); bic.MatchString(v) && len(had) < maxBanks && !slices.Contains(had, v) {
+		if v = strings.ToUpper(v); BIC(v) && len(had) < maxBanks && !slices.Contains(had, v) {
 			had = append(had, v)
 		}
 	}

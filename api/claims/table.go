@@ -32,7 +32,7 @@ var dutch = []eid.EID{eid.IDIN, eid.IDINAge}
 // table is what parties are told, in the order in which they are told it
 // (§2.1): the eID's own name first, then in the order of the published scopes.
 var table = []row{
-	{scope: "idp-id", claim: "idp_id", value: func(p *person) any { return lasting(p.Identity) }},
+	{scope: "idp-id", claim: "idp_id", value: func(p *person) any { return Lasting(p.Identity) }},
 
 	{scope: "profile", claim: "name", value: func(p *person) any { return p.Name }},
 	{scope: "profile", claim: "family_name", value: func(p *person) any { return p.Family }},
@@ -230,9 +230,9 @@ func part(a *eid.Address) eid.Address {
 	return *a
 }
 
-// address is an object of five members, as many as there are (§2.4).
-func address(p *person) any {
-	a := part(p.Address)
+// Street is the street of an address with the number of the house and what
+// stands after it (§2.4); "" for an address in lines.
+func Street(a *eid.Address) string {
 	street := a.Street
 	if a.Number != "" {
 		street += " " + a.Number
@@ -245,7 +245,14 @@ func address(p *person) any {
 	if a.Extra != "" {
 		street += " " + a.Extra
 	}
-	if street = strings.TrimSpace(street); street == "" {
+	return strings.TrimSpace(street)
+}
+
+// address is an object of five members, as many as there are (§2.4).
+func address(p *person) any {
+	a := part(p.Address)
+	street := Street(&a)
+	if street == "" {
 		street = strings.Join(filled(a.Lines), ", ")
 	}
 	formatted := strings.Join(filled([]string{street, a.PostalCode, a.City, a.Country}), ", ")
@@ -263,9 +270,9 @@ func filled(list []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == "" })
 }
 
-// lasting is the eID's own name for a person, "" for one that is new each
+// Lasting is the eID's own name for a person, "" for one that is new each
 // time: what iDIN calls transient, or the number of an age check.
-func lasting(id *eid.Identity) string {
+func Lasting(id *eid.Identity) string {
 	switch s := raw(id); {
 	case !slices.Contains(dutch, id.EID):
 		return s

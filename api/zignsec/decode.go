@@ -173,19 +173,18 @@ func (p params) yes(name string) bool {
 
 // known are the parameters that have a meaning here; names below one that ends
 // in a full stop too.
-var known = []string{"configid", "custom", "enduserinfo", "enduserip", "environment", "language", "layout",
-	"orderref", "personalnumber", "providerrequest.", "relaystate", "requirement.", "target", "targeterror", "webhook", "webhookemail"}
+var known = []string{"configid", "custom", "environment", "language", "layout",
+	"personalnumber", "providerrequest.", "relaystate", "target", "targeterror", "webhook", "webhookemail"}
 
 // particular are those that mean something to some eIDs alone; for the others
 // of them see takes.
 var particular = map[string][]eid.EID{
-	"attributes":          {eid.IDIN},
-	"askforcpr":           {eid.MitID},
-	"idinidp":             {eid.IDIN, eid.IDINAge},
-	"lookuppersonaddress": {eid.BankIDSE},
-	"popupcontext":        {eid.MitID}, // of a client's own window, which it opens itself
-	"usernonvisibledata":  {eid.BankIDSE},
-	"uservisibledata":     {eid.BankIDSE},
+	"attributes":         {eid.IDIN},
+	"askforcpr":          {eid.MitID},
+	"idinidp":            {eid.IDIN, eid.IDINAge},
+	"popupcontext":       {eid.MitID}, // of a client's own window, which it opens itself
+	"usernonvisibledata": {eid.BankIDSE},
+	"uservisibledata":    {eid.BankIDSE},
 }
 
 // takes says whether a parameter means something to this method, and not to all.
@@ -195,8 +194,12 @@ func (m method) takes(name string, by workflow) bool {
 		return m.name == "nbid_oidc"
 	case "additionalidentityinfo":
 		return m.eid == eid.BankIDNO && by != third // which tells all that the contract covers
+	case "lookuppersonaddress":
+		return m.eid == eid.BankIDSE && by != third // which has no word for the answer
+	case "enduserinfo", "enduserip":
+		return by == headless
 	}
-	return slices.Contains(particular[name], m.eid)
+	return slices.Contains(particular[name], m.eid) || by == headless && strings.HasPrefix(name, "requirement.")
 }
 
 // prune takes out what has no meaning for these methods, and names it for the

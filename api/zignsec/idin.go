@@ -1,10 +1,10 @@
 package zignsec
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
+	"eidgate/api/claims"
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
@@ -55,9 +55,6 @@ func wanted(p params, ms []method, by workflow) ([]string, error) {
 	return out, nil
 }
 
-// bic is the name of a bank.
-var bic = regexp.MustCompile(`^[A-Z]{6}[A-Z2-9][A-NP-Z0-9]([A-Z0-9]{3})?$`)
-
 // maxBanks is how many a request may name: more than there are.
 const maxBanks = 50
 
@@ -65,7 +62,7 @@ const maxBanks = 50
 // open. One that has the form and does not exist counts for nothing later.
 func banks(p params) (map[string]string, error) {
 	ids := list(strings.ToUpper(p["idinidp"]))
-	if len(ids) > maxBanks || slices.ContainsFunc(ids, func(id string) bool { return !bic.MatchString(id) }) {
+	if len(ids) > maxBanks || slices.ContainsFunc(ids, func(id string) bool { return !claims.BIC(id) }) {
 		return nil, bad("INVALID_REQUEST", "idin_idp must be the BIC of a bank, such as RABONL2U, or up to 50 with commas between.")
 	}
 	if len(ids) == 0 {
@@ -178,13 +175,4 @@ func newIDIN(who *eid.Identity) *idinNode {
 			PostalCode: a.PostalCode, City: a.City, Country: a.Country, Lines: a.Lines}
 	}
 	return n
-}
-
-// lasting is the person's name at iDIN, where that is one for good: a bank that
-// was not asked for the BIN gives a name that is new every time.
-func lasting(subject string) string {
-	if strings.HasPrefix(subject, "TRANS") {
-		return ""
-	}
-	return subject
 }

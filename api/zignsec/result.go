@@ -10,6 +10,7 @@ import (
 	"time"
 	_ "time/tzdata" // Europe/Stockholm, wherever the program runs
 
+	"eidgate/api/claims"
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
@@ -183,22 +184,27 @@ func (e *envelope) fill(who *eid.Identity, local bool) {
 		PersonalNumber: string(who.Number), DateOfBirth: who.Birth, Age: who.Age, IDProviderName: providers[who.EID],
 		IdentificationDate: at.Format(dateForm), IDProviderRequestID: who.Request}
 	e.Identity = i
-	if who.EID == eid.Itsme {
-		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, who.Subject
+	if who.EID != eid.BankIDSE {
+		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, personID(who)
 	}
-	if who.EID == eid.BankIDNO || who.EID == eid.MitID {
-		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, who.Subject
-	}
-	if who.EID == eid.BankIDNO {
+	switch who.EID {
+	case eid.BankIDNO:
 		e.Norway = newNorwegian(who)
-	}
-	if who.EID == eid.MitID {
+	case eid.MitID:
 		e.MitID = newMitID(who)
-	}
-	if who.EID == eid.IDIN {
-		i.Gender, i.PhoneNumber, i.Email, i.IDProviderPersonID = &who.Gender, who.Phone, who.Email, lasting(who.Subject)
+	case eid.IDIN:
 		e.IDIN = newIDIN(who)
+	default: // no node, or one of proofs
 	}
+}
+
+// personID is what the eID calls a person for good, never the number: that is
+// all that Swedish BankID knows.
+func personID(who *eid.Identity) string {
+	if who.EID == eid.BankIDSE || who.Subject == "" {
+		return ""
+	}
+	return claims.Lasting(who)
 }
 
 // stockholm is the local time that older results were written in.

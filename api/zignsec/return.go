@@ -94,7 +94,7 @@ func Outbox(f *broker.Final) []broker.Delivery {
 	var out []broker.Delivery
 	if pay.Webhook != "" {
 		d := base
-		d.ID, d.Kind, d.URL, d.Body, d.UpperHex = "msg_"+plain(f.NewRow()), "webhook", pay.Webhook, body, pay.UpperHex
+		d.ID, d.Kind, d.URL, d.Body, d.UpperHex = messageID(f), "webhook", pay.Webhook, body, pay.UpperHex
 		if pay.HMAC {
 			d.Key = f.Session.Key
 		}
@@ -114,23 +114,15 @@ func Outbox(f *broker.Final) []broker.Delivery {
 		raw, err := json.Marshal(m)
 		if err == nil {
 			d := base
-			d.ID, d.Kind, d.URL, d.Body, d.Profile = "msg_"+plain(f.NewRow()), "email", pay.Email, raw, "email"
+			d.ID, d.Kind, d.URL, d.Body, d.Profile = messageID(f), "email", pay.Email, raw, "email"
 			out = append(out, d)
 		}
 	}
 	return out
 }
 
-// plain is a UUID without its hyphens: message ids have none.
-func plain(id string) string {
-	b := make([]byte, 0, 32)
-	for i := range len(id) {
-		if id[i] != '-' {
-			b = append(b, id[i])
-		}
-	}
-	return string(b)
-}
+// messageID is a new row's, without hyphens: message ids have none.
+func messageID(f *broker.Final) string { return "msg_" + strings.ReplaceAll(f.NewRow(), "-", "") }
 
 // resultPath is where a session is read.
 func resultPath(pay *payload, s *broker.Session) string {

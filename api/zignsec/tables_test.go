@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"eidgate/api/claims"
 	"eidgate/broker"
 	"eidgate/connector"
 	cidin "eidgate/connector/idin"
@@ -43,7 +44,7 @@ func TestWordsOfIDIN(t *testing.T) {
 		t.Errorf("banks for the connector: %v, %v", p, err)
 	}
 	for _, id := range []string{"RABONL2U", "ABNANL2AXXX", "RABONL1U", "RABONL2O", "RABONL2", "RABONL2UXX", "rabonl2u", "", "RABO-NL2"} {
-		if got, want := bic.MatchString(id), idin.ValidIssuer(id); got != want {
+		if got, want := claims.BIC(id), idin.ValidIssuer(id); got != want {
 			t.Errorf("%q is a bank: %v, want %v", id, got, want)
 		}
 	}
@@ -117,6 +118,22 @@ func TestWantedOfNorway(t *testing.T) {
 		p := params{"additionalidentityinfo": "true"}
 		if ignored := p.prune([]method{m}, withPages); len(ignored) == 0 != (m.eid == eid.BankIDNO) {
 			t.Errorf("%s ignores %v", m.name, ignored)
+		}
+	}
+}
+
+// What belongs to calls without pages, or to one generation, is not lost without a
+// word where it means nothing.
+func TestIgnored(t *testing.T) {
+	t.Parallel()
+	for by, want := range map[workflow][]string{
+		withPages: {"enduserinfo", "enduserip", "orderref", "requirement.cardreader"},
+		headless:  {"orderref"},
+		third:     {"enduserinfo", "enduserip", "lookuppersonaddress", "orderref", "requirement.cardreader"},
+	} {
+		p := params{"enduserinfo": "x", "enduserip": "203.0.113.7", "lookuppersonaddress": "true", "orderref": "x", "requirement.cardreader": "class1", "target": "x"}
+		if got := p.prune(methods[:1], by); !slices.Equal(got, want) {
+			t.Errorf("%s ignores %v, want %v", by, got, want)
 		}
 	}
 }

@@ -96,7 +96,7 @@ var parties = []struct {
 }
 
 // winkel and its sister are the accounts that have iDIN, and butikk is the one
-// that has Norwegian BankID.
+// that has Norwegian BankID and itsme.
 const (
 	winkel = "winkel"
 	butikk = "butikk"
@@ -112,6 +112,7 @@ type world struct {
 	bank   *bank
 	idin   *dutch
 	age    *dutch
+	itsme  *dutch      // of whom stories know nothing but that it does not begin
 	fails  atomic.Bool // the store takes nothing
 	mu     sync.Mutex
 	ahead  time.Duration // of the time in the bubble
@@ -157,7 +158,8 @@ func newWorld(t *testing.T) *world {
 	}
 	w.bank = &bank{Connector: cbankidse.New(w.now), now: w.now}
 	w.idin, w.age = &dutch{eid: eid.IDIN, now: w.now}, &dutch{eid: eid.IDINAge, now: w.now}
-	conns := map[eid.EID]connector.Connector{eid.BankIDSE: w.bank, eid.IDIN: w.idin, eid.IDINAge: w.age, eid.BankIDNO: &norwegian{now: w.now}}
+	w.itsme = &dutch{eid: eid.Itsme, now: w.now}
+	conns := map[eid.EID]connector.Connector{eid.BankIDSE: w.bank, eid.IDIN: w.idin, eid.IDINAge: w.age, eid.BankIDNO: &norwegian{now: w.now}, eid.Itsme: w.itsme}
 	w.broker, err = broker.New(broker.Config{Store: &failing{w.store, &w.fails},
 		Connectors: map[eid.Environment]map[eid.EID]connector.Connector{eid.Test: conns, eid.Live: conns},
 		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
@@ -190,7 +192,7 @@ func (w *world) serve(log *slog.Logger) {
 	client := func(r *http.Request) netip.Addr { return netip.MustParseAddrPort(r.RemoteAddr).Addr() }
 	w.api = New(Config{Security: func(string) {}, Broker: w.broker, Accounts: w.store, Public: public, Client: client, Now: w.now, Clock: w.now, NewID: ids("a"), Log: log,
 		Has: func(a *relying.Account, _ eid.Environment, e eid.EID) bool {
-			return e == eid.BankIDSE || strings.HasPrefix(a.ID, winkel) && (e == eid.IDIN || e == eid.IDINAge) || a.ID == butikk && e == eid.BankIDNO
+			return e == eid.BankIDSE || strings.HasPrefix(a.ID, winkel) && (e == eid.IDIN || e == eid.IDINAge) || a.ID == butikk && (e == eid.BankIDNO || e == eid.Itsme)
 		},
 		CheckURL: func(_ eid.Environment, raw string, browser bool) (*url.URL, error) {
 			return safehttp.CheckURL(raw, safehttp.Policy{AnyPort: browser})
@@ -343,6 +345,7 @@ func (w *world) control() http.Handler {
 	})
 	mux.HandleFunc("POST /-/idin", w.bankSays(w.idin))
 	mux.HandleFunc("POST /-/age", w.bankSays(w.age))
+	mux.HandleFunc("POST /-/itsme", w.bankSays(w.itsme))
 	mux.HandleFunc("POST /-/bankidno", w.bankIDNOSays)
 	mux.HandleFunc("POST /-/clock", func(rw http.ResponseWriter, r *http.Request) {
 		d, err := time.ParseDuration(r.URL.Query().Get("pass"))

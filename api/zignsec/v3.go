@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"eidgate/api/claims"
 	"eidgate/broker"
 	"eidgate/connector"
 	"eidgate/eid"
@@ -66,14 +67,10 @@ func (a *API) create3(w http.ResponseWriter, r *http.Request, c caller, selector
 		if err != nil {
 			return err
 		}
-		if v.Place != broker.AtStep {
-			reason := v.Failed
-			if v.Session.Reason != "" {
-				reason = v.Session.Reason
-			}
-			return &problem{startStatus(reason), failure(&v.Session), n.ID}
+		if v.Place == broker.AtEnd {
+			return &problem{startStatus(v.Failed), failure(&v.Session), n.ID}
 		}
-		if step, ok := v.Step.(connector.Redirect); ok { // else the eID is asked again, and our page waits for that
+		if step, ok := v.Step.(connector.Redirect); ok { // else our page waits while the eID is asked again, or lets the person try again
 			to = step.URL
 		}
 	} else if _, err := a.c.Broker.Create(r.Context(), *n); err != nil {
@@ -107,6 +104,8 @@ type identity3 struct {
 	IDProviderName     string `json:"idProviderName"`
 	IdentificationDate string `json:"identificationDate"`
 	Authenticity       string `json:"idProviderAuthenticityScore"`
+	RequestID          string `json:"idProviderRequestId,omitempty"` // of others than itsme, whose sample ends here
+	PersonID           string `json:"idProviderPersonId,omitempty"`
 }
 
 // render3 is the body that a read answers and a notification carries. Pure.
@@ -173,11 +172,14 @@ func newIdentity3(who *eid.Identity, pay *payload) *identity3 {
 	i := &identity3{CountryCode: who.Country, FirstName: who.Given, LastName: who.Family, FullName: who.Name, PersonalNumber: string(who.Number),
 		DateOfBirth: who.Birth, Age: who.Age, Gender: who.Gender, Phone: who.Phone, Email: who.Email,
 		IDProviderName: providers[who.EID], IdentificationDate: at.Format(dateForm), Authenticity: "NOT_SET"}
-	if who.EID == eid.Itsme && pay.LegacyNames {
+	switch {
+	case who.EID == eid.Itsme && pay.LegacyNames:
 		i.FirstName, i.FullName = who.Name, strings.TrimSpace(who.Name+" "+who.Family)
+	case who.EID != eid.Itsme && who.EID != eid.IDINAge: // the number of a check stands in providerData
+		i.RequestID, i.PersonID = who.Request, personID(who)
 	}
 	if a := who.Address; a != nil {
-		street := strings.TrimSpace(a.Street + " " + a.Number + a.Suffix)
+		street := claims.Street(a)
 		if street == "" {
 			street = strings.Join(a.Lines, " ")
 		}

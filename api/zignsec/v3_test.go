@@ -60,6 +60,41 @@ func TestNamesOfV3(t *testing.T) {
 	}
 }
 
+// TestIdentityOfV3: every eID but itsme, whose sample has none, names the person
+// and the transaction, and an address is that of the other APIs.
+func TestIdentityOfV3(t *testing.T) {
+	t.Parallel()
+	const none = `"addressInfoRaw":""`
+	for name, x := range map[string]struct {
+		who          eid.Identity
+		address, end string
+	}{
+		"a suffix of digits": {eid.Identity{EID: eid.IDIN, Request: "0030000000000001", Subject: "NLABNA0f3c5e", Address: &eid.Address{Street: "Pascalstreet", Number: "19", Suffix: "2", Extra: "achter", City: "Aachen", PostalCode: "1234AB"}},
+			`"addressInfoRaw":"Pascalstreet 19 2 achter,Aachen,1234AB"`, `"idProviderRequestId":"0030000000000001","idProviderPersonId":"NLABNA0f3c5e"`},
+		"a suffix of letters": {eid.Identity{EID: eid.IDIN, Request: "2", Subject: "TRANSx", Address: &eid.Address{Street: "Pascalstreet", Number: "19", Suffix: "A", City: "Aachen"}},
+			`"addressInfoRaw":"Pascalstreet 19A,Aachen"`, `"idProviderRequestId":"2"`},
+		"lines":          {eid.Identity{EID: eid.IDIN, Request: "3", Subject: "b", Address: &eid.Address{Lines: []string{"Havenlaan 2", "1000 Brussel"}, Country: "BE"}}, `"addressInfoRaw":"Havenlaan 2 1000 Brussel"`, `"idProviderRequestId":"3","idProviderPersonId":"b"`},
+		"MitID":          {eid.Identity{EID: eid.MitID, Request: "t", Subject: "u", Address: &eid.Address{Street: "Vej", Number: "10", Suffix: "2 tv", PostalCode: "8240", City: "Risskov"}}, `"addressInfoRaw":"Vej 10 2 tv,Risskov,8240"`, `"idProviderRequestId":"t","idProviderPersonId":"u"`},
+		"Swedish BankID": {eid.Identity{EID: eid.BankIDSE, Request: "o", Subject: "199001012385", Number: "199001012385"}, none, `"idProviderRequestId":"o"`},
+		"Norwegian":      {eid.Identity{EID: eid.BankIDNO, Request: "t", Subject: "9578-6000-4-000017"}, none, `"idProviderRequestId":"t","idProviderPersonId":"9578-6000-4-000017"`},
+		"an age check":   {eid.Identity{EID: eid.IDINAge, Request: "5", Subject: "1255120"}, none, ``},
+		"itsme":          {eid.Identity{EID: eid.Itsme, Request: "5", Subject: "s"}, none, ``},
+	} {
+		raw, err := marshal(newIdentity3(&x.who, &payload{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.end != "" {
+			x.end = "," + x.end
+		}
+		got := string(raw)
+		_, end, _ := strings.Cut(got, `"idProviderAuthenticityScore":"NOT_SET"`)
+		if !strings.Contains(got, x.address+",") || end != x.end+"}" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
 // TestProviderData: both generations of itsme come to the user that older clients
 // know, and what is not said is null.
 func TestProviderData(t *testing.T) {

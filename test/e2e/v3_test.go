@@ -42,6 +42,8 @@ type (
 			IDProviderName     string `json:"idProviderName"`
 			IdentificationDate string `json:"identificationDate"`
 			Authenticity       string `json:"idProviderAuthenticityScore"`
+			RequestID          string `json:"idProviderRequestId"`
+			PersonID           string `json:"idProviderPersonId"`
 		} `json:"identity"`
 		ProviderData *string `json:"providerData"`
 	}
