@@ -156,19 +156,18 @@ func TestCodeIsReadable(t *testing.T) {
 	ctx := tab(t)
 	read := func(name string) {
 		t.Helper()
-		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 		file := filepath.Join(t.TempDir(), name+".png")
-		if err == nil {
-			err = os.WriteFile(file, png, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		part, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		if out, err := exec.CommandContext(part, "zbarimg", "--quiet", "--raw", file).Output(); err != nil || !bytes.HasPrefix(out, []byte("bankid.67df3917")) {
-			t.Errorf("%s: zbarimg reads %q, %v", name, out, err)
-		}
+		until2(t, name+": zbarimg reads the code", func() bool { // a picture is painted some time after it is there
+			png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+			if err == nil {
+				err = os.WriteFile(file, png, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.CommandContext(t.Context(), "zbarimg", "--quiet", "--raw", file).Output()
+			return err == nil && bytes.HasPrefix(out, []byte("bankid.67df3917"))
+		})
 		shot(ctx, t, "code-"+name)
 	}
 	forced := chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
