@@ -14,7 +14,7 @@ import (
 )
 
 // What the OpenID provider remembers. Codes, tokens, handles and cookies are
-// found by their SHA-256, and nothing else is kept of them. A grant's body is
+// found by their fingerprints, and nothing else is kept of them. A grant's body is
 // sealed with the key of the broker's session that it came from, so it ends
 // with that session: the row goes in the transaction that destroys the key.
 //

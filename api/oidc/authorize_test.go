@@ -187,7 +187,7 @@ func TestAuthorize(t *testing.T) {
 		v := w.visitor()
 		for range 20 {
 			code := w.code(v, request(c))
-			if len(code) != 43 || seen[code] {
+			if len(code) != 51 || seen[code] {
 				t.Fatalf("code %q", code)
 			}
 			seen[code] = true

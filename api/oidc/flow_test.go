@@ -16,7 +16,7 @@ func TestCodeFlow(t *testing.T) {
 	c := w.client()
 	status, to := w.visitor().authorize(request(c))
 	if status != http.StatusSeeOther || !strings.HasPrefix(to.String(), shop+"?") || to.Query().Get("state") != "s1" ||
-		to.Query().Get("iss") != "https://eid.example"+oidc.Root || len(to.Query().Get("code")) != 43 || len(to.Query()) != 3 {
+		to.Query().Get("iss") != "https://eid.example"+oidc.Root || len(to.Query().Get("code")) != 51 || len(to.Query()) != 3 {
 		t.Fatalf("%d %s", status, to)
 	}
 	form := url.Values{"grant_type": {"authorization_code"}, "code": {to.Query().Get("code")}, "redirect_uri": {shop}}

@@ -5,7 +5,6 @@ import (
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -73,13 +72,13 @@ func (p *Provider) Leave(ctx context.Context, s *broker.Session, spec *broker.Sp
 	if err != nil {
 		return Leaving{}, err
 	}
-	sso := &SSO{ID: p.sid(s.ID), Account: c.Account, Session: s.ID, EID: person.who.EID, Auth: person.who.At, Used: p.c.Now(), Expires: person.who.At.Add(c.Life().SSO)}
+	sso := &SSO{ID: p.sid(s), Account: c.Account, Session: s.ID, EID: person.who.EID, Auth: person.who.At, Used: p.c.Now(), Expires: person.who.At.Add(c.Life().SSO)}
 	strong := c.Life().SSO > 0 && s.Level == eid.Strong
 	cookie := p.noCookie() // who was logged in here before is not who has come now
 	if strong {
 		cookie = p.cookie(sso)
 	}
-	fields, signedOn, err := p.issue(ctx, c, &q, s.ID, sso, person, s)
+	fields, signedOn, err := p.issue(ctx, c, &q, ordered(s.Created, s.ID), sso, person, s)
 	switch {
 	case errors.Is(err, ErrRedeemed):
 		return Leaving{Over: true}, nil
@@ -151,12 +150,13 @@ func (p *Provider) keyed(purpose, value string) []byte {
 
 // code is the one that a grant leads to, the same whenever it is asked for.
 func (p *Provider) code(grant string) string {
-	return base64.RawURLEncoding.EncodeToString(p.keyed("code", grant))
+	return when(grant).text(p.keyed("code", grant))
 }
 
 // sid names a login to clients: 32 capitals of hex.
-func (p *Provider) sid(session string) string {
-	return strings.ToUpper(hex.EncodeToString(p.keyed("sid", session)[:16]))
+func (p *Provider) sid(s *broker.Session) string {
+	m := momentOf(s.Created)
+	return strings.ToUpper(hex.EncodeToString(append(m[:], p.keyed("sid", s.ID)[:10]...)))
 }
 
 // issue writes the grant of a login, which was s, and is the answer with its code, or with
@@ -194,7 +194,7 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 	now := p.c.Now()
 	code := p.code(grant)
 	g := &Grant{ID: grant, Session: sso.Session, Client: c.ID, Account: c.Account, Environment: c.Environment, SSO: sso.ID, Created: now,
-		Code: sha256.Sum256([]byte(code)), CodeUntil: now.Add(c.Life().Code), Body: raw}
+		Code: fingerprint(code), CodeUntil: now.Add(c.Life().Code), Body: raw}
 	var pushed *[32]byte
 	if len(q.Pushed) == 32 {
 		pushed = (*[32]byte)(q.Pushed)

@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
@@ -109,7 +108,7 @@ func (p *Provider) serveRevoke(w http.ResponseWriter, r *http.Request) {
 		p.failed(w, r, c, err)
 		return
 	}
-	hash, now := sha256.Sum256([]byte(in["token"])), p.c.Now()
+	hash, now := fingerprint(in["token"]), p.c.Now()
 	if t := p.own(r.Context(), in["token"], hash); t != nil && t.Client == c.ID {
 		if _, err := p.c.Store.Once(r.Context(), revokedPurpose, in["token"], t.Expires); err != nil {
 			p.unavailable(w, r, err)

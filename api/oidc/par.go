@@ -2,9 +2,6 @@ package oidc
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -14,13 +11,6 @@ import (
 
 // handlePrefix begins the name of a pushed request (RFC 9126).
 const handlePrefix = "urn:ietf:params:oauth:request_uri:"
-
-// random is a value that nobody guesses: 256 bits.
-func random() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
 
 // servePush keeps a request that a client sends itself (§14).
 func (p *Provider) servePush(w http.ResponseWriter, r *http.Request) {
@@ -65,8 +55,8 @@ func (p *Provider) keep(ctx context.Context, c *relying.Client, q *request) (uri
 	if err != nil {
 		return "", err
 	}
-	handle := random()
-	err = p.c.Store.PutPushed(ctx, sha256.Sum256([]byte(handle)),
+	handle := p.secret()
+	err = p.c.Store.PutPushed(ctx, fingerprint(handle),
 		&Pushed{Client: c.ID, Account: c.Account, Request: raw, Expires: q.At.Add(c.Policy().Pushed)})
 	return handlePrefix + handle, err
 }
@@ -99,7 +89,7 @@ func (p *Provider) push(r *http.Request, c *relying.Client, in params) (*request
 // pushed finds the request that a client has pushed. It can be opened until a
 // code is made of it.
 func (p *Provider) pushed(ctx context.Context, c *relying.Client, handle string) (*request, error) {
-	hash := sha256.Sum256([]byte(handle))
+	hash := fingerprint(handle)
 	kept, err := p.c.Store.Pushed(ctx, hash, p.c.Now())
 	if err == nil && kept.Client != c.ID {
 		p.c.Security("cross_tenant")

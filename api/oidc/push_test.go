@@ -19,7 +19,7 @@ func (w *world) pushed(t *testing.T, c *relying.Client, x exchange) url.Values {
 	t.Helper()
 	uri, _ := x.json["request_uri"].(string)
 	handle, ok := strings.CutPrefix(uri, "urn:ietf:params:oauth:request_uri:")
-	if x.status != http.StatusCreated || !ok || len(handle) != 43 || len(x.json) != 2 || x.header.Get("Content-Type") != "application/json" ||
+	if x.status != http.StatusCreated || !ok || len(handle) != 51 || len(x.json) != 2 || x.header.Get("Content-Type") != "application/json" ||
 		!strings.Contains(x.header.Get("Cache-Control"), "no-store") {
 		t.Fatalf("%d %s", x.status, x.body)
 	}

@@ -46,7 +46,7 @@ func TestSessions(t *testing.T) {
 			old := v.cookie()
 			w.clock.Advance(2 * time.Second)
 			again := payload(t, w.tokens(c, v, "prompt", prompt)["id_token"])
-			if again["auth_time"].(float64)-first["auth_time"].(float64) != 2 || again["sid"] != first["sid"] || again["sub"] != first["sub"] || v.cookie() == old || len(old) != 43 {
+			if again["auth_time"].(float64)-first["auth_time"].(float64) != 2 || again["sid"] != first["sid"] || again["sub"] != first["sub"] || v.cookie() == old || len(old) != 51 {
 				t.Errorf("%s: %v and then %v, cookie %q and then %q", prompt, first, again, old, v.cookie())
 			}
 		}

@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"slices"
@@ -29,8 +28,8 @@ func (p *Provider) cookieName() string {
 // cookie gives a browser's session a secret: each authentication has one of its
 // own.
 func (p *Provider) cookie(s *SSO) *http.Cookie {
-	secret := random()
-	s.Hash = sha256.Sum256([]byte(secret))
+	secret := p.secret()
+	s.Hash = fingerprint(secret)
 	return &http.Cookie{Name: p.cookieName(), Value: secret, Path: "/", HttpOnly: true, Secure: p.c.Secure, SameSite: http.SameSiteLaxMode, //nolint:gosec // Secure wherever the public address is https
 		MaxAge: int(s.Expires.Sub(p.c.Now()).Seconds())} // for a browser whose clock shows another time
 }
@@ -43,10 +42,10 @@ func (p *Provider) noCookie() *http.Cookie {
 // sso is the session that a browser has at the provider; nil for none.
 func (p *Provider) sso(r *http.Request) (*SSO, error) {
 	c, err := r.Cookie(p.cookieName())
-	if err != nil || len(c.Value) != 43 {
+	if err != nil || len(c.Value) != secretLen {
 		return nil, nil
 	}
-	s, err := p.c.Store.SSO(r.Context(), sha256.Sum256([]byte(c.Value)), p.c.Now())
+	s, err := p.c.Store.SSO(r.Context(), fingerprint(c.Value), p.c.Now())
 	if errors.Is(err, ErrUnknown) {
 		return nil, nil
 	}
@@ -105,7 +104,7 @@ func (p *Provider) reuse(w http.ResponseWriter, r *http.Request, c *relying.Clie
 		return false, err
 	}
 	e.Hash = [32]byte{} // it is there
-	fields, _, err := p.issue(r.Context(), c, q, p.c.NewID(), e.SSO, e.person, e.session)
+	fields, _, err := p.issue(r.Context(), c, q, ordered(now, p.c.NewID()), e.SSO, e.person, e.session)
 	if err != nil {
 		return false, err
 	}

@@ -48,14 +48,14 @@ type Grant struct {
 	Created     time.Time
 	Revoked     time.Time // zero while it counts
 
-	Code      [32]byte // SHA-256 of the code
+	Code      [32]byte // the code's fingerprint
 	CodeUntil time.Time
 	Redeemed  time.Time // zero while the code is unused
 
 	Body []byte // sealed in storage: what the tokens say
 }
 
-// A Token is an access or refresh token of a grant. Only its hash is kept.
+// A Token is an access or refresh token of a grant. Only its fingerprint is kept.
 type Token struct {
 	Hash    [32]byte
 	Grant   string // "" for a client's own, which has no person
@@ -102,7 +102,7 @@ type Store interface {
 	// Client finds a client; relying.ErrUnknown. Answers are at most 10 s old.
 	Client(ctx context.Context, id string) (*relying.Client, error)
 
-	// PutPushed keeps a pushed request under the hash of its handle.
+	// PutPushed keeps a pushed request under the fingerprint of its handle.
 	PutPushed(ctx context.Context, handle [32]byte, p *Pushed) error
 	// Pushed reads one; ErrUnknown when it is used or expired.
 	Pushed(ctx context.Context, handle [32]byte, now time.Time) (*Pushed, error)
@@ -152,7 +152,7 @@ type Store interface {
 	// Seen is true after Once for the same value, until it expires.
 	Seen(ctx context.Context, purpose, value string) (bool, error)
 
-	// SSO reads a browser's session by its cookie's hash: ErrUnknown. TouchSSO
+	// SSO reads a browser's session by its cookie's fingerprint: ErrUnknown. TouchSSO
 	// says that it was used; ErrUnknown when it has ended. EndSSO ends it.
 	SSO(ctx context.Context, hash [32]byte, now time.Time) (*SSO, error)
 	TouchSSO(ctx context.Context, id string, now time.Time) error

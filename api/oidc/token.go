@@ -26,6 +26,9 @@ const accessType = "at+jwt"
 const (
 	access  = "access"
 	refresh = "refresh"
+
+	accessPrefix  = "at_" // of one that is no JWT
+	refreshPrefix = "rt_"
 )
 
 var errGrant = bad("invalid_grant", "The provided authorization grant is invalid.")
@@ -95,7 +98,7 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 	}
 	now := p.c.Now()
 	out := &tokens{Type: kind(key)}
-	_, err := p.c.Store.Redeem(ctx, sha256.Sum256([]byte(in["code"])), c.ID, now, func(g *Grant) (all []Token, err error) {
+	_, err := p.c.Store.Redeem(ctx, fingerprint(in["code"]), c.ID, now, func(g *Grant) (all []Token, err error) {
 		snap, err := readSnapshot(g)
 		if err != nil {
 			return nil, err
@@ -114,7 +117,7 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 		}
 		all = []Token{at}
 		if slices.Contains(scopes, "offline_access") {
-			out.Refresh = "rt_" + random()
+			out.Refresh = refreshPrefix + p.secret()
 			all = append(all, p.refreshToken(c, out, g.ID, key, now, now.Add(c.Life().Refresh)))
 		}
 		return all, nil
@@ -162,10 +165,12 @@ func kind(key string) string {
 func (p *Provider) accessToken(c *relying.Client, out *tokens, grant, subject, key string, now time.Time) (Token, error) {
 	life := c.Life().AccessToken
 	out.Expires = int(life.Seconds())
-	out.Access = "at_" + random()
+	made := momentOf(now)
+	secret := made.secret()
+	out.Access = accessPrefix + secret
 	if c.Policy().JWTAccess {
 		body := claims.Object{{Name: "iss", Value: p.issuer}, {Name: "aud", Value: p.issuer + "/resources"}, {Name: "sub", Value: subject}, {Name: "client_id", Value: c.ID},
-			{Name: "iat", Value: int(now.Unix())}, {Name: "exp", Value: int(now.Add(life).Unix())}, {Name: "jti", Value: random()}, {Name: "scope", Value: out.Scope}}
+			{Name: "iat", Value: int(now.Unix())}, {Name: "exp", Value: int(now.Add(life).Unix())}, {Name: "jti", Value: secret}, {Name: "scope", Value: out.Scope}}
 		body = append(body, confirm(key)...)
 		if grant == "" {
 			body = append(body, claims.Claim{Name: "account_id", Value: c.Account})
@@ -178,7 +183,7 @@ func (p *Provider) accessToken(c *relying.Client, out *tokens, grant, subject, k
 			return Token{}, err
 		}
 	}
-	return Token{Hash: sha256.Sum256([]byte(out.Access)), Grant: grant, Client: c.ID, Kind: access, Scope: out.Scope, Created: now, Expires: now.Add(life), Bound: key}, nil
+	return Token{Hash: made.print(out.Access), Grant: grant, Client: c.ID, Kind: access, Scope: out.Scope, Created: now, Expires: now.Add(life), Bound: key}, nil
 }
 
 // refreshToken is stored so. A public client's is bound to its key.
@@ -187,7 +192,7 @@ func (p *Provider) refreshToken(c *relying.Client, out *tokens, grant, key strin
 	if expires.After(last) {
 		expires = last
 	}
-	t := Token{Hash: sha256.Sum256([]byte(out.Refresh)), Grant: grant, Client: c.ID, Kind: refresh, Scope: out.Scope, Created: now, Expires: expires}
+	t := Token{Hash: fingerprint(out.Refresh), Grant: grant, Client: c.ID, Kind: refresh, Scope: out.Scope, Created: now, Expires: expires}
 	if c.Auth == relying.Public {
 		t.Bound = key
 	}
@@ -200,7 +205,7 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 		return nil, bad("invalid_request", "The request is missing a required parameter.")
 	}
 	now := p.c.Now()
-	old, g, err := p.c.Store.ByToken(ctx, sha256.Sum256([]byte(in["refresh_token"])), refresh, now)
+	old, g, err := p.c.Store.ByToken(ctx, fingerprint(in["refresh_token"]), refresh, now)
 	if errors.Is(err, ErrUsed) {
 		err = p.reused(ctx, c, old, now)
 	}
@@ -275,7 +280,7 @@ func (p *Provider) reused(ctx context.Context, c *relying.Client, old *Token, no
 
 // successor is the one refresh token that follows another.
 func (p *Provider) successor(token string) string {
-	return "rt_" + base64.RawURLEncoding.EncodeToString(p.keyed("refresh", token))
+	return refreshPrefix + said(token).text(p.keyed("refresh", token))
 }
 
 // credentials gives a client a token of its own: of no person, and with a
@@ -300,7 +305,7 @@ const revokedPurpose = "revoked"
 
 // find reads a token that counts, with its grant.
 func (p *Provider) find(ctx context.Context, text, kind string) (*Token, *Grant, error) {
-	hash := sha256.Sum256([]byte(text))
+	hash := fingerprint(text)
 	t, g, err := p.c.Store.ByToken(ctx, hash, kind, p.c.Now())
 	if kind != access || !errors.Is(err, ErrUnknown) {
 		return t, g, err

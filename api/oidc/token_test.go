@@ -26,7 +26,7 @@ func TestCodes(t *testing.T) {
 			t.Fatalf("%d %v", x.status, x.header)
 		}
 		if !strings.HasPrefix(x.body, `{"id_token":"`) || x.json["token_type"] != "Bearer" || x.json["expires_in"] != 600.0 || x.json["scope"] != "profile openid offline_access" ||
-			len(x.json["access_token"].(string)) != 46 || len(x.json["refresh_token"].(string)) != 46 {
+			len(x.json["access_token"].(string)) != 54 || len(x.json["refresh_token"].(string)) != 54 {
 			t.Errorf("%s", x.body)
 		}
 	})
