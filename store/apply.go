@@ -113,10 +113,12 @@ type plan struct {
 	list   []statement
 }
 
-func (p *plan) add(q string, args ...any) { p.list = append(p.list, statement{q: q, args: args}) }
+func (p *plan) add(q string, args ...any) {
+	p.list = append(p.list, statement{q: q, args: args, apart: true})
+}
 
 func (p *plan) must(what, q string, args ...any) {
-	p.list = append(p.list, statement{q: q, args: args, one: what})
+	p.list = append(p.list, statement{q: q, args: args, one: what, apart: true})
 }
 
 // rows makes an INSERT of one row one of n rows.
@@ -168,7 +170,7 @@ func (p *plan) all(ctx context.Context, data []broker.Data) (err error) {
 			args = append(args, p.number, d.Kind, p.key.Seal(seal.Place("session_data", c.ID, d.Kind), d.Value))
 		}
 		p.list = append(p.list, statement{q: rows(`INSERT INTO session_data (session, kind, value) VALUES ($1, $2, $3)`, len(data)) + ` ON CONFLICT DO NOTHING`,
-			args: args, one: "write data", rows: int64(len(data))})
+			args: args, one: "write data", rows: int64(len(data)), apart: true})
 	}
 	for _, m := range c.Put {
 		p.add(`INSERT INTO inbox (id, order_id, session, event) VALUES ($1, $2, $3, $4)`,
@@ -271,7 +273,7 @@ func (s *Store) audit(session string, all ...broker.Audit) statement {
 	for _, a := range all {
 		args = append(args, s.seq.next(), a.At.UnixMicro(), session, a.Actor, a.Action, a.Outcome)
 	}
-	return statement{q: rows(`INSERT INTO audit (n, at, session, actor, action, outcome) VALUES ($1, $2, $3, $4, $5, $6)`, len(all)), args: args}
+	return statement{q: rows(`INSERT INTO audit (n, at, session, actor, action, outcome) VALUES ($1, $2, $3, $4, $5, $6)`, len(all)), args: args, apart: true}
 }
 
 // erase destroys the key and what was sealed with it. What the key has sealed
@@ -291,7 +293,7 @@ func (p *plan) erase() {
 		`UPDATE delivery SET state = state WHERE session = $1`,
 		`DELETE FROM delivery_data WHERE delivery IN (SELECT id FROM delivery WHERE session = $1 AND state <> 'pending')`,
 	} {
-		p.add(q, p.number)
+		p.list = append(p.list, statement{q: q, args: []any{p.number}})
 	}
 }
 

@@ -32,7 +32,7 @@ const pushedPurpose = "pushed"
 // one names a write that must find what it depends on; err says what it
 // means that it did not.
 func one(what string, err error, q string, args ...any) statement {
-	return statement{q: q, args: args, one: what, without: err}
+	return statement{q: q, args: args, one: what, without: err, apart: true}
 }
 
 // PutPushed implements oidc.Store.
@@ -92,7 +92,7 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 		all = append(all, one("use pushed request", oidc.ErrUsed, `INSERT INTO oidc_once (purpose, value, owner, expires) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (purpose, value) DO UPDATE SET owner = excluded.owner WHERE oidc_once.owner = excluded.owner`,
 			pushedPurpose, pushed[:], g.ID, micros(g.Created.Add(longestLogin))),
-			statement{q: `DELETE FROM oidc_pushed WHERE handle = $1`, args: []any{pushed[:]}})
+			statement{q: `DELETE FROM oidc_pushed WHERE handle = $1`, args: []any{pushed[:]}, apart: true})
 	}
 	switch {
 	case sso == nil:
@@ -103,7 +103,7 @@ func (s *Store) PutGrant(ctx context.Context, g *oidc.Grant, pushed *[32]byte, s
 				WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM oidc_grant WHERE id = $8)`,
 				args: []any{sso.ID, sso.Hash[:], h.number, string(sso.EID), micros(sso.Auth), micros(sso.Used), micros(sso.Expires), g.ID}})
 	default: // of two tabs that write the same grant at the same time, one finds the other's row
-		all = append(all, statement{changed: &changed, q: `INSERT INTO oidc_sso (id, hash, account, session, eid, auth, used, expires)
+		all = append(all, statement{changed: &changed, apart: true, q: `INSERT INTO oidc_sso (id, hash, account, session, eid, auth, used, expires)
 			SELECT $1, $2, $3, session, $5, $6, $7, $8 FROM session_key WHERE session = $4 AND NOT EXISTS (SELECT 1 FROM oidc_grant WHERE id = $9)` + s.dialect.share + `
 			ON CONFLICT (id) DO NOTHING`,
 			args: []any{sso.ID, sso.Hash[:], sso.Account, h.number, string(sso.EID), micros(sso.Auth), micros(sso.Used), micros(sso.Expires), g.ID}})
@@ -195,7 +195,7 @@ func (s *Store) Redeem(ctx context.Context, code [32]byte, client string, now ti
 	if refused == nil {
 		for _, t := range list {
 			t.Grant, t.Client = g.ID, client
-			all = append(all, s.token(&t))
+			all = append(all, s.token(&t, "")) // the statement before holds the grant
 		}
 	}
 	err = s.batch(ctx, all)
@@ -248,22 +248,23 @@ func (s *Store) reused(ctx context.Context, g *oidc.Grant, now time.Time) (*oidc
 	return g, oidc.ErrUsed
 }
 
-// token is the statement that writes one, if its grant still counts.
-func (s *Store) token(t *oidc.Token) statement {
+// token is the statement that writes one, if its grant still counts; share holds
+// that, unless another statement of the batch does.
+func (s *Store) token(t *oidc.Token, share string) statement {
 	args := []any{t.Hash[:], t.Grant, t.Client, t.Kind, t.Scope, t.Bound, micros(t.Created), micros(t.Expires)}
 	if t.Grant == "" {
 		return statement{q: `INSERT INTO oidc_token (hash, grant_id, session, client, kind, scope, bound, created, expires, replaced)
 			VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8, 0)`, args: args}
 	}
 	return one("write token", oidc.ErrUnknown, `INSERT INTO oidc_token (hash, grant_id, session, client, kind, scope, bound, created, expires, replaced)
-		SELECT $1, id, session, client, $4, $5, $6, $7, $8, 0 FROM oidc_grant WHERE id = $2 AND client = $3 AND revoked = 0`+s.dialect.share, args...)
+		SELECT $1, id, session, client, $4, $5, $6, $7, $8, 0 FROM oidc_grant WHERE id = $2 AND client = $3 AND revoked = 0`+share, args...)
 }
 
 // PutTokens implements oidc.Store.
 func (s *Store) PutTokens(ctx context.Context, tokens []oidc.Token) error {
 	var all []statement
 	for i := range tokens {
-		all = append(all, s.token(&tokens[i]))
+		all = append(all, s.token(&tokens[i], s.dialect.share))
 	}
 	return s.batch(ctx, all)
 }
@@ -318,9 +319,9 @@ func (s *Store) ByToken(ctx context.Context, hash [32]byte, kind string, now tim
 func (s *Store) Rotate(ctx context.Context, old [32]byte, next oidc.Token, now time.Time, also ...oidc.Token) (*oidc.Token, error) {
 	all := []statement{one("replace token", oidc.ErrUsed, `UPDATE oidc_token SET replaced = $5, successor = $2
 		WHERE hash = $1 AND grant_id = $3 AND client = $4 AND kind = 'refresh' AND replaced = 0 AND expires > $5`,
-		old[:], next.Hash[:], next.Grant, next.Client, micros(now)), s.token(&next)}
+		old[:], next.Hash[:], next.Grant, next.Client, micros(now)), s.token(&next, s.dialect.share)}
 	for i := range also {
-		all = append(all, s.token(&also[i]))
+		all = append(all, s.token(&also[i], s.dialect.share))
 	}
 	err := s.batch(ctx, all)
 	if err == nil {

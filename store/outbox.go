@@ -23,10 +23,10 @@ func (s *Store) delivery(ctx context.Context, session int64, d broker.Delivery) 
 		return nil, err
 	}
 	return []statement{{q: `INSERT INTO delivery_data (delivery, wrapped, url, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-		args: []any{d.ID, wrapped, key.Seal(seal.Place("delivery", d.ID, "url"), []byte(d.URL)), key.Seal(seal.Place("delivery", d.ID, "body"), d.Body)}},
+		args: []any{d.ID, wrapped, key.Seal(seal.Place("delivery", d.ID, "url"), []byte(d.URL)), key.Seal(seal.Place("delivery", d.ID, "body"), d.Body)}, apart: true},
 		{q: `INSERT INTO delivery (id, session, account, environment, kind, type, profile, key_id, upper, state, attempt, first, due)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'pending', 0, $10, $11) ON CONFLICT DO NOTHING`,
-			args: []any{d.ID, session, d.Account, string(d.Environment), d.Kind, d.Type, d.Profile, d.Key, bit(d.UpperHex), micros(d.Due), micros(d.Due)}}}, nil
+			args: []any{d.ID, session, d.Account, string(d.Environment), d.Kind, d.Type, d.Profile, d.Key, bit(d.UpperHex), micros(d.Due), micros(d.Due)}, apart: true}}, nil
 }
 
 // A claimed row is a delivery as it is stored.

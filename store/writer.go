@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"eidgate/broker"
 )
@@ -26,6 +23,10 @@ type statement struct {
 	without error // what it means that none did; nil for broker.ErrConflict
 
 	changed *int64 // learns how many rows did; nil where nobody asks
+
+	// apart: no other statement of its batch that is apart reads or changes the
+	// rows that it changes, so it does not matter which of them is first.
+	apart bool
 }
 
 // check turns "no row was as it was read" into an error.
@@ -58,45 +59,20 @@ func (s *Store) batchThen(ctx context.Context, all []statement, done func()) err
 	}
 	// One round trip: what is sent together is a transaction by itself.
 	b := &pgx.Batch{}
-	for i := range all {
-		b.Queue(all[i].guarded(), all[i].args...)
+	groups := grouped(all)
+	for _, g := range groups {
+		q, args := g.query()
+		b.Queue(q, args...)
 	}
 	res := s.pool.SendBatch(ctx, b)
 	var err error
-	for i := range all {
-		var tag pgconn.CommandTag
-		if tag, err = res.Exec(); err != nil {
-			err = all[i].refused(err)
+	for _, g := range groups {
+		if err = g.read(res); err != nil {
 			break
-		}
-		if all[i].changed != nil {
-			*all[i].changed = tag.RowsAffected()
 		}
 	}
 	if e := res.Close(); err == nil {
 		err = e
-	}
-	return err
-}
-
-// guarded is the statement for PostgreSQL: one that does not change what it must
-// fails, and the transaction with it, since nobody looks before its end. It fails
-// by reading as a number what operators shall read in PostgreSQL's log.
-func (st *statement) guarded() string {
-	if st.one == "" {
-		return st.q
-	}
-	return `WITH done AS (` + st.q + ` RETURNING 1) SELECT CASE COUNT(*) WHEN ` + strconv.FormatInt(max(st.rows, 1), 10) +
-		` THEN 1 ELSE CAST('` + lost + `' || COUNT(*) AS BIGINT) END FROM done`
-}
-
-// lost begins the complaint of a guard.
-const lost = "eidgate: somebody else was quicker, no harm done; rows changed: "
-
-// refused is the error of a guarded statement.
-func (st *statement) refused(err error) error {
-	if e := (*pgconn.PgError)(nil); st.one != "" && errors.As(err, &e) && strings.Contains(e.Message, lost) {
-		return st.check(0)
 	}
 	return err
 }
