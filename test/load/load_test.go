@@ -98,18 +98,20 @@ func startBare(b *testing.B) *bareServer {
 	addr := "127.0.0.1:" + rig.FreePort(b)
 	s := &bareServer{process: rig.Start(b, append(one, bareEnv+"="+addr), os.Args[0])}
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
-	s.get = func() error {
-		res, err := c.Get("http://" + addr)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, res.Body) // a body that is not read costs the connection
-		return errors.Join(err, res.Body.Close())
-	}
+	s.get = func() error { return fetch(c, "http://"+addr) }
 	for s.get() != nil {
 		<-time.After(time.Millisecond)
 	}
 	return s
+}
+
+func fetch(c *http.Client, at string) error {
+	res, err := c.Get(at)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, res.Body) // a body that is not read costs the connection
+	return errors.Join(err, res.Body.Close())
 }
 
 // cpu is the processor time of n bare requests, eight at the same time.
