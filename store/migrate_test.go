@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
@@ -114,6 +115,36 @@ func TestMigrateTogether(t *testing.T) {
 	err := connect(t, url).get(t.Context(), []any{&twice}, `SELECT count(*) - count(DISTINCT version_id) FROM goose_db_version`)
 	if twice != 0 || err != nil {
 		t.Errorf("%d changes were applied twice, %v", twice, err)
+	}
+}
+
+// TestEncoding: a database that cannot hold every name is refused at once, with
+// what to do.
+func TestEncoding(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, pgtest.Options{})
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for name, encoding := range map[string]string{"latin": "LATIN1", "plain": "SQL_ASCII"} {
+		if _, err := db.ExecContext(t.Context(), `CREATE DATABASE `+name+` ENCODING '`+encoding+`' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'`); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if _, err := db.ExecContext(t.Context(), `DROP DATABASE `+name+` WITH (FORCE)`); err != nil {
+				t.Error(err)
+			}
+		}()
+		before, query, _ := strings.Cut(url, "?")
+		s, err := Open(t.Context(), Config{URL: before[:strings.LastIndexByte(before, '/')+1] + name + "?" + query, Master: bytes.Repeat([]byte{1}, 32), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			_ = s.Close() // the error is that it is open
+		}
+		if err == nil || !strings.Contains(err.Error(), "the database "+name+" has the encoding "+encoding+" and needs UTF8: make another one with CREATE DATABASE") {
+			t.Errorf("%s: %v", encoding, err)
+		}
 	}
 }
 

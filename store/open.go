@@ -138,6 +138,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		err = s.Ping(ctx)
 	}
 	if err == nil {
+		err = s.encoded(ctx)
+	}
+	if err == nil {
 		_, err = s.settled(ctx, 0) // our numbers go on from the server's time
 	}
 	if err != nil {
@@ -170,6 +173,23 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	}
 	s.pool, err = pgxpool.NewWithConfig(ctx, cfg)
 	return err
+}
+
+// encoded refuses a database of PostgreSQL that cannot hold every letter: the first
+// text with one that it lacks would fail long after the start. Our files of SQLite
+// are all UTF-8.
+func (s *Store) encoded(ctx context.Context) error {
+	if s.pool == nil {
+		return nil
+	}
+	name, encoding := s.pool.Config().ConnConfig.Database, ""
+	if err := s.pool.QueryRow(ctx, `SHOW server_encoding`).Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("the database %s has the encoding %s and needs UTF8: make another one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name that", name, encoding)
+	}
+	return nil
 }
 
 func random() string {
