@@ -186,6 +186,7 @@ func (p *Provider) forUs(cl *jose.Claims, issuerOnly bool, r *http.Request) bool
 
 // failed answers an error of a back-channel endpoint.
 func (p *Provider) failed(w http.ResponseWriter, r *http.Request, c *relying.Client, err error) {
+	shareFailure(w, r, c)
 	if said, after, ok := exceeded(err); ok {
 		w.Header().Set("Retry-After", limit.RetryAfter(after))
 		p.refuseAs(w, r, c, http.StatusTooManyRequests, said)

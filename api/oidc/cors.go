@@ -1,10 +1,14 @@
 package oidc
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
+	"time"
 
+	"eidgate/internal/jose"
 	"eidgate/relying"
 )
 
@@ -30,10 +34,11 @@ func crossOrigin(h http.HandlerFunc, methods string) http.HandlerFunc {
 }
 
 // share lets a page read an answer whose origin is that of an address to which
-// logins of its client end. Clients with a secret are no pages.
+// logins of its client end; c is nil where nobody knows whose it is. Clients with
+// a secret are no pages.
 func share(w http.ResponseWriter, r *http.Request, c *relying.Client) {
 	origin := r.Header.Get("Origin")
-	if origin == "" || c.Auth != relying.Public {
+	if origin == "" || c == nil || c.Auth != relying.Public {
 		return
 	}
 	own := slices.ContainsFunc(c.Redirects, func(address string) bool {
@@ -44,4 +49,37 @@ func share(w http.ResponseWriter, r *http.Request, c *relying.Client) {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
 		w.Header().Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 	}
+}
+
+// crossed are the addresses below Root whose answers pages may read.
+var crossed = []string{"/connect/token", "/connect/userinfo", "/connect/revocation"}
+
+// shareFailure is share for an error: the client is the one that a request names,
+// whether it has proven to be that or not. Others than pages learn nothing by it.
+func shareFailure(w http.ResponseWriter, r *http.Request, c *relying.Client) {
+	if slices.Contains(crossed, strings.TrimPrefix(r.URL.Path, Root)) {
+		share(w, r, c)
+	}
+}
+
+// former is the client of an access token that counts no more, for its page to
+// read that; nil where that cannot be told, as of a token that was revoked and is
+// no JWT, or where no page asks.
+func (p *Provider) former(r *http.Request, text string) *relying.Client {
+	if r.Header.Get("Origin") == "" {
+		return nil
+	}
+	var id string
+	if t, _, err := p.c.Store.ByToken(r.Context(), fingerprint(text), access, time.Unix(0, 0)); err == nil { // expired, and still stored
+		id = t.Client
+	} else if v, err := jose.Verify(r.Context(), text, jose.Rule{Algs: []string{jose.ES256}, Typ: []string{accessType}, TypRequired: true, Keys: p.c.Keys()}); err == nil {
+		if cl, err := v.Claims(); err != nil || json.Unmarshal(cl.Raw["client_id"], &id) != nil {
+			return nil
+		}
+	}
+	c, err := p.client(r.Context(), id)
+	if err != nil {
+		return nil // the answer is the same, and only harder to read
+	}
+	return c
 }

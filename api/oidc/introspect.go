@@ -26,7 +26,7 @@ func (p *Provider) back(w http.ResponseWriter, r *http.Request) (*relying.Client
 		return nil, nil, false
 	}
 	if in["token"] == "" {
-		p.oauth(w, r, c, bad("invalid_request", "The request is missing a required parameter."))
+		p.failed(w, r, c, bad("invalid_request", "The request is missing a required parameter."))
 		return nil, nil, false
 	}
 	return c, in, true

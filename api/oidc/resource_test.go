@@ -458,6 +458,84 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("a client with a secret: %v", x.header)
 		}
 	})
+	w.in(t, "OP-HTTP-10 errors that pages may read", func(t *testing.T) {
+		const verifier = "a-verifier-of-43-characters-0123456789-abcde"
+		public := func(change ...func(*relying.Client)) *relying.Client {
+			return w.client(append([]func(*relying.Client){func(c *relying.Client) { c.Auth, c.Secrets = relying.Public, nil }}, change...)...)
+		}
+		plain, signed := public(), public(func(c *relying.Client) { c.Profile = relying.Signicat })
+		tokens := func(c *relying.Client, pairs ...string) (access string) {
+			code := w.code(w.visitor(), request(c, "code_challenge", challenge(verifier), "code_challenge_method", "S256"))
+			x := w.form("token", redeem(code, "client_id", c.ID, "code_verifier", verifier), pairs...)
+			if access, _ = x.json["access_token"].(string); access == "" {
+				t.Fatalf("%d %s", x.status, x.body)
+			}
+			return access
+		}
+		ask := func(token string, pairs ...string) func(origin string) exchange {
+			return func(origin string) exchange {
+				h := http.Header{"Authorization": {token}, "Origin": {origin}}
+				for i := 0; i+1 < len(pairs); i += 2 {
+					h.Add(pairs[i], pairs[i+1])
+				}
+				return w.send("GET", "userinfo", h, nil)
+			}
+		}
+		post := func(path string, form url.Values) func(string) exchange {
+			return func(origin string) exchange { return w.form(path, form, "Origin", origin) }
+		}
+		d, other := w.dpop(), w.dpop()
+		bound, secret := tokens(plain, "DPoP", d.proof("token")), "Bearer "+w.tokens(c, w.visitor())["access_token"].(string)
+		expired, expiredJWT, revokedJWT := "Bearer "+tokens(plain), "Bearer "+tokens(signed), tokens(signed)
+		w.form("revocation", url.Values{"token": {revokedJWT}, "client_id": {signed.ID}})
+		const invalid, basicRealm = `Bearer realm="eidgate", error="invalid_token"`, `Basic realm="eidgate"`
+		tries := map[string]struct {
+			call   func(origin string) exchange
+			status int
+			says   string // WWW-Authenticate
+			shared bool
+		}{
+			"bound, without a proof":       {ask("Bearer " + bound), 401, invalid, true},
+			"bound, another key's proof":   {ask("DPoP "+bound, "DPoP", jws(other.key, other.header(), other.forToken(bound))), 401, `DPoP realm="eidgate", error="invalid_dpop_proof", algs="PS256 ES256 EdDSA RS256"`, true},
+			"revoked, a JWT":               {ask("Bearer " + revokedJWT), 401, invalid, true},
+			"nobody's token":               {ask("Bearer at_x"), 401, invalid, false},
+			"no token":                     {ask(""), 401, `Bearer realm="eidgate"`, false},
+			"a secret that is not wanted":  {post("token", redeem("x", "client_id", plain.ID, "client_secret", "x")), 401, basicRealm, true},
+			"the same at the revocation":   {post("revocation", url.Values{"token": {"x"}, "client_id": {plain.ID}, "client_secret": {"x"}}), 401, basicRealm, true},
+			"nothing to revoke":            {post("revocation", url.Values{"client_id": {plain.ID}}), 400, "", true},
+			"introspection is for no page": {post("introspect", url.Values{"token": {"x"}, "client_id": {plain.ID}}), 401, basicRealm, false},
+			"so are pushed requests":       {post("par", url.Values{"client_id": {plain.ID}, "client_secret": {"x"}}), 401, basicRealm, false},
+			"a client with a secret":       {post("token", redeem("x", "client_id", c.ID, "client_secret", "x")), 401, basicRealm, false},
+			"nobody's client":              {post("token", redeem("x", "client_id", "none")), 401, basicRealm, false},
+		}
+		check := func(t *testing.T) {
+			for name, c := range tries {
+				for _, origin := range []string{"https://shop.example", "https://evil.example"} {
+					x := c.call(origin)
+					want := ""
+					if c.shared && origin == "https://shop.example" {
+						want = origin
+					}
+					if h := x.header; x.status != c.status || h.Get("WWW-Authenticate") != c.says || h.Get("Access-Control-Allow-Origin") != want ||
+						strings.Contains(h.Get("Access-Control-Expose-Headers"), "WWW-Authenticate") != (want != "") {
+						t.Errorf("%s, %s: %d %v", name, origin, x.status, h)
+					}
+				}
+			}
+		}
+		check(t)
+		w.clock.Advance(10*time.Minute + time.Second)
+		clear(tries)
+		for name, token := range map[string]string{"expired": expired, "expired, a JWT": expiredJWT, "of a client with a secret": secret} {
+			tries[name] = struct {
+				call   func(origin string) exchange
+				status int
+				says   string
+				shared bool
+			}{ask(token), 401, invalid, token != secret}
+		}
+		check(t)
+	})
 	w.in(t, "OP-HTTP-03 errors have only what they may", func(t *testing.T) {
 		evil := "x\r\nSet-Cookie: a=b\"\\\x7fé<script>"
 		for _, name := range []string{"scope", "response_type", "response_mode", "prompt", "max_age", "claims", "code_challenge_method", "id_token_hint", "dpop_jkt"} {

@@ -21,6 +21,7 @@ func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Fapi-Interaction-Id", id)
 	}
 	c, t, g, err := p.bearer(w, r)
+	share(w, r, c)
 	if errors.Is(err, errToken) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -29,7 +30,6 @@ func (p *Provider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		p.trouble(w, r, err)
 		return
 	}
-	share(w, r, c)
 	if err := p.called(r, c); err != nil {
 		p.failed(w, r, c, err)
 		return
@@ -56,7 +56,8 @@ var errToken = errors.New("no access token that counts")
 
 // bearer reads the access token of a request, and the grant behind it. A token
 // that is bound to a key comes with a proof of it, one that is bound to a
-// certificate over a connection that shows that.
+// certificate over a connection that shows that. The client is there with
+// errToken, too, where it is known whose token it is or was.
 func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Client, *Token, *Grant, error) {
 	kind, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if len(r.Header.Values("Authorization")) > 1 {
@@ -89,7 +90,7 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Clie
 	t, g, err := p.find(r.Context(), text, access)
 	if errors.Is(err, ErrUnknown) {
 		challenge("invalid_token")
-		return nil, nil, nil, errToken
+		return p.former(r, text), nil, nil, errToken
 	}
 	if err != nil {
 		return nil, nil, nil, err
@@ -102,16 +103,16 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request) (*relying.Clie
 	if c == nil || g != nil && !g.of(c) || posted && c.Policy().Bound || // FAPI 2.0: in the header alone
 		(t.Bound != "" && !byCert) != bound || byCert && t.Bound != certificateOf(r) {
 		challenge("invalid_token")
-		return nil, nil, nil, errToken
+		return c, nil, nil, errToken
 	}
 	if bound {
 		proof, err := p.proven(r, c.Policy().Algs, "userinfo")
 		if err != nil && !errors.Is(err, errProof) {
-			return nil, nil, nil, err
+			return c, nil, nil, err
 		}
 		if proof == nil || proof.JKT != t.Bound || !proof.Bound(text) {
 			challenge("invalid_dpop_proof")
-			return nil, nil, nil, errToken
+			return c, nil, nil, errToken
 		}
 	}
 	return c, t, g, nil
