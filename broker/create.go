@@ -285,9 +285,10 @@ func (b *Broker) Texts(ctx context.Context, id string) (*connector.Texts, error)
 }
 
 // Note marks a session once: it is true the first time that it is called with
-// a kind. An API uses it for what may be told only once.
-func (b *Broker) Note(ctx context.Context, id, kind string) (first bool, err error) {
-	err = b.c.Store.Apply(ctx, &Change{ID: id, Data: []Data{{"mark/" + kind, []byte(b.c.NewID())}}})
+// a kind, and then alone the lines of the audit trail are written. An API uses it
+// for what may be told only once, which it has read before.
+func (b *Broker) Note(ctx context.Context, id, kind string, lines ...Audit) (first bool, err error) {
+	err = b.c.Store.Apply(ctx, &Change{ID: id, Data: []Data{{"mark/" + kind, []byte(b.c.NewID())}}, Audit: lines})
 	if errors.Is(err, ErrConflict) {
 		return false, nil
 	}

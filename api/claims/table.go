@@ -231,8 +231,17 @@ func part(a *eid.Address) eid.Address {
 }
 
 // Street is the street of an address with the number of the house and what
-// stands after it (§2.4); "" for an address in lines.
-func Street(a *eid.Address) string {
+// stands after it (§2.4), or its lines with between as what separates them: a
+// comma and a blank in claims, as Signicat joins them, and a blank where commas
+// separate street, city and postal code, as in ZignSec's addressInfoRaw.
+func Street(a *eid.Address, between string) string {
+	if street := houseOf(a); street != "" {
+		return street
+	}
+	return strings.Join(filled(a.Lines), between)
+}
+
+func houseOf(a *eid.Address) string {
 	street := a.Street
 	if a.Number != "" {
 		street += " " + a.Number
@@ -251,10 +260,7 @@ func Street(a *eid.Address) string {
 // address is an object of five members, as many as there are (§2.4).
 func address(p *person) any {
 	a := part(p.Address)
-	street := Street(&a)
-	if street == "" {
-		street = strings.Join(filled(a.Lines), ", ")
-	}
+	street := Street(&a, ", ")
 	formatted := strings.Join(filled([]string{street, a.PostalCode, a.City, a.Country}), ", ")
 	var out Object
 	for _, m := range []struct{ name, value string }{{"formatted", formatted}, {"street_address", street}, {"locality", a.City},

@@ -154,16 +154,16 @@ func (a *API) collect(w http.ResponseWriter, r *http.Request, c caller) error {
 	case broker.Failed:
 		out.Errors = []wireError{failure(s)}
 	case broker.Finished:
-		first, err := a.c.Broker.Note(r.Context(), s.ID, "collected")
+		who, evidence, line, err := a.c.Broker.Identity(r.Context(), s, c.Key.ID, true)
+		if err != nil { // nobody has it, and the next one may
+			return err
+		}
+		first, err := a.c.Broker.Note(r.Context(), s.ID, "collected", line)
 		if err != nil {
 			return err
 		}
 		if !first {
 			return &problem{http.StatusBadRequest, wireError{"ALREADY_COLLECTED", "The result has been collected. It is given once."}, s.ID}
-		}
-		who, evidence, err := a.c.Broker.Result(r.Context(), s, c.Key.ID)
-		if err != nil {
-			return err
 		}
 		out.ProgressStatus = "COMPLETE"
 		out.UserInfo = &userInfo{PersonalNumber: string(who.Number), GivenName: who.Given, Surname: who.Family, Name: who.Name}

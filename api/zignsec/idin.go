@@ -1,6 +1,7 @@
 package zignsec
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -33,9 +34,13 @@ func wanted(p params, ms []method, by workflow) ([]string, error) {
 	case !slices.ContainsFunc(ms, func(m method) bool { return m.eid == eid.IDIN }):
 		return nil, nil
 	}
+	words, ok := list(p["attributes"])
+	if !ok {
+		return nil, bad("INVALID_REQUEST", `attributes is an array of something else than texts. Send it as ["name","birth"], or as name,birth.`)
+	}
 	asked := map[string]bool{}
-	for _, word := range list(strings.ToLower(p["attributes"])) {
-		asked[word] = true
+	for _, word := range words {
+		asked[strings.ToLower(word)] = true
 	}
 	open := len(asked) == 0
 	var out, known []string
@@ -61,8 +66,11 @@ const maxBanks = 50
 // banks reads which banks the person is to choose from; nil leaves the choice
 // open. One that has the form and does not exist counts for nothing later.
 func banks(p params) (map[string]string, error) {
-	ids := list(strings.ToUpper(p["idinidp"]))
-	if len(ids) > maxBanks || slices.ContainsFunc(ids, func(id string) bool { return !claims.BIC(id) }) {
+	ids, ok := list(p["idinidp"])
+	for i, id := range ids {
+		ids[i] = strings.ToUpper(id)
+	}
+	if !ok || len(ids) > maxBanks || slices.ContainsFunc(ids, func(id string) bool { return !claims.BIC(id) }) {
 		return nil, bad("INVALID_REQUEST", "idin_idp must be the BIC of a bank, such as RABONL2U, or up to 50 with commas between.")
 	}
 	if len(ids) == 0 {
@@ -71,9 +79,22 @@ func banks(p params) (map[string]string, error) {
 	return map[string]string{"idin_idp": strings.Join(ids, ",")}, nil
 }
 
-// list takes words apart that have commas or blanks between.
-func list(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+// list takes words apart that have commas or blanks between, or are texts in an
+// array of JSON (§2.2); not ok is any other array.
+func list(text string) (words []string, ok bool) {
+	var texts []*string
+	if !strings.HasPrefix(text, "[") {
+		texts = append(texts, &text)
+	} else if json.Unmarshal([]byte(text), &texts) != nil {
+		return nil, false
+	}
+	for _, t := range texts {
+		if t == nil {
+			return nil, false
+		}
+		words = append(words, strings.FieldsFunc(*t, func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+	return words, true
 }
 
 // An ageIdentity is the identity of an age check: it says who answered, and

@@ -1,8 +1,7 @@
 package zignsec
 
 import (
-	"strings"
-
+	"eidgate/api/claims"
 	"eidgate/eid"
 )
 
@@ -35,7 +34,7 @@ func newNorwegian(who *eid.Identity) *norwegianNode {
 	if a == nil {
 		return nil
 	}
-	return &norwegianNode{norwegianAddress{Street: strings.Join(a.Lines, " "), PostalCode: a.PostalCode, City: a.City, Country: a.Country}}
+	return &norwegianNode{norwegianAddress{Street: claims.Street(a, " "), PostalCode: a.PostalCode, City: a.City, Country: a.Country}}
 }
 
 // A mitIDNode is what MitID says beside the identity (§8.3): ours in v2, and

@@ -112,8 +112,10 @@ type world struct {
 	bank   *bank
 	idin   *dutch
 	age    *dutch
-	itsme  *dutch      // of whom stories know nothing but that it does not begin
-	fails  atomic.Bool // the store takes nothing
+	itsme  *dutch       // of whom stories know nothing but that it does not begin
+	fails  atomic.Bool  // the store takes nothing
+	proofs func() error // comes before evidence is read; nil for nothing
+	told   atomic.Int32 // how many times the audit trail says that a result was read
 	mu     sync.Mutex
 	ahead  time.Duration // of the time in the bubble
 	jump   chan struct{}
@@ -160,7 +162,7 @@ func newWorld(t *testing.T) *world {
 	w.idin, w.age = &dutch{eid: eid.IDIN, now: w.now}, &dutch{eid: eid.IDINAge, now: w.now}
 	w.itsme = &dutch{eid: eid.Itsme, now: w.now}
 	conns := map[eid.EID]connector.Connector{eid.BankIDSE: w.bank, eid.IDIN: w.idin, eid.IDINAge: w.age, eid.BankIDNO: &norwegian{now: w.now}, eid.Itsme: w.itsme}
-	w.broker, err = broker.New(broker.Config{Store: &failing{w.store, &w.fails},
+	w.broker, err = broker.New(broker.Config{Store: &failing{w.store, w},
 		Connectors: map[eid.Environment]map[eid.EID]connector.Connector{eid.Test: conns, eid.Live: conns},
 		Settings: func(context.Context, *broker.Session, eid.EID, string) (connector.Settings, error) {
 			return connector.Settings{Key: "k"}, nil
@@ -305,17 +307,32 @@ func read(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
 	_, _ = w.Write(body) // to a recorder
 }
 
-// A failing store takes no change while it is told so.
+// A failing store takes no change, or gives no evidence, while it is told so.
 type failing struct {
 	broker.Store
-	fails *atomic.Bool
+	w *world
 }
 
 func (f *failing) Apply(ctx context.Context, c *broker.Change) error {
-	if f.fails.Load() {
+	if f.w.fails.Load() {
 		return errors.New("the disk is full")
 	}
-	return f.Store.Apply(ctx, c)
+	err := f.Store.Apply(ctx, c)
+	for _, line := range c.Audit {
+		if err == nil && line.Action == "result.read" {
+			f.w.told.Add(1)
+		}
+	}
+	return err
+}
+
+func (f *failing) Evidence(ctx context.Context, session string) ([]eid.Evidence, error) {
+	if f.w.proofs != nil {
+		if err := f.w.proofs(); err != nil {
+			return nil, err
+		}
+	}
+	return f.Store.Evidence(ctx, session)
 }
 
 // control is what a story may do besides calling the server:

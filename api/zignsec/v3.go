@@ -179,12 +179,8 @@ func newIdentity3(who *eid.Identity, pay *payload) *identity3 {
 		i.RequestID, i.PersonID = who.Request, personID(who)
 	}
 	if a := who.Address; a != nil {
-		street := claims.Street(a)
-		if street == "" {
-			street = strings.Join(a.Lines, " ")
-		}
 		var parts []string
-		for _, part := range []string{street, a.City, a.PostalCode} {
+		for _, part := range []string{claims.Street(a, " "), a.City, a.PostalCode} {
 			if part != "" {
 				parts = append(parts, part)
 			}

@@ -73,7 +73,7 @@ func TestIdentityOfV3(t *testing.T) {
 			`"addressInfoRaw":"Pascalstreet 19 2 achter,Aachen,1234AB"`, `"idProviderRequestId":"0030000000000001","idProviderPersonId":"NLABNA0f3c5e"`},
 		"a suffix of letters": {eid.Identity{EID: eid.IDIN, Request: "2", Subject: "TRANSx", Address: &eid.Address{Street: "Pascalstreet", Number: "19", Suffix: "A", City: "Aachen"}},
 			`"addressInfoRaw":"Pascalstreet 19A,Aachen"`, `"idProviderRequestId":"2"`},
-		"lines":          {eid.Identity{EID: eid.IDIN, Request: "3", Subject: "b", Address: &eid.Address{Lines: []string{"Havenlaan 2", "1000 Brussel"}, Country: "BE"}}, `"addressInfoRaw":"Havenlaan 2 1000 Brussel"`, `"idProviderRequestId":"3","idProviderPersonId":"b"`},
+		"lines":          {eid.Identity{EID: eid.IDIN, Request: "3", Subject: "b", Address: &eid.Address{Lines: []string{"Havenlaan 2", "", "1000 Brussel"}, Country: "BE"}}, `"addressInfoRaw":"Havenlaan 2 1000 Brussel"`, `"idProviderRequestId":"3","idProviderPersonId":"b"`},
 		"MitID":          {eid.Identity{EID: eid.MitID, Request: "t", Subject: "u", Address: &eid.Address{Street: "Vej", Number: "10", Suffix: "2 tv", PostalCode: "8240", City: "Risskov"}}, `"addressInfoRaw":"Vej 10 2 tv,Risskov,8240"`, `"idProviderRequestId":"t","idProviderPersonId":"u"`},
 		"Swedish BankID": {eid.Identity{EID: eid.BankIDSE, Request: "o", Subject: "199001012385", Number: "199001012385"}, none, `"idProviderRequestId":"o"`},
 		"Norwegian":      {eid.Identity{EID: eid.BankIDNO, Request: "t", Subject: "9578-6000-4-000017"}, none, `"idProviderRequestId":"t","idProviderPersonId":"9578-6000-4-000017"`},
