@@ -290,7 +290,8 @@ type Done struct{}
 type Fail struct {
 	Reason eid.Reason
 	Code   string // the upstream's own word, never personal
-	Text   string // what the upstream wants the person to read, in their language; "" for our own words
+	Text   string // what the upstream wants the person to read; "" for our own words
+	Lang   string // the language that Text was asked for in, a tag of BCP 47; "" where nobody knows
 	Retry  bool
 }
 

@@ -229,10 +229,7 @@ func (c *Connector) start(ctx context.Context, cl *client, r *connector.Request,
 		life = 5 * time.Minute
 	}
 	s.Reference, s.Entrance = idin.NewReference(), cl.entrance()
-	language := r.Language
-	if language != "nl" {
-		language = "en"
-	}
+	language := spoken(r)
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	began := time.Now()
@@ -240,7 +237,7 @@ func (c *Connector) start(ctx context.Context, cl *client, r *connector.Request,
 		Reference: s.Reference, Language: language, Service: s.Service, Expiration: life, Now: now})
 	c.watch("transaction", began, err)
 	if err != nil {
-		fail := refused(err)
+		fail := refused(err, language)
 		if _, open := errors.AsType[*circuit.Open](err); !open && fail.Reason == eid.Unavailable {
 			c.down.Put(downKey{r.Settings.Key, s.Issuer}, now)
 		}
@@ -264,12 +261,22 @@ func (cl *client) entrance() string {
 	return code
 }
 
-// refused says how an attempt ends whose transaction could not be started.
-func refused(err error) connector.Fail {
+// spoken is the language that the bank's pages and messages are asked for in:
+// one of the two that the scheme uses.
+func spoken(r *connector.Request) string {
+	if r.Language == "nl" {
+		return "nl"
+	}
+	return "en"
+}
+
+// refused says how an attempt ends whose transaction, in a language, could not be
+// started.
+func refused(err error, language string) connector.Fail {
 	if e, ok := errors.AsType[*idin.Error](err); ok {
 		switch e.Retry() {
 		case idin.RetryElsewhere, idin.RetryDirectory, idin.RetryLater:
-			return connector.Fail{Reason: eid.Unavailable, Code: e.Code, Text: e.Consumer, Retry: true}
+			return connector.Fail{Reason: eid.Unavailable, Code: e.Code, Text: e.Consumer, Lang: language, Retry: true}
 		case idin.RetryNever:
 		}
 		return connector.Fail{Reason: eid.Refused, Code: code4(e)}

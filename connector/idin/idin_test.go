@@ -419,6 +419,24 @@ func TestStartRefused(t *testing.T) {
 	}
 }
 
+// TestLanguageOfMessages: what the bank says comes in the language that it was
+// asked for, whatever the page's is.
+func TestLanguageOfMessages(t *testing.T) {
+	t.Parallel()
+	for page, want := range map[string][2]string{"nl": {"nl", "Deze sandbox-bank"}, "en": {"en", "This sandbox bank"}, "sv": {"en", "This sandbox bank"}} {
+		s := newService(t)
+		s.request.Language = page
+		s.faults.Add(sandbox.Fault{Target: "idin.transaction", Kind: sandbox.Refuse, Value: "SO1100"})
+		res, err := s.conn.Begin(t.Context(), &s.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, ok := res.Step.(connector.Fail); !ok || f.Lang != want[0] || !strings.HasPrefix(f.Text, want[1]) {
+			t.Errorf("%s: %#v", page, res.Step)
+		}
+	}
+}
+
 func TestFront(t *testing.T) {
 	t.Parallel()
 	s := newService(t)

@@ -319,6 +319,7 @@ func TestWithoutScripts(t *testing.T) {
 	if len(w.Orders()) > 0 {
 		t.Error("an order was started because a page was fetched")
 	}
+	until(ctx, t, `document.querySelector("form.time p").innerText === "Sidan stängs inom 30 minuter."`)
 	do(ctx, t, click("form[action^=start] button"))
 	until(ctx, t, `document.querySelector("noscript iframe, .qr iframe") !== null`)
 	until(ctx, t, `document.querySelector(".qr iframe").contentDocument.querySelector("img").naturalWidth > 100`)

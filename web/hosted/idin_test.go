@@ -60,14 +60,18 @@ func TestBankList(t *testing.T) {
 	holds(t, body, "whether you are 18 or older. Nothing else.")
 }
 
-// What the bank wants the person to read stands on the page as text.
+// What the bank wants the person to read stands on the page as text, in the
+// language that it was asked for in, where that is known.
 func TestBankThatFailed(t *testing.T) {
 	t.Parallel()
 	v := dutch(eid.IDIN)
 	v.Place, v.Failed, v.Step = broker.AtRetry, eid.Unavailable, connector.Fail{Reason: eid.Unavailable, Code: "SO1100", Text: "Bank <b>weg</b>", Retry: true}
 	v.Front.Form.Error = "idin.down"
 	_, body := shown(t, pages(t, v, true, hosted.Return{}), "/")
-	holds(t, body, "Bank &lt;b&gt;weg&lt;/b&gt;", "The bank cannot be reached right now.", `role="alert"`)
+	holds(t, body, `<p class="lead">Bank &lt;b&gt;weg&lt;/b&gt;</p>`, "The bank cannot be reached right now.", `role="alert"`)
+	v.Step = connector.Fail{Reason: eid.Unavailable, Text: "De bank antwoordt niet.", Lang: "nl", Retry: true}
+	_, body = shown(t, pages(t, v, true, hosted.Return{}), "/")
+	holds(t, body, `<html lang="en"`, `<p class="lead" lang="nl">De bank antwoordt niet.</p>`)
 }
 
 func TestAwayToTheBank(t *testing.T) {

@@ -76,6 +76,37 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// TestOnlyTheAge: where nothing but the age is asked for, no page says that the
+// party wants to know who somebody is.
+func TestOnlyTheAge(t *testing.T) {
+	t.Parallel()
+	const who, age = "needs to know who you are", "Shop needs to know whether you are 18 or older."
+	for name, c := range map[string]struct {
+		wanted []string
+		eid    eid.EID // "" while it is chosen
+		want   string
+		not    string
+	}{
+		"chosen, the age":          {[]string{eid.WantAdult}, "", "<h1>How do you want to prove your age?</h1><p class=\"lead\">" + age, who},
+		"chosen, a lasting name":   {[]string{eid.WantID, eid.WantAdult}, "", "<h1>How do you want to prove who you are?</h1><p class=\"lead\">Shop " + who, age},
+		"chosen, all there is":     {nil, "", who, age},
+		"Swedish BankID, the age":  {[]string{eid.WantAdult}, eid.BankIDSE, age, "personal number"},
+		"Swedish BankID, the rest": {[]string{eid.WantID, eid.WantName}, eid.BankIDSE, "needs your name and your personal number", age},
+		"iDIN, the age":            {[]string{eid.WantAdult}, eid.IDIN, "through iDIN, for whether you are 18 or older. Nothing else.", age},
+		"an age check by its name": {[]string{eid.WantAdult}, eid.IDINAge, "through iDIN, whether you are 18 or older. Nothing else.", age},
+	} {
+		v := view()
+		v.Spec.Wanted, v.Session.EID = c.wanted, c.eid
+		if v.Front.Form.Name = "x"; c.eid == "" {
+			v.Place, v.Spec.Methods = broker.AtChoice, []broker.Method{{Name: "sbid", EID: eid.BankIDSE, Country: "se"}, {Name: "mitid", EID: eid.MitID, Country: "dk"}}
+		}
+		_, text := shown(t, pages(t, v, true, hosted.Return{}), "")
+		if !strings.Contains(text, c.want) || strings.Contains(text, c.not) {
+			t.Errorf("%s: %q, and not %q, is in\n%s", name, c.want, c.not, text)
+		}
+	}
+}
+
 // TestLanguageOfRequest: a page that belongs to no session speaks the language
 // that its request asks for.
 func TestLanguageOfRequest(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"html/template"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,7 +30,7 @@ type view struct {
 
 	Ref                                   string
 	Left                                  int64  // milliseconds until the page ends; 0 if nobody can get more
-	TimeLead                              string // until when that is
+	TimeLead                              string // the same, for those without scripts
 	Action, Error, Count, Code, Go, Brand string
 	Framed, Auto, Continue, AsText        bool
 	Landing, Wrong                        bool // Wrong: a field is, and not the form as a whole
@@ -145,6 +146,19 @@ func (p *Pages) news(wait connector.Wait, say func(string) string) []string {
 	return out
 }
 
+// lasts says how long a page lives at most, in whole minutes: no clock, since
+// nobody knows in which zone the person reads it, and no less than is true when
+// they read it later than it was made.
+func (p *Pages) lasts(left time.Duration, lang string) string {
+	switch {
+	case left <= time.Minute:
+		return p.c.Words.Say(lang, "left.60")
+	case left <= 2*time.Minute:
+		return p.c.Words.Say(lang, "left.120")
+	}
+	return p.c.Words.Say(lang, "time.lead", "count", strconv.Itoa(int(math.Ceil(left.Minutes()))))
+}
+
 // page shows where the person stands.
 func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) error {
 	lang := p.language(r, v)
@@ -208,8 +222,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	}
 	if !v.Session.State.Ended() && v.CanLonger {
 		d.Left = max(v.Session.Due.Sub(p.c.Now()).Milliseconds(), 1)
-		due := v.Session.Due.UTC()
-		d.TimeLead = p.c.Words.Say(lang, "time.lead", "hour", due.Format("15"), "minute", due.Format("04"))
+		d.TimeLead = p.lasts(v.Session.Due.Sub(p.c.Now()), lang)
 	}
 	d.InApp = inApp(r.UserAgent()) && d.View != "end" && d.View != "elsewhere"
 	if d.InApp { // what begins here cannot go on in the browser that the notice asks for
@@ -279,7 +292,10 @@ func inApp(agent string) bool {
 // choice lists the methods in the party's order, by country where there are
 // several: that of the page's language comes first.
 func (p *Pages) choice(v *broker.View, d *view, say func(string) string) {
-	d.Title, d.Lead = say("choice.title"), d.T("choice.lead")
+	d.Title, d.Lead = say("choice.title"), say("choice.lead")
+	if onlyAge(v) {
+		d.Title, d.Lead = say("choice.adult"), say("needs.adult")
+	}
 	var codes []string
 	for _, m := range v.Spec.Methods {
 		if !slices.Contains(codes, m.Country) {
@@ -336,7 +352,7 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 	if d.View == "retry" {
 		d.Title, d.Lead = say("retry.title"), say(eid.Reasons[v.Failed].Text)
 		if f, ok := v.Step.(connector.Fail); ok && f.Text != "" {
-			d.Lead = f.Text
+			d.Lead, d.LeadLang = f.Text, f.Lang
 		}
 	}
 	if ask == nil {
@@ -382,6 +398,9 @@ func (p *Pages) form(r *http.Request, v *broker.View, d *view, say func(string) 
 func needs(v *broker.View, say func(string) string) string {
 	text := say("needs." + string(v.Session.EID))
 	if !strings.Contains(text, "{data}") {
+		if onlyAge(v) && v.Session.EID != eid.IDINAge { // whose own sentence says it better
+			return say("needs.adult")
+		}
 		return text
 	}
 	var all []string
@@ -398,6 +417,11 @@ func needs(v *broker.View, say func(string) string) string {
 		list = strings.NewReplacer("{a}", strings.Join(all[:n-1], ", "), "{b}", list).Replace(say("list.and"))
 	}
 	return strings.ReplaceAll(text, "{data}", list)
+}
+
+// onlyAge says whether the party asks whether somebody is 18, and not who it is.
+func onlyAge(v *broker.View) bool {
+	return len(v.Spec.Wanted) == 1 && v.Spec.Wanted[0] == eid.WantAdult
 }
 
 // initial is the first letter of a name, as a capital.
