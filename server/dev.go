@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -71,7 +70,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 		return err
 	}
 	defer at.ports.close()
-	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := newLogger(LogConfig{Level: "error", Format: "text"}, o.Stderr)
 	roots := at.ca.roots()
 	sims := newSimulators(o.Frozen, o.Auto, o.Seed, roots)
 	term := &terminal{out: o.Stdout, err: o.Stderr, json: o.JSON, quiet: o.Quiet, color: o.Color, live: o.Terminal, now: sims.clock.Now,

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -79,7 +80,7 @@ func (l *lockedBuffer) String() string {
 func guarded(https, sandbox bool, h http.HandlerFunc) (http.Handler, *lockedBuffer) {
 	log := &lockedBuffer{}
 	e := edge{listener: "public", https: https, sandbox: sandbox, metrics: newMetrics("test"),
-		log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		log: newLogger(LogConfig{Level: "debug"}, log)}
 	return e.wrap(h), log
 }
 
@@ -135,8 +136,13 @@ func TestPanicEndsOneRequest(t *testing.T) {
 		if path == "/early" && !strings.Contains(rec.Body.String(), rec.Header().Get("X-Trace-Id")) {
 			t.Errorf("no reference to quote: %s", rec.Body)
 		}
+		if lines := strings.Split(log.String(), "\n"); !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.Contains(line, "handler panicked") && strings.Contains(line, rec.Header().Get("X-Trace-Id"))
+		}) {
+			t.Errorf("%s: the reference does not lead to the panic: %s", path, log)
+		}
 	}
-	if text := log.String(); strings.Contains(text, "199001012385") || !strings.Contains(text, "handler panicked") {
+	if text := log.String(); strings.Contains(text, "199001012385") {
 		t.Errorf("log: %s", text)
 	}
 	defer func() {

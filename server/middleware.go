@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -181,7 +182,9 @@ func (e edge) wrap(next http.Handler) http.Handler {
 		start := time.Now()
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Trace-Id", traceID())
+		trace := traceID()
+		h.Set("X-Trace-Id", trace)
+		r = r.WithContext(context.WithValue(r.Context(), traced{}, trace))
 		if e.https && !e.sandbox { // it would hold for every port of localhost
 			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 		}
@@ -196,13 +199,13 @@ func (e edge) wrap(next http.Handler) http.Handler {
 				}
 				e.log.ErrorContext(r.Context(), "handler panicked", "listener", e.listener, "stack", string(debug.Stack()))
 				if rec.status == 0 {
-					http.Error(rec, "An error of this server. Reference: "+h.Get("X-Trace-Id"), http.StatusInternalServerError)
+					http.Error(rec, "An error of this server. Reference: "+trace, http.StatusInternalServerError)
 				}
 			}
 			took := time.Since(start)
 			e.metrics.request(e.listener, r, rec.status, took)
 			e.log.DebugContext(r.Context(), "request", "listener", e.listener, "method", r.Method,
-				"route", r.Pattern, "status", rec.status, "duration_ms", took.Milliseconds(), "trace_id", h.Get("X-Trace-Id"))
+				"route", r.Pattern, "status", rec.status, "duration_ms", took.Milliseconds())
 			if e.seen != nil {
 				e.seen(r, rec.status, h, rec.answer)
 			}

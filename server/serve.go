@@ -145,18 +145,6 @@ func orElse(s, usual string) string {
 	return s
 }
 
-func newLogger(c LogConfig, w io.Writer) *slog.Logger {
-	var level slog.Level
-	if c.Level != "" {
-		_ = level.UnmarshalText([]byte(c.Level)) // checked with the configuration
-	}
-	opts := &slog.HandlerOptions{Level: level}
-	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, opts))
-	}
-	return slog.New(slog.NewJSONHandler(w, opts))
-}
-
 // parts turns the configuration into what the core is made of.
 func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
 	p := parts{public: c.Server.PublicURL, contact: c.Server.Contact, pageRate: c.Server.pageRate(), now: time.Now, version: version, log: log,

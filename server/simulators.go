@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -176,7 +175,7 @@ func Sandbox(ctx context.Context, o SandboxOptions) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := newLogger(LogConfig{Level: "error", Format: "text"}, o.Stderr)
 	sims := newSimulators(false, o.Auto, 1, nil)
 	sims.issuers = fmt.Sprintf("http://localhost:%d", portOf(plain))
 	urls := map[string]string{"issuers": sims.issuers, "issuers_tls": fmt.Sprintf("https://localhost:%d", portOf(api)),

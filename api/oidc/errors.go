@@ -25,7 +25,7 @@ func (p *Provider) refused(w http.ResponseWriter, r *http.Request, c *relying.Cl
 }
 
 func (p *Provider) show(w http.ResponseWriter, r *http.Request, c *relying.Client, status int, e wireError) {
-	p.c.Log.InfoContext(r.Context(), "request refused", "code", e.Code, "cause", e.Text, "trace_id", w.Header().Get("X-Trace-Id"))
+	p.c.Log.InfoContext(r.Context(), "request refused", "code", e.Code, "cause", e.Text)
 	if c != nil && c.Environment == eid.Live {
 		e.Text = ""
 	}

@@ -58,7 +58,7 @@ func (p *Provider) withCertificate(h http.HandlerFunc) http.HandlerFunc {
 			h(w, r.WithContext(context.WithValue(r.Context(), shownKey{}, chain)))
 			return
 		}
-		p.c.Log.InfoContext(r.Context(), "certificate refused", "cause", wrong.Text, "trace_id", w.Header().Get("X-Trace-Id"))
+		p.c.Log.InfoContext(r.Context(), "certificate refused", "cause", wrong.Text)
 		noStore(w.Header())
 		if strings.HasSuffix(r.URL.Path, "/userinfo") {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="eidgate", error="invalid_token"`)

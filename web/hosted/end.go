@@ -157,6 +157,9 @@ func (p *Pages) problem(w http.ResponseWriter, r *http.Request, status int, key,
 	d := &view{Layout: Layout{words: p.c.Words, Lang: lang, View: "end", Title: p.c.Words.Say(lang, key+".title"),
 		Lead: p.c.Words.Say(lang, key), Mood: "bad", Mark: "!"}, To: link(back), ToText: p.c.Words.Say(lang, "problem.again")}
 	policy := web.Policy{}
+	if status == http.StatusInternalServerError { // an operator finds it in the log by that
+		d.Trace = w.Header().Get("X-Trace-Id")
+	}
 	if status == http.StatusTooManyRequests { // in a frame too, of whichever party: it tells nothing and does nothing
 		d.Mood, d.Mark, d.Later, d.Leads, policy.Frames = "", "…", busyTime, back, []string{"*"}
 	}
