@@ -126,7 +126,7 @@ func TestLanding(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			one := dutch(eid.IDIN)
-			one.Place, one.Session.State, one.Step = broker.AtLanding, v.state, v.step
+			one.Place, one.Session.State, one.Step, one.Spec.Frames = broker.AtLanding, v.state, v.step, []string{"*"}
 			p := pages(t, one, true, hosted.Return{URL: "https://shop.example/done"})
 			w := httptest.NewRecorder()
 			r := httptest.NewRequest(v.method, "https://eid.example/callback/test/idin?trxid=1234000000000042&ec=abc", nil)
@@ -140,6 +140,12 @@ func TestLanding(t *testing.T) {
 			holds(t, w.Body.String(), v.says)
 			if asked := strings.Contains(w.Body.String(), `name="mine"`); asked != v.asked {
 				t.Errorf("asked: %v", asked)
+			}
+			if guarded := strings.Contains(w.Body.String(), `<form method="post" data-guard>`); guarded != v.asked {
+				t.Errorf("a click that comes too early does nothing: %v", guarded)
+			}
+			if anybody := strings.Contains(w.Header().Get("Content-Security-Policy"), "frame-ancestors *"); anybody == v.asked {
+				t.Errorf("any page may frame it: %v", anybody)
 			}
 			if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "shop.example/done") {
 				t.Errorf("%d, or a way to the party: %s", w.Code, w.Body)
@@ -168,8 +174,9 @@ func TestReturn(t *testing.T) {
 		t.Errorf("another site's yes: %d", w.Code)
 	}
 	w = httptest.NewRecorder()
+	w.Header().Set("X-Trace-Id", "4bf92f")
 	pages(t, nil, true, hosted.Return{}).Return(w, httptest.NewRequest(http.MethodGet, "https://eid.example/callback/test/idin?trxid=1&ec=2", nil), eid.Test, eid.IDIN)
-	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "out of order") {
+	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "out of order") || !strings.Contains(w.Body.String(), `Reference <bdi translate="no" dir="ltr">4bf92f</bdi>`) {
 		t.Errorf("a broker that is out of order: %d %s", w.Code, w.Body)
 	}
 }

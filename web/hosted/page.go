@@ -228,7 +228,7 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	if d.InApp { // what begins here cannot go on in the browser that the notice asks for
 		d.Auto = false
 	}
-	if d.Document != "" { // what confirms something is not shown by just anybody
+	if d.Document != "" || d.Landing { // what confirms something is not shown by just anybody
 		policy.Frames = slices.DeleteFunc(slices.Clone(policy.Frames), func(o string) bool { return o == "*" })
 	}
 	web.Headers(w.Header(), policy)

@@ -6,8 +6,8 @@ if (form) form.requestSubmit(form.querySelector("[data-default]") ?? undefined);
 // What comes out of the browser's memory is out of date.
 addEventListener("pageshow", (e) => e.persisted && location.reload());
 
-// A click that was meant for what was here before signs nothing: a form that
-// confirms works half a second after it has come into view.
+// A click that was meant for what was here before confirms nothing: a form that
+// does works half a second after it has come into view.
 const guarded = document.querySelector("form[data-guard]");
 if (guarded) {
   let timer;
