@@ -378,6 +378,7 @@ type SwitchesConfig struct {
 	ItsmeLegacyNames        bool `yaml:"itsme_legacy_names"`        // v3: names of itsme as ZignSec's published sample has them; default false
 	ItsmeBounceURL          bool `yaml:"itsme_bounce_url"`          // v3: a page of ours stands before itsme, so that the browser is known that comes back; default false
 	WebhookMaxAttempts      int  `yaml:"webhook_max_attempts"`      // 20 or 3; default 20
+	NoWebhookHMAC           bool `yaml:"no_webhook_hmac"`           // notifications without X-ZignSec-Hmac-SHA256, which is keyed with the API key: then no copy of a key is kept; default false
 }
 
 // MailConfig is the relay that mail is submitted to.

@@ -79,6 +79,9 @@ func (k *checker) account(at string, a *AccountConfig, c *Config, seen map[strin
 	if n := a.Switches.WebhookMaxAttempts; n != 0 && n != 3 && n != 20 {
 		k.doc.Report(at+".switches.webhook_max_attempts", "%d is neither 20 nor 3", n)
 	}
+	if a.Switches.WildcardFrameOrigin {
+		k.doc.Warn(at+".switches.wildcard_frame_origin", "lets every page on the web frame this account's pages; name the party's own in frames instead")
+	}
 	for name, n := range map[string]int{"setups": a.Limits.Setups, "reads": a.Limits.Reads} {
 		if n < 0 || n > 100_000 {
 			k.doc.Report(at+".limits."+name, "%d must be between 1 and 100000", n)
@@ -333,7 +336,7 @@ func (a *AccountConfig) record() (*relying.Account, error) {
 			HMACHexUpper: a.Switches.HMACHexUpper, IdentificationDateLocal: a.Switches.IdentificationDateLocal,
 			WildcardFrameOrigin: a.Switches.WildcardFrameOrigin, AskPersonalNumber: a.Switches.AskPersonalNumber,
 			ItsmeLegacyNames: a.Switches.ItsmeLegacyNames, ItsmeBounceURL: a.Switches.ItsmeBounceURL,
-			EchoCustom: a.Switches.EchoCustom, WebhookMaxAttempts: a.Switches.WebhookMaxAttempts}}
+			EchoCustom: a.Switches.EchoCustom, WebhookMaxAttempts: a.Switches.WebhookMaxAttempts, NoWebhookHMAC: a.Switches.NoWebhookHMAC}}
 	for i := range a.Configs {
 		f := &a.Configs[i]
 		out.Configs = append(out.Configs, relying.Config{ID: f.ID, Layout: f.Layout, Webhooks: addresses(f.WebhookTest, f.WebhookLive)})

@@ -13,10 +13,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"eidgate/eid"
 	"eidgate/internal/strictyaml"
+	"eidgate/store"
 )
 
 // A checker reports what is wrong with the values of a configuration.
@@ -131,6 +133,8 @@ func (k *checker) store(s *StoreConfig) {
 			}
 			if err != nil {
 				k.doc.Report("store.url_file", "%v", unwrapPath(err))
+			} else {
+				k.overTheNetwork("store.url_file", strings.TrimSpace(string(raw)))
 			}
 		}
 	default:
@@ -139,7 +143,16 @@ func (k *checker) store(s *StoreConfig) {
 			k.doc.Report("store.url", "%v", err)
 		} else if _, has := u.User.Password(); has {
 			k.doc.Report("store.url", "holds a password; put the address into a file and name it in url_file")
+		} else {
+			k.overTheNetwork("store.url", s.URL)
 		}
+	}
+}
+
+// overTheNetwork warns of a database that anybody between us could be.
+func (k *checker) overTheNetwork(path, address string) {
+	if host := store.Unverified(address); host != "" {
+		k.doc.Warn(path, "does not verify who %s is, or speaks without TLS where that is not offered; add sslmode=verify-full, and sslrootcert=FILE for a CA of your own", host)
 	}
 }
 
@@ -332,7 +345,7 @@ func unwrapPath(err error) error {
 	return err
 }
 
-// secret is file, and nobody but the server may read it.
+// secret is file, and nobody but the server may read it, nor let others do so.
 func (k *checker) secret(path, name string) bool {
 	if name == "" {
 		k.doc.Report(path, "is required")
@@ -342,8 +355,18 @@ func (k *checker) secret(path, name string) bool {
 		return false
 	}
 	info, err := os.Stat(name)
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
+	if err != nil {
+		return true
+	}
+	if info.Mode().Perm()&0o077 != 0 {
 		k.doc.Report(path, "%s can be read by others; chmod 600", name)
+	}
+	say := k.doc.Report
+	if os.Geteuid() == 0 { // who may look for the user that the server is to run as
+		say = k.doc.Warn
+	}
+	if of, ok := info.Sys().(*syscall.Stat_t); ok && of.Uid != 0 && int(of.Uid) != os.Geteuid() { // root can read it anyway
+		say(path, "%s belongs to another user, with number %d, who can read it; chown it to the one that the server runs as", name, of.Uid)
 	}
 	return true
 }

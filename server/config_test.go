@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +88,12 @@ func TestConfigurationCorpus(t *testing.T) {
 		{"a password that is not escaped", `{url: "sqlite:DIR/x.db"}`, "{url_file: DIR/store}", []string{
 			"store.url_file: is no address; in a password, write all but letters and digits as % and two hex digits"}},
 		{"another database in a file", `{url: "sqlite:DIR/x.db"}`, "{url_file: DIR/key}", []string{"store.url_file: must begin with sqlite: or postgres://"}},
+		{"a database that nobody knows", "sqlite:DIR/x.db", "postgres://eidgate@db/eidgate", []string{
+			"store.url: does not verify who db is, or speaks without TLS where that is not offered; add sslmode=verify-full, and sslrootcert=FILE for a CA of your own  [warning]"}},
+		{"one that is known", "sqlite:DIR/x.db", "postgres://eidgate@db/eidgate?sslmode=verify-full", nil},
+		{"one on this machine", "sqlite:DIR/x.db", "postgres://eidgate@localhost/eidgate", nil},
+		{"any page frames", keys, keys + "    switches: {wildcard_frame_origin: true}\n", []string{
+			"accounts.0.switches.wildcard_frame_origin: lets every page on the web frame this account's pages; name the party's own in frames instead  [warning]"}},
 		{"no master", "DIR/master", "DIR/none", []string{"keys.master_file: DIR/none cannot be read: no such file or directory"}},
 		{"short master", "DIR/master", "DIR/short", []string{"keys.master_file: must hold 64 hex digits: openssl rand -hex 32"}},
 		{"open master", "DIR/master", "DIR/open", []string{"keys.master_file: DIR/open can be read by others; chmod 600"}},
@@ -224,6 +231,45 @@ func TestEveryConfigurationFindsAnAgreement(t *testing.T) {
 		text := strings.Replace(s.fill(sound), s.fill("test_eids: {BANKID(house)}\n"), "", 1) + s.fill("    configs: "+configs+"\n")
 		if got := problems(t, s, text); cmp.Diff(want, got) != "" {
 			t.Errorf("%s:\n%s", configs, cmp.Diff(want, got))
+		}
+	}
+}
+
+// A secret that another user owns is one that they know, whatever its mode. Root is
+// warned, who may look for the user that the server is to run as.
+func TestSecretsOfOthers(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	s := newHouse(t, "house")
+	if err := os.Chown(filepath.Join(s.dir, "master"), 4711, -1); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"keys.master_file: DIR/master belongs to another user, with number 4711, who can read it; chown it to the one that the server runs as  [warning]"}
+	if got := problems(t, s, s.fill(sound)); cmp.Diff(want, got) != "" {
+		t.Error(cmp.Diff(want, got))
+	}
+}
+
+// Each switch of the configuration is one of the account.
+func TestSwitches(t *testing.T) {
+	t.Parallel()
+	kinds := reflect.TypeFor[SwitchesConfig]()
+	for i := range kinds.NumField() {
+		a, name := AccountConfig{}, kinds.Field(i).Name
+		switch f := reflect.ValueOf(&a.Switches).Elem().Field(i); f.Kind() {
+		case reflect.Bool:
+			f.SetBool(true)
+		default:
+			f.SetInt(3)
+		}
+		rec, err := a.record()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := reflect.ValueOf(rec.Switches).FieldByName(name); !f.IsValid() || f.IsZero() {
+			t.Errorf("%s has no effect", name)
 		}
 	}
 }

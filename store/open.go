@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -190,6 +192,30 @@ func (s *Store) encoded(ctx context.Context) error {
 		return fmt.Errorf("the database %s has the encoding %s and needs UTF8: make another one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name that", name, encoding)
 	}
 	return nil
+}
+
+// Unverified is the host of an address of PostgreSQL that is called over a
+// network, without TLS or without knowing its certificate; "" for none. What the
+// environment says of connections (PGSSLMODE) counts as it does when they are made.
+func Unverified(address string) (host string) {
+	if strings.HasPrefix(address, "sqlite:") {
+		return ""
+	}
+	cfg, err := pgconn.ParseConfig(address)
+	if err != nil { // Open says so
+		return ""
+	}
+	for _, to := range append([]*pgconn.FallbackConfig{{Host: cfg.Host, Port: cfg.Port, TLSConfig: cfg.TLSConfig}}, cfg.Fallbacks...) {
+		network, _ := pgconn.NetworkAddress(to.Host, to.Port)
+		ip, err := netip.ParseAddr(to.Host)
+		if network == "unix" || to.Host == "localhost" || err == nil && ip.IsLoopback() {
+			continue
+		}
+		if to.TLSConfig == nil || to.TLSConfig.InsecureSkipVerify && to.TLSConfig.VerifyPeerCertificate == nil {
+			return to.Host
+		}
+	}
+	return ""
 }
 
 func random() string {
