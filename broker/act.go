@@ -203,7 +203,11 @@ func (b *Broker) Open(ctx context.Context, id string, h Handle, br connector.Bro
 func (l *live) begun(c *Change, now time.Time) {
 	c.Order = l.order
 	c.Notes = append(c.Notes, Note{now, "event", "begin " + string(l.order.EID)})
-	c.Audit = append(c.Audit, Audit{now, "person", "order.begin", "ok"})
+	actor := "person"
+	if l.spec.Headless { // it is asked for with the session
+		actor = "rp:" + l.session.Key
+	}
+	c.Audit = append(c.Audit, Audit{now, actor, "order.begin", "ok"})
 }
 
 // start stores a new order and lets its connector begin, before that if it may.
@@ -310,6 +314,12 @@ func (b *Broker) Cancel(ctx context.Context, id string, h Handle) (*View, error)
 		return nil, err
 	}
 	return b.Look(ctx, id, h, connector.Browser{})
+}
+
+// Withdraw ends a session because the relying party wants it so, with one of its
+// keys; ErrMove for one that has ended.
+func (b *Broker) Withdraw(ctx context.Context, id, key string) error {
+	return b.stop(ctx, id, nil, connector.Fail{Reason: eid.Cancelled}, "rp:"+key, 0)
 }
 
 // Stop ends a session whose account goes away. One that has ended already

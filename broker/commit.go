@@ -166,10 +166,10 @@ func stepText(st connector.Step) string {
 }
 
 // confirm keeps whom the eID has confirmed, unless it is not the person that
-// was asked for.
+// was asked for: one without a number is not.
 func (b *Broker) confirm(s *Session, spec *Spec, c *Change, res connector.Result, now time.Time) (connector.Step, error) {
 	id := *res.Confirmed
-	if spec.Pinned != "" && id.Number != "" && id.Number != spec.Pinned {
+	if spec.Pinned != "" && id.Number != spec.Pinned {
 		return connector.Fail{Reason: eid.WrongPerson}, nil
 	}
 	raw, err := json.Marshal(id)

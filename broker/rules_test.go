@@ -589,9 +589,18 @@ func TestAnotherMethod(t *testing.T) {
 	}
 }
 
+// One of whom the eID tells no number is nobody's right person.
 func TestPinnedPerson(t *testing.T) {
 	t.Parallel()
+	for _, number := range []eid.Number{"199001012385", ""} {
+		pinnedPerson(t, number)
+	}
+}
+
+func pinnedPerson(t *testing.T, told eid.Number) {
+	t.Helper()
 	w := newWorld(t)
+	w.story.Person.Number = told
 	n := w.node(w.store)
 	s, err := n.Create(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify,
 		Spec: broker.Spec{Methods: []broker.Method{{Name: "story", EID: "story"}}, Pinned: "199001032391", Page: "/s/"}})
@@ -600,7 +609,7 @@ func TestPinnedPerson(t *testing.T) {
 	}
 	got := w.finish(s.ID, func() *node { return n })
 	if got.State != broker.Failed || got.Reason != eid.WrongPerson {
-		t.Errorf("session = %s %s, want failed wrong_person", got.State, got.Reason)
+		t.Errorf("number %q: session = %s %s, want failed wrong_person", string(told), got.State, got.Reason)
 	}
 	if id, _, err := n.Result(t.Context(), got, "key"); id != nil || err != nil {
 		t.Errorf("Result = %v, %v; want nothing", id, err)
@@ -849,15 +858,34 @@ func TestAuditTrail(t *testing.T) {
 	if _, _, err := n.Result(t.Context(), s, "key-2"); err != nil {
 		t.Fatal(err)
 	}
-	m := w.store.(*memory)
-	m.mu.Lock()
-	var got []string
-	for _, a := range m.audit[s.ID] {
-		got = append(got, a.Actor+" "+a.Action+" "+a.Outcome)
+	trail := func(id string) (got []string) {
+		m := w.store.(*memory)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, a := range m.audit[id] {
+			got = append(got, a.Actor+" "+a.Action+" "+a.Outcome)
+		}
+		return got
 	}
-	m.mu.Unlock()
 	want := []string{"rp:22222222-0000-4000-8000-000000000001 session.create ok", "person order.begin ok", "node session.finished ok", "rp:key-2 result.read ok"}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, trail(s.ID)); diff != "" {
+		t.Error(diff)
+	}
+	// Where the party has pages of its own, it is the party that begins and cancels.
+	v, err := n.Begin(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify,
+		Spec: broker.Spec{Methods: []broker.Method{{Name: "story", EID: "story"}}, Headless: true, Page: "/"}}, connector.Browser{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Withdraw(t.Context(), v.Session.ID, "key-2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Withdraw(t.Context(), v.Session.ID, "key-2"); !errors.Is(err, broker.ErrMove) {
+		t.Errorf("a second time: %v", err)
+	}
+	want = []string{"rp:22222222-0000-4000-8000-000000000001 session.create ok", "rp:22222222-0000-4000-8000-000000000001 order.begin ok",
+		"rp:key-2 session.stop cancelled", "node session.failed cancelled"}
+	if diff := cmp.Diff(want, trail(v.Session.ID)); diff != "" {
 		t.Error(diff)
 	}
 	mute := w.node(full{w.store})

@@ -386,7 +386,8 @@ func (c *core) close(ctx context.Context) {
 	_ = c.store.Close()
 }
 
-// sweep removes what the OpenID provider has kept and needs no more.
+// sweep removes what the OpenID provider has kept and needs no more, and copies
+// of keys that are of no use.
 func (c *core) sweep(ctx context.Context) error {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
@@ -395,7 +396,7 @@ func (c *core) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if err := c.store.SweepOIDC(ctx, c.now(), 500); err != nil && ctx.Err() == nil {
+			if err := errors.Join(c.store.SweepOIDC(ctx, c.now(), 500), c.store.SweepKeys(ctx, c.now())); err != nil && ctx.Err() == nil {
 				c.log.WarnContext(ctx, "sweep", "error", err)
 			}
 		}

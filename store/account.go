@@ -116,18 +116,35 @@ func (s *Store) PutAccount(ctx context.Context, a *relying.Account) error {
 	if err != nil {
 		return err
 	}
-	var secret []byte
-	if len(a.WebhookSecrets) > 0 {
-		var texts []string
-		for _, one := range a.WebhookSecrets {
-			texts = append(texts, string(one))
-		}
+	var texts []string
+	for _, one := range a.WebhookSecrets {
+		texts = append(texts, string(one))
+	}
+	var old string
+	var was, secret []byte
+	err = s.get(ctx, []any{&old, &was}, `SELECT doc, secret FROM account WHERE id = $1`, a.ID)
+	if err != nil && !errors.Is(err, broker.ErrNotFound) {
+		return fmt.Errorf("write account: %w", err)
+	}
+	if len(was) > 0 {
+		was, _ = s.master.Open(seal.Place("account", a.ID, "secret"), was) // what does not open is another one
+	}
+	if len(texts) > 0 {
 		secret = s.master.Seal(seal.Place("account", a.ID, "secret"), []byte(strings.Join(texts, " ")))
 	}
 	defer s.forgetAccounts()
-	return s.batch(ctx, []statement{{q: `INSERT INTO account (id, doc, secret, updated) VALUES ($1, $2, $3, $4)
+	return s.configure(ctx, old != string(doc) || string(was) != strings.Join(texts, " "), a.ID, "account.put", []statement{{q: `INSERT INTO account (id, doc, secret, updated) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, secret = excluded.secret, updated = excluded.updated`,
 		args: []any{a.ID, string(doc), secret, s.now().UnixMicro()}}})
+}
+
+// configure runs statements that change what operators configure. Where something
+// becomes another, the audit trail has that with it, under the id of what it is.
+func (s *Store) configure(ctx context.Context, changes bool, id, action string, all []statement) error {
+	if changes {
+		all = append(all, s.audit(id, s.operator(action)))
+	}
+	return s.batch(ctx, all)
 }
 
 // PutKey writes a key. With keep a sealed copy of its text is kept, for the
@@ -139,9 +156,18 @@ func (s *Store) PutKey(ctx context.Context, k relying.Key, text string, keep boo
 	if keep {
 		sealed = s.master.Seal(seal.Place("api_key", k.ID, "sealed"), []byte(text))
 	}
+	was := int64(-1) // there is none
+	err := s.get(ctx, []any{&was}, `SELECT revoked FROM api_key WHERE id = $1`, k.ID)
+	if err != nil && !errors.Is(err, broker.ErrNotFound) {
+		return fmt.Errorf("write key: %w", err)
+	}
+	action := "key.add"
+	if !k.Revoked.IsZero() {
+		action = "key.revoke"
+	}
 	defer s.forgetAccounts()
 	// a key that was revoked may come back with another account
-	return s.batch(ctx, []statement{{q: `DELETE FROM api_key WHERE hash = $1 AND id <> $2 AND revoked > 0`, args: []any{h[:], k.ID}}, {q: `INSERT INTO api_key (id, account, environment, hash, sealed, created, revoked)
+	return s.configure(ctx, was < 0 || (was > 0) == k.Revoked.IsZero(), k.ID, action, []statement{{q: `DELETE FROM api_key WHERE hash = $1 AND id <> $2 AND revoked > 0`, args: []any{h[:], k.ID}}, {q: `INSERT INTO api_key (id, account, environment, hash, sealed, created, revoked)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET account = excluded.account, environment = excluded.environment, hash = excluded.hash,
 				sealed = excluded.sealed, revoked = excluded.revoked`,
@@ -149,22 +175,38 @@ func (s *Store) PutKey(ctx context.Context, k relying.Key, text string, keep boo
 }
 
 // KeepKeys revokes all keys but those of these ids; gone counts them. A copy of
-// a key's text stays, for notifications of the sessions that it made.
+// a key's text stays for a while, for notifications of the sessions that it made:
+// see SweepKeys.
 func (s *Store) KeepKeys(ctx context.Context, ids []string) (gone int, err error) {
 	var all []statement
 	err = s.query(ctx, func(r scanner) error {
 		var id string
 		err := r.Scan(&id)
 		if !slices.Contains(ids, id) {
-			all = append(all, statement{q: `UPDATE api_key SET revoked = $2 WHERE id = $1`, args: []any{id, s.now().UnixMicro()}})
+			all = append(all, statement{q: `UPDATE api_key SET revoked = $2 WHERE id = $1`, args: []any{id, s.now().UnixMicro()}}, s.audit(id, s.operator("key.revoke")))
+			gone++
 		}
 		return err
 	}, `SELECT id FROM api_key WHERE revoked = 0`)
-	if err != nil || len(all) == 0 {
+	if err != nil || gone == 0 {
 		return 0, err
 	}
 	defer s.forgetAccounts()
-	return len(all), s.batch(ctx, all)
+	return gone, s.batch(ctx, all)
+}
+
+// outlived is how long after its end a key's copy may be of use: the sessions that
+// it made, and what there is to send of them, are erased by then.
+const outlived = 35 * 24 * time.Hour
+
+// SweepKeys deletes the copies of keys that were revoked long ago.
+func (s *Store) SweepKeys(ctx context.Context, now time.Time) error {
+	err := s.batch(ctx, []statement{{q: `UPDATE api_key SET sealed = NULL WHERE revoked > 0 AND revoked <= $1 AND sealed IS NOT NULL`,
+		args: []any{now.Add(-outlived).UnixMicro()}}})
+	if err != nil {
+		return fmt.Errorf("sweep keys: %w", err)
+	}
+	return nil
 }
 
 // AccountIDs lists the accounts.

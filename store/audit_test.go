@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -14,8 +15,10 @@ import (
 	"time"
 
 	"eidgate/broker"
+	"eidgate/eid"
 	"eidgate/internal/audit"
 	"eidgate/internal/pgtest"
+	"eidgate/relying"
 	"eidgate/store"
 )
 
@@ -448,6 +451,74 @@ func TestLookRecords(t *testing.T) {
 		err = l.db.QueryRowContext(t.Context(), `SELECT actor || ' ' || action || ' ' || outcome || session FROM audit`).Scan(&got)
 		if err != nil || got != "operator audit.export ok" {
 			t.Errorf("recorded %q, %v", got, err)
+		}
+	})
+}
+
+// TestConfigurationIsRecorded: the trail has each change of an account, a key
+// and a client, and nothing of a start with the configuration of before.
+func TestConfigurationIsRecorded(t *testing.T) {
+	t.Parallel()
+	ledgers(t, func(t *testing.T, l *ledger) {
+		a := relying.Account{ID: "acc", Name: "Shop", WebhookSecrets: []relying.Secret{"whsec_a"}, Webhooks: map[eid.Environment]string{eid.Live: "https://a.example", eid.Test: "https://b.example"}}
+		c := relying.Client{ID: "cli", Account: "acc"}
+		var names []store.Subject // which a command brings
+		k := relying.Key{ID: "key", Account: "acc", Environment: eid.Live}
+		start := func(ctx context.Context, keys, clients []string) error { // as a server starts
+			_, err := l.KeepKeys(ctx, keys)
+			errs := []error{err, l.KeepClients(ctx, "acc", clients), l.PutAccount(ctx, &a)}
+			if len(keys) > 0 {
+				errs = append(errs, l.PutKey(ctx, k, "0f0e0d0c-0000-4000-8000-000000000001", true))
+			}
+			if len(clients) > 0 {
+				errs = append(errs, l.PutClient(ctx, &c))
+			}
+			errs = append(errs, l.PutSubjects(ctx, "acc", names...))
+			return errors.Join(errs...)
+		}
+		one, two := []string{"key"}, []string{"cli"}
+		seen := 0
+		for _, v := range []struct {
+			name          string
+			change        func()
+			keys, clients []string
+			want          []string
+		}{
+			{"the first start", func() {}, one, two, []string{"acc account.put", "key key.add", "cli client.put"}},
+			{"the same again", func() {}, one, two, nil},
+			{"another name", func() { a.Name = "Store" }, one, two, []string{"acc account.put"}},
+			{"another secret", func() { a.WebhookSecrets = []relying.Secret{"whsec_b"} }, one, two, []string{"acc account.put"}},
+			{"another client", func() { c.Redirects = []string{"https://a.example/cb"} }, one, two, []string{"cli client.put"}},
+			{"names of persons", func() {
+				names = []store.Subject{{IDP: "sbid", Person: "199001012385", Sub: "s"}, {IDP: "sbid", Person: "199001032391", Sub: "t"}}
+			}, one, two, []string{"acc subject.put"}},
+			{"without key and client", func() { names = nil }, nil, nil, []string{"key key.revoke", "cli client.remove"}},
+			{"and again", func() {}, nil, nil, nil},
+			{"both are back", func() {}, one, two, []string{"key key.add", "cli client.put"}},
+		} {
+			v.change()
+			if err := start(t.Context(), v.keys, v.clients); err != nil {
+				t.Fatalf("%s: %v", v.name, err)
+			}
+			var got []string
+			rows, err := l.db.QueryContext(t.Context(), `SELECT session, actor, action, outcome FROM audit ORDER BY n`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for rows.Next() {
+				var id, actor, action, outcome string
+				if err := rows.Scan(&id, &actor, &action, &outcome); err != nil || actor != "operator" || outcome != "ok" {
+					t.Fatal(err, actor, outcome)
+				}
+				got = append(got, id+" "+action)
+			}
+			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if new := got[seen:]; !slices.Equal(new, v.want) {
+				t.Errorf("%s: %q, want %q", v.name, new, v.want)
+			}
+			seen = len(got)
 		}
 	})
 }

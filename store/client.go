@@ -43,8 +43,13 @@ func (s *Store) PutClient(ctx context.Context, c *relying.Client) error {
 	if err != nil {
 		return err
 	}
+	var old string
+	err = s.get(ctx, []any{&old}, `SELECT doc FROM oidc_client WHERE id = $1`, c.ID)
+	if err != nil && !errors.Is(err, broker.ErrNotFound) {
+		return fmt.Errorf("write client: %w", err)
+	}
 	defer s.clients.kept.Clear()
-	return s.batch(ctx, []statement{{one: "write client", q: `INSERT INTO oidc_client (id, account, doc, updated) VALUES ($1, $2, $3, $4)
+	return s.configure(ctx, old != string(doc), c.ID, "client.put", []statement{{one: "write client", q: `INSERT INTO oidc_client (id, account, doc, updated) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, updated = excluded.updated WHERE oidc_client.account = excluded.account`,
 		args: []any{c.ID, c.Account, string(doc), s.now().UnixMicro()}}})
 }
@@ -57,7 +62,7 @@ func (s *Store) KeepClients(ctx context.Context, account string, ids []string) e
 		var id string
 		err := r.Scan(&id)
 		if !slices.Contains(ids, id) {
-			gone = append(gone, statement{q: `DELETE FROM oidc_client WHERE id = $1 AND account = $2`, args: []any{id, account}})
+			gone = append(gone, statement{q: `DELETE FROM oidc_client WHERE id = $1 AND account = $2`, args: []any{id, account}}, s.audit(id, s.operator("client.remove")))
 		}
 		return err
 	}, `SELECT id FROM oidc_client WHERE account = $1`, account)

@@ -519,6 +519,28 @@ func TestAccountsAndKeys(t *testing.T) {
 	})
 }
 
+// The copy of a key that is used no more goes when nothing can be sent with it.
+func TestSweepKeys(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now := time.Now()
+		keys := map[string]time.Time{"used": {}, "revoked today": now, "revoked a month ago": now.AddDate(0, 0, -30), "long ago": now.AddDate(0, 0, -36)}
+		for id, revoked := range keys {
+			if err := s.PutKey(t.Context(), relying.Key{ID: id, Account: "a", Environment: eid.Live, Revoked: revoked}, uuid.NewString(), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.SweepKeys(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		for id := range keys {
+			if _, err := s.KeyText(t.Context(), id); errors.Is(err, relying.ErrUnknown) != (id == "long ago") {
+				t.Errorf("the copy of the key that is %s: %v", id, err)
+			}
+		}
+	})
+}
+
 func TestErase(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, s *store.Store) {

@@ -68,10 +68,13 @@ func (s *Store) mayName(ctx context.Context, account string) (bool, error) {
 
 // PutSubjects writes names that an account brings along, all or none. A person
 // who has one gets the new one. That no two persons have the same name is the
-// caller's to see to.
+// caller's to see to. The audit trail has that there were some.
 func (s *Store) PutSubjects(ctx context.Context, account string, names ...Subject) error {
 	key, err := s.accountKey(ctx, account)
 	if err != nil {
+		return err
+	}
+	if _, err := s.AuditHead(ctx); err != nil { // our numbers go on above it
 		return err
 	}
 	s.brought.mu.Lock()
@@ -84,7 +87,7 @@ func (s *Store) PutSubjects(ctx context.Context, account string, names ...Subjec
 			ON CONFLICT (account, idp, person) DO UPDATE SET sub = excluded.sub`,
 			args: []any{account, n.IDP, h[:], key.Seal(subjectPlace(account, n.IDP, h[:]), []byte(n.Sub))}}
 	}
-	return s.batch(ctx, all)
+	return s.configure(ctx, len(all) > 0, account, "subject.put", all)
 }
 
 // subjectPage is how many names one statement reads: a million take longer than

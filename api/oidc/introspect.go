@@ -115,8 +115,14 @@ func (p *Provider) serveRevoke(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	_, _, err := p.c.Store.ByToken(r.Context(), hash, refresh, now)
+	t, g, err := p.c.Store.ByToken(r.Context(), hash, refresh, now)
 	whole := err == nil || errors.Is(err, ErrUsed) // a refresh token takes its access tokens with it
+	if errors.Is(err, ErrUnknown) {
+		t, g, err = p.c.Store.ByToken(r.Context(), hash, access, now)
+	}
+	if (err == nil || whole) && g != nil && t.Client == c.ID {
+		err = p.record(r.Context(), c, g.Session, "token.revoke", "ok")
+	}
 	if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrUsed) {
 		p.unavailable(w, r, err)
 		return

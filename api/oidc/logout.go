@@ -122,22 +122,28 @@ func (p *Provider) hint(r *http.Request, in params) (c *relying.Client, sid, sub
 // something fails before, the person can do it again. What another tab got of it
 // meanwhile ends after it.
 func (p *Provider) end(ctx context.Context, sid, sub string) error {
-	if err := p.revoke(ctx, sid, sub); err != nil {
+	session, err := p.revoke(ctx, sid, sub)
+	if err == nil && session != "" {
+		err = p.c.Broker.Record(ctx, session, "person", "login.end", "ok")
+	}
+	if err != nil {
 		return err
 	}
 	if err := p.c.Store.EndSSO(ctx, sid); err != nil {
 		return err
 	}
-	return p.revoke(ctx, sid, sub)
+	_, err = p.revoke(ctx, sid, sub)
+	return err
 }
 
-// revoke ends the grants of a browser's session and tells their clients.
-func (p *Provider) revoke(ctx context.Context, sid, sub string) error {
+// revoke ends the grants of a browser's session and tells their clients; session
+// is the one that they came from, "" where there are none.
+func (p *Provider) revoke(ctx context.Context, sid, sub string) (session string, err error) {
 	session, clients, err := p.c.Store.RevokeSSO(ctx, sid, p.c.Now())
 	if err != nil || session == "" {
-		return err
+		return "", err
 	}
-	return p.tell(ctx, session, clients, sid, sub)
+	return session, p.tell(ctx, session, clients, sid, sub)
 }
 
 // A logout is what a client is told of a login that has ended.

@@ -124,7 +124,8 @@ type Store interface {
 	// error, the code is used up all the same and that error comes back; if that
 	// is ErrUnmade, nothing is written, and the code can come again.
 	// ErrUnknown: no such code, or another client's, or expired. ErrUsed: it was
-	// redeemed before; the grant is revoked by that.
+	// redeemed before; the grant that comes with it is revoked by that, and
+	// Revoked says whether it was already.
 	Redeem(ctx context.Context, code [32]byte, client string, now time.Time, tokens func(*Grant) ([]Token, error)) (*Grant, error)
 	// PutTokens writes further tokens of grants, or a client's own, all or none;
 	// ErrUnknown when a grant is over.

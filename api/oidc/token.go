@@ -98,7 +98,7 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 	}
 	now := p.c.Now()
 	out := &tokens{Type: kind(key)}
-	_, err := p.c.Store.Redeem(ctx, fingerprint(in["code"]), c.ID, now, func(g *Grant) (all []Token, err error) {
+	g, err := p.c.Store.Redeem(ctx, fingerprint(in["code"]), c.ID, now, func(g *Grant) (all []Token, err error) {
 		snap, err := readSnapshot(g)
 		if err != nil {
 			return nil, err
@@ -125,6 +125,11 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 	switch {
 	case errors.Is(err, ErrUsed):
 		p.c.Security("replay")
+		if g.Revoked.IsZero() { // it is now
+			if err := p.record(ctx, c, g.Session, "token.revoke", "replay"); err != nil {
+				return nil, err
+			}
+		}
 		return nil, errGrant
 	case errors.Is(err, ErrUnknown):
 		return nil, errGrant
@@ -132,6 +137,12 @@ func (p *Provider) redeem(ctx context.Context, c *relying.Client, in params, key
 		return nil, err
 	}
 	return out, nil
+}
+
+// record writes a line of the audit trail: what a client has done with what it
+// was given of a session.
+func (p *Provider) record(ctx context.Context, c *relying.Client, session, action, outcome string) error {
+	return p.c.Broker.Record(ctx, session, "rp:client "+c.ID, action, outcome)
 }
 
 // fits says whether what comes with a code is what the authorization began
@@ -207,7 +218,7 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 	now := p.c.Now()
 	old, g, err := p.c.Store.ByToken(ctx, fingerprint(in["refresh_token"]), refresh, now)
 	if errors.Is(err, ErrUsed) {
-		err = p.reused(ctx, c, old, now)
+		err = p.reused(ctx, c, old, g, now)
 	}
 	if err == nil && old.Client != c.ID {
 		p.c.Security("cross_tenant")
@@ -240,6 +251,9 @@ func (p *Provider) refresh(ctx context.Context, c *relying.Client, in params, ke
 	if err != nil { // before anything is written
 		return nil, fmt.Errorf("%w: %w", ErrUnmade, err)
 	}
+	if err := p.record(ctx, c, g.Session, "token.refresh", "ok"); err != nil {
+		return nil, err
+	}
 	if !c.Policy().RotateRefresh || old.Bound != "" {
 		out.Refresh = in["refresh_token"]
 		err = p.c.Store.PutTokens(ctx, []Token{at})
@@ -267,11 +281,14 @@ const graceful = 30 * time.Second
 
 // reused decides about a refresh token that was replaced: asked for again at
 // once it is a lost answer, later it is a theft, which ends the grant.
-func (p *Provider) reused(ctx context.Context, c *relying.Client, old *Token, now time.Time) error {
+func (p *Provider) reused(ctx context.Context, c *relying.Client, old *Token, g *Grant, now time.Time) error {
 	if old.Client != c.ID || now.Sub(old.Replaced) <= graceful {
 		return nil
 	}
 	p.c.Security("replay")
+	if err := p.record(ctx, c, g.Session, "token.revoke", "replay"); err != nil {
+		return err
+	}
 	if err := p.c.Store.Revoke(ctx, old.Hash, c.ID, true, now); err != nil {
 		return err
 	}

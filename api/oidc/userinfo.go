@@ -125,7 +125,7 @@ func (p *Provider) userInfo(r *http.Request, c *relying.Client, t *Token, g *Gra
 	if err != nil {
 		return "", nil, err
 	}
-	if err := p.c.Broker.Record(r.Context(), s.Session, "rp:client "+c.ID, "userinfo.read", "ok"); err != nil {
+	if err := p.record(r.Context(), c, s.Session, "userinfo.read", "ok"); err != nil {
 		return "", nil, err
 	}
 	out := claims.Object(claims.For(still(c, words(t.Scope)), &s.Identity, claims.FormatFor(c), s.Evidence...))

@@ -38,6 +38,7 @@ type Broker interface {
 	Refs(ctx context.Context, session string) ([]connector.Ref, error)
 	Look(ctx context.Context, id string, h broker.Handle, br connector.Browser) (*broker.View, error)
 	Cancel(ctx context.Context, id string, h broker.Handle) (*broker.View, error)
+	Withdraw(ctx context.Context, id, key string) error
 	Identity(ctx context.Context, s *broker.Session, key string, evidence bool) (*eid.Identity, []eid.Evidence, broker.Audit, error)
 	Note(ctx context.Context, id, kind string, lines ...broker.Audit) (first bool, err error)
 }

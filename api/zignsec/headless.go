@@ -122,10 +122,7 @@ func (a *API) cancel(w http.ResponseWriter, r *http.Request, c caller) error {
 	if err != nil {
 		return err
 	}
-	if s.State.Ended() {
-		return broker.ErrMove
-	}
-	if _, err := a.c.Broker.Cancel(r.Context(), s.ID, broker.Handle{}); err != nil {
+	if err := a.c.Broker.Withdraw(r.Context(), s.ID, c.Key.ID); err != nil {
 		return err
 	}
 	write(w, http.StatusOK, plainAnswer{ID: s.ID, Errors: []wireError{}})
