@@ -105,17 +105,15 @@ func ImportSubjects(ctx context.Context, c *Config, in SubjectImport) (n Subject
 	if !slices.ContainsFunc(c.Accounts, func(a AccountConfig) bool { return a.ID == in.Account }) {
 		return n, ErrNoAccount
 	}
-	s, err := c.openStore(ctx, in.DryRun)
+	open := c.openToWrite
+	if in.DryRun {
+		open = c.openCurrent
+	}
+	s, err := open(ctx)
 	if err != nil {
 		return n, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if behind, err := s.Pending(ctx); err != nil || behind > 0 {
-		return n, errors.Join(err, fmt.Errorf("%w: %d changes are not applied", ErrBehind, behind))
-	}
-	if err := s.CheckMaster(ctx); err != nil {
-		return n, fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
-	}
 	list, err := rereadable(in.List, subjectBytes)
 	if err != nil {
 		return n, err

@@ -47,6 +47,27 @@ func (c *Config) openCurrent(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.current(ctx, s); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openToWrite opens the configured store for a command that changes what is in it;
+// errors as those of openCurrent. A file of SQLite must not be in use.
+func (c *Config) openToWrite(ctx context.Context) (*store.Store, error) {
+	s, err := c.openStore(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.current(ctx, s); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// current is nil for a store that this version and the master key fit.
+func (c *Config) current(ctx context.Context, s *store.Store) error {
 	behind, err := s.Pending(ctx)
 	if err == nil && behind > 0 {
 		err = fmt.Errorf("%w: %d changes are not applied", ErrBehind, behind)
@@ -56,10 +77,7 @@ func (c *Config) openCurrent(ctx context.Context) (*store.Store, error) {
 			err = fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
 		}
 	}
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
+	return err
 }
 
 // MigrateStatus tells how many changes of the schema are not applied.

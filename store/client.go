@@ -96,6 +96,12 @@ func (s *Store) Keys(ctx context.Context) ([]oidc.SigningKey, error) {
 	return out, nil
 }
 
+// RemoveKey takes one of the provider's keys away, with a line of the audit
+// trail; broker.ErrNotFound. Nodes make another for its time when they look next.
+func (s *Store) RemoveKey(ctx context.Context, id string) error {
+	return s.configure(ctx, true, id, "provider_key.remove", []statement{one("remove key", broker.ErrNotFound, `DELETE FROM oidc_key WHERE id = $1`, id)})
+}
+
 // AddKey implements oidc.Store.
 func (s *Store) AddKey(ctx context.Context, k oidc.SigningKey) error {
 	return s.batch(ctx, []statement{{q: `INSERT INTO oidc_key (id, purpose, alg, private, starts, until, gone) VALUES ($1, $2, $3, $4, $5, $6, $7)

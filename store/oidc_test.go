@@ -895,6 +895,15 @@ func TestProviderKeys(t *testing.T) {
 		if want := []string{"enc", "es", first, "next"}; !slices.Equal(ids, want) {
 			t.Errorf("Keys = %v, want %v", ids, want)
 		}
+		if err := s.RemoveKey(t.Context(), "es"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RemoveKey(t.Context(), "es"); !errors.Is(err, broker.ErrNotFound) {
+			t.Errorf("a key that is not there: %v, want ErrNotFound", err)
+		}
+		if got, err = s.Keys(t.Context()); err != nil || len(got) != 3 || got[1].ID != first {
+			t.Errorf("without one: %v, %v", got, err)
+		}
 		if err := s.SweepOIDC(t.Context(), from.Add(2*time.Hour), 1); err != nil {
 			t.Fatal(err)
 		}

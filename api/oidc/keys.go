@@ -29,11 +29,11 @@ const (
 	keyPeriod  = 90 * 24 * time.Hour
 	keyCache   = 24 * time.Hour // how long relying parties may keep a copy of our set
 	keyLongest = 24 * time.Hour // the longest life of a token that is signed (relying.Lifetimes)
-	keyRenewal = time.Hour      // how often a node looks for what another has written
+	keyLook    = time.Minute    // how often a node looks for what another has written, and for keys that were taken away
 	keyHints   = keyPeriod      // how long a key that is published no more still tells whose an old ID token was
 	// keyAhead is how long before its period a key is written, so that the
 	// slowest node still shows it for as long as copies are kept.
-	keyAhead = keyCache + 2*keyRenewal
+	keyAhead = keyCache + 2*time.Hour
 )
 
 // rsaBits is the size of our RSA keys: that of the API that we are compatible
@@ -121,6 +121,22 @@ func (r *Keyring) Renew(ctx context.Context) error {
 	return nil
 }
 
+// State is what a key is there for at a time: "next", "active", "retired" while
+// it is published, then "hint", and "gone".
+func (k *SigningKey) State(now time.Time) string {
+	switch published := k.Until.Add(keyCache + keyLongest); {
+	case now.Before(k.From):
+		return "next"
+	case now.Before(k.Until):
+		return "active"
+	case now.Before(published):
+		return "retired"
+	case now.Before(k.Gone):
+		return "hint"
+	}
+	return "gone"
+}
+
 // missingKeys is what the present period lacks, and towards its end the next.
 func missingKeys(stored []SigningKey, now time.Time) (out []SigningKey) {
 	start := now.UTC().Truncate(keyPeriod) // the same on every node
@@ -191,11 +207,11 @@ func NewKey(alg string) (crypto.PrivateKey, error) {
 	return rsa.GenerateKey(rand.Reader, rsaBits)
 }
 
-// Run renews the keys every hour, and when the clock has jumped, until ctx
-// ends. What fails is tried again at the next hour: keys are made a day and two
+// Run renews the keys every minute, and when the clock has jumped, until ctx
+// ends. What fails is tried again at the next minute: keys are made a day and two
 // hours before they are needed.
 func (r *Keyring) Run(ctx context.Context) error {
-	every := time.NewTicker(keyRenewal)
+	every := time.NewTicker(keyLook)
 	defer every.Stop()
 	for {
 		var jumped <-chan struct{}

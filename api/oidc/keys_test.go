@@ -272,6 +272,54 @@ func TestKeysWithoutStore(t *testing.T) {
 	}
 }
 
+// TestStolenKey: a key that is taken away in the middle of its period has a
+// successor at the next look, which signs at once; what it has signed is nothing
+// any more, and the other keys stay.
+func TestStolenKey(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 4, 17, 0, 0, time.UTC)
+	st := &keyStore{}
+	r := oidc.NewKeyring(oidc.KeyringConfig{Store: st, Generate: prepared, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)})
+	renew := func() map[string][]string {
+		if err := r.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return published(t, r.Set())
+	}
+	before := renew()
+	token, err := r.Set().Sign(jose.RS256, "JWT", []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stolen := kid(t, token)
+	st.all = slices.DeleteFunc(st.all, func(k oidc.SigningKey) bool { return k.ID == stolen })
+	after := renew()
+	for kind, ids := range after {
+		if same := slices.Equal(ids, before[kind]); len(ids) != 1 || same != (kind != "sig RS256") {
+			t.Errorf("%s: %v, and %v before", kind, ids, before[kind])
+		}
+	}
+	if slices.Contains(after["sig RS256"], stolen) {
+		t.Error("the stolen key is still published")
+	}
+	next, err := r.Set().Sign(jose.RS256, "JWT", []byte(`{}`))
+	if err != nil || kid(t, next) != after["sig RS256"][0] {
+		t.Errorf("signed with %s, %v", kid(t, next), err)
+	}
+	if _, err := jose.Verify(t.Context(), token, jose.Rule{Algs: []string{jose.RS256}, Typ: []string{"JWT"}, Keys: r.Set().Ever()}); err == nil {
+		t.Error("what the stolen key has signed is a hint")
+	}
+	states := map[string]int{}
+	for _, k := range st.all {
+		for _, after := range []time.Duration{-200 * 24 * time.Hour, 0, 90 * 24 * time.Hour, 92 * 24 * time.Hour, 200 * 24 * time.Hour} {
+			states[k.State(now.Add(after))]++
+		}
+	}
+	if states["next"] != 5 || states["active"] != 5 || states["retired"]+states["hint"]+states["gone"] != 15 || states["gone"] < 5 {
+		t.Errorf("states: %v", states)
+	}
+}
+
 // TestKeysRun: it renews every hour, and at once when a clock jumps.
 func TestKeysRun(t *testing.T) {
 	t.Parallel()
