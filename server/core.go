@@ -4,8 +4,6 @@ package server
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -129,6 +127,9 @@ func (c *core) open(ctx context.Context, p parts) error {
 	if err := c.store.Alone(ctx); err != nil {
 		return err
 	}
+	if err := c.store.Begin(ctx); err != nil {
+		return err
+	}
 	if _, err := c.store.AuditHead(ctx); err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 		Mailer: p.mailer, LimitMail: !p.sandbox, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
 		Logout: func(ctx context.Context, body []byte) (string, error) { return c.provider.LogoutToken(ctx, body) },
 		Count:  func(kind, result string) { c.metrics.webhooks.WithLabelValues(kind, result).Inc() }})
-	handleKey, err := hkdf.Key(sha256.New, p.master, nil, "eidgate browser handles", 32)
+	handleKey, err := c.store.Derived("eidgate browser handles")
 	if err != nil {
 		return err
 	}
@@ -334,7 +335,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 
 // openID is the OpenID provider.
 func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
-	secret, err := providerSecret(p.master)
+	secret, err := c.store.Derived(ofProvider)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/csv"
 	"errors"
@@ -20,10 +19,9 @@ import (
 	"eidgate/store"
 )
 
-// providerSecret is what the OpenID provider makes codes and subjects with.
-func providerSecret(master []byte) ([]byte, error) {
-	return hkdf.Key(sha256.New, master, nil, "eidgate OpenID provider", 32)
-}
+// ofProvider is what the secret is for that the OpenID provider makes codes and
+// subjects with.
+const ofProvider = "eidgate OpenID provider"
 
 // SubjectKey is the key of claims.Subject, 32 bytes, for whoever leaves and
 // must go on computing names.
@@ -32,15 +30,8 @@ func SubjectKey(ctx context.Context, c *Config) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Close(); err != nil {
-		return nil, err
-	}
-	master, err := readMaster(c.Keys.MasterFile)
-	if err != nil {
-		return nil, fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
-	}
-	secret, err := providerSecret(master)
-	if err != nil {
+	secret, err := s.Derived(ofProvider)
+	if err = errors.Join(err, s.Close()); err != nil {
 		return nil, err
 	}
 	return oidc.SubjectKey(secret)

@@ -77,6 +77,9 @@ func (c *Config) current(ctx context.Context, s *store.Store) error {
 			err = fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
 		}
 	}
+	if err == nil {
+		err = s.Begin(ctx)
+	}
 	return err
 }
 

@@ -10,9 +10,7 @@ package store
 
 import (
 	"context"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"database/sql"
 	"embed"
 	"encoding/hex"
@@ -83,7 +81,7 @@ type Store struct {
 	keyTexts recent[string, string] // of keys, by their id
 	clients  recent[string, *relying.Client]
 	brought  brought
-	persons  []byte // key of the hashes that persons with an imported sub are found by
+	root     root
 }
 
 // dialect is what must differ between the two databases.
@@ -115,7 +113,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		callers: newRecent[[32]byte, relying.Caller](), accounts: newRecent[string, *relying.Account](), keyTexts: newRecent[string, string](), clients: newRecent[string, *relying.Client](),
 		hints: make(chan string, maxHints)}
 	s.seq.init()
-	if s.persons, err = hkdf.Key(sha256.New, c.Master, nil, "eidgate imported subjects", sha256.Size); err != nil {
+	if err := s.root.of(c.Master, c.Look); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	switch {
