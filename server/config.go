@@ -64,7 +64,9 @@ type StoreConfig struct {
 
 // KeysConfig is the root of all secrets.
 type KeysConfig struct {
-	MasterFile string `yaml:"master_file"` // 32 random bytes as 64 hex digits; openssl rand -hex 32. Required
+	MasterFile       string `yaml:"master_file"`        // 32 random bytes as 64 hex digits; openssl rand -hex 32. Required
+	NextMasterFile   string `yaml:"next_master_file"`   // one that other nodes seal with already, or will: this one opens what they have sealed. Default none
+	FormerMasterFile string `yaml:"former_master_file"` // the one before: what it has sealed is sealed with master_file within a minute. eidgate key master says when it can go. Default none
 }
 
 // EIDsConfig is one entry for each eID that is configured.

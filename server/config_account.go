@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
@@ -322,6 +323,9 @@ func readMaster(path string) ([]byte, error) {
 	key, err := hex.DecodeString(strings.TrimSpace(string(raw)))
 	if err != nil || len(key) != 32 {
 		return nil, errors.New("must hold 64 hex digits: openssl rand -hex 32")
+	}
+	if bytes.Equal(key, make([]byte, len(key))) {
+		return nil, errors.New("holds nothing but zeros, which everybody can guess: openssl rand -hex 32")
 	}
 	return key, nil
 }

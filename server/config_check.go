@@ -31,12 +31,7 @@ type checker struct {
 func (k *checker) config(c *Config) {
 	k.server(&c.Server)
 	k.store(&c.Store)
-	k.secret("keys.master_file", c.Keys.MasterFile)
-	if c.Keys.MasterFile != "" {
-		if _, err := readMaster(c.Keys.MasterFile); err != nil && !os.IsNotExist(err) && !os.IsPermission(err) {
-			k.doc.Report("keys.master_file", "%v", err)
-		}
-	}
+	k.masters(&c.Keys)
 	k.eids("eids", &c.EIDs, eid.Live, nil)
 	k.eids("test_eids", &c.TestEIDs, eid.Test, nil)
 	if len(c.Accounts) == 0 {
@@ -146,6 +141,30 @@ func (k *checker) store(s *StoreConfig) {
 		} else {
 			k.overTheNetwork("store.url", s.URL)
 		}
+	}
+}
+
+// masters are keys of the right form, and no two the same.
+func (k *checker) masters(c *KeysConfig) {
+	seen := map[string]string{}
+	for _, m := range c.masters() {
+		if m.file == "" && m.path != "keys.master_file" {
+			continue
+		}
+		k.secret(m.path, m.file)
+		key, err := readMaster(m.file)
+		switch other := seen[string(key)]; {
+		case m.file == "" || os.IsNotExist(err) || os.IsPermission(err): // that is said already
+		case err != nil:
+			k.doc.Report(m.path, "%v", err)
+		case other != "":
+			k.doc.Report(m.path, "is the same key as %s", other)
+		default:
+			seen[string(key)] = m.path
+		}
+	}
+	if c.NextMasterFile != "" && c.FormerMasterFile != "" {
+		k.doc.Report("keys.next_master_file", "cannot be with former_master_file: one change of the master key at a time")
 	}
 }
 

@@ -44,6 +44,9 @@ func TestConfigurationCorpus(t *testing.T) {
 	t.Parallel()
 	s := newHouse(t, "house", "north")
 	s.write(t, "short", "5a5a")
+	s.write(t, "zeros", strings.Repeat("00", 32))
+	s.write(t, "master2", strings.Repeat("5b", 32))
+	s.write(t, "master3", strings.Repeat("5c", 32))
 	s.write(t, "sandbox-key", sandboxKey)
 	s.write(t, "bad-secret", "whsec_c2hvcnQ=")
 	s.write(t, "old-secret", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
@@ -96,6 +99,12 @@ func TestConfigurationCorpus(t *testing.T) {
 			"accounts.0.switches.wildcard_frame_origin: lets every page on the web frame this account's pages; name the party's own in frames instead  [warning]"}},
 		{"no master", "DIR/master", "DIR/none", []string{"keys.master_file: DIR/none cannot be read: no such file or directory"}},
 		{"short master", "DIR/master", "DIR/short", []string{"keys.master_file: must hold 64 hex digits: openssl rand -hex 32"}},
+		{"zeros for a master", "{master_file: DIR/master}", "{master_file: DIR/zeros}", []string{"keys.master_file: holds nothing but zeros, which everybody can guess: openssl rand -hex 32"}},
+		{"one master twice", "{master_file: DIR/master}", "{master_file: DIR/master, former_master_file: DIR/master}", []string{"keys.former_master_file: is the same key as keys.master_file"}},
+		{"two changes of the master", "{master_file: DIR/master}", "{master_file: DIR/master, next_master_file: DIR/master2, former_master_file: DIR/master3}",
+			[]string{"keys.next_master_file: cannot be with former_master_file: one change of the master key at a time"}},
+		{"short next master", "{master_file: DIR/master}", "{master_file: DIR/master, next_master_file: DIR/short}", []string{"keys.next_master_file: must hold 64 hex digits: openssl rand -hex 32"}},
+		{"no former master", "{master_file: DIR/master}", "{master_file: DIR/master, former_master_file: DIR/none}", []string{"keys.former_master_file: DIR/none cannot be read: no such file or directory"}},
 		{"open master", "DIR/master", "DIR/open", []string{"keys.master_file: DIR/open can be read by others; chmod 600"}},
 		{"unknown key", "    name: Shop", "    name: Shop\n    weebhook_test: x", []string{`accounts.0.weebhook_test: unknown key. Did you mean "webhook_test"?`}},
 		{"twice", "    name: Shop", "    name: Shop\n    name: Stop", []string{`accounts.0.name: stands here a second time`}},

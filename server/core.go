@@ -46,6 +46,7 @@ type core struct {
 	store      *store.Store
 	broker     *broker.Broker
 	epoch      string // names this run of this node
+	former     bool   // there is a former master key
 	worker     *notify.Worker
 	health     *health
 	metrics    *metrics
@@ -62,7 +63,7 @@ type core struct {
 // parts is what dev and serve decide differently.
 type parts struct {
 	public     string
-	master     []byte
+	masters    masterKeys
 	storeURL   string
 	migrate    bool
 	agreements agreements
@@ -97,9 +98,9 @@ func (p *parts) command() string {
 }
 
 func newCore(ctx context.Context, p parts) (*core, error) {
-	c := &core{epoch: uuid.NewString(), metrics: newMetrics(p.version), agreements: p.agreements, now: p.now, log: p.log}
+	c := &core{epoch: uuid.NewString(), former: p.masters.former != nil, metrics: newMetrics(p.version), agreements: p.agreements, now: p.now, log: p.log}
 	var err error
-	if c.store, err = store.Open(ctx, store.Config{URL: p.storeURL, Master: p.master, Now: p.now, Log: p.log}); err != nil {
+	if c.store, err = p.masters.open(ctx, store.Config{URL: p.storeURL, Now: p.now, Log: p.log}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if err := c.open(ctx, p); err != nil {
@@ -121,13 +122,10 @@ func (c *core) open(ctx context.Context, p parts) error {
 	} else if n > 0 { // the version before the one that made them runs on
 		c.log.WarnContext(ctx, "the database is ahead of this version: a newer one has changed its tables", "changes", n)
 	}
-	if err := c.store.CheckMaster(ctx); err != nil {
-		return fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
+	if err := c.store.Begin(ctx); err != nil {
+		return wrongMaster(err)
 	}
 	if err := c.store.Alone(ctx); err != nil {
-		return err
-	}
-	if err := c.store.Begin(ctx); err != nil {
 		return err
 	}
 	if _, err := c.store.AuditHead(ctx); err != nil {
@@ -373,6 +371,9 @@ func (c *core) run(ctx context.Context) error {
 	g.Go(func() error { return c.worker.Run(ctx) })
 	g.Go(func() error { return c.keys.Run(ctx) })
 	g.Go(func() error { return c.sweep(ctx) })
+	if c.former {
+		g.Go(func() error { return c.rewrap(ctx) })
+	}
 	g.Go(func() error { return c.trail.seal(ctx) })
 	g.Go(func() error { return c.trail.watch(ctx) })
 	g.Go(func() error { return c.watchEnds(ctx) })

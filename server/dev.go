@@ -257,7 +257,7 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 		policy.Networks = ownAddresses()
 	}
 	p.policy = func(eid.Environment) safehttp.Policy { return policy }
-	p.storeURL, data, p.master, err = devStore(o)
+	p.storeURL, data, p.masters.current, err = devStore(o)
 	return p, data, err
 }
 

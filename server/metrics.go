@@ -39,6 +39,7 @@ type metrics struct {
 	erased   prometheus.Counter
 	verified prometheus.Gauge
 	sealed   prometheus.Gauge
+	former   prometheus.Gauge
 	outbox   *outboxGauge
 	circuits *circuitGauge
 
@@ -95,13 +96,15 @@ func newMetrics(version string) *metrics {
 		Help: "When this node last found the audit trail whole; 0 before the first time. It looks once an hour; more than two hours ago means that the trail is not whole or cannot be read."})
 	m.sealed = prometheus.NewGauge(prometheus.GaugeOpts{Name: "eidgate_audit_sealed_timestamp_seconds",
 		Help: "When this node last found all sealed of the audit trail that can be, by itself or by another node; 0 before the first time. It looks once a minute; more than five minutes ago means that sealing is behind."})
+	m.former = prometheus.NewGauge(prometheus.GaugeOpts{Name: "eidgate_former_master_key_values",
+		Help: "How many values this node found sealed with the former master key when it last looked, a minute ago at most, and has sealed with the new one since. Once it is 0 on all nodes, keys.former_master_file can be taken away. 0 where there is none."})
 	m.outbox = &outboxGauge{
 		pending: prometheus.NewDesc("eidgate_outbox_pending", "Notifications that are not delivered yet, at most 10000 of them are counted. The same on every node.", nil, nil),
 		late:    prometheus.NewDesc("eidgate_outbox_late_seconds", "How long the notification that was due first has waited; more than a minute means that nobody delivers. The same on every node.", nil, nil),
 		given:   prometheus.NewDesc("eidgate_outbox_given_up", "Notifications that were given up within the last day and have not been put back, at most 10000 of them are counted; eidgate delivery list shows them. The same on every node.", nil, nil)}
 	m.circuits = &circuitGauge{boards: map[[2]string]*circuit.Board{}, desc: prometheus.NewDesc("eidgate_upstream_circuit_state",
 		"Agreements with an eID that is not called for want of answers: state is open, or half_open where the next call tries. 0 is well.", []string{"eid", "environment", "state"}, nil)}
-	m.own = append(m.own, m.erased, m.verified, m.sealed, m.outbox, m.circuits)
+	m.own = append(m.own, m.erased, m.verified, m.sealed, m.former, m.outbox, m.circuits)
 	m.registry.MustRegister(m.own...)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -150,8 +150,8 @@ func (c *Config) parts(version string, log *slog.Logger) (parts, error) {
 	p := parts{public: c.Server.PublicURL, contact: c.Server.Contact, pageRate: c.Server.pageRate(), now: time.Now, version: version, log: log,
 		limits: broker.Limits{Idle: c.Sessions.Idle, Keep: c.Sessions.Keep}}
 	var err error
-	if p.master, err = readMaster(c.Keys.MasterFile); err != nil {
-		return p, fmt.Errorf("keys.master_file: %w", err)
+	if p.masters, err = c.Keys.read(); err != nil {
+		return p, err
 	}
 	if p.storeURL, err = c.Store.address(); err != nil {
 		return p, err

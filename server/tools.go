@@ -25,15 +25,15 @@ import (
 
 // openStore opens the configured store without anything around it.
 func (c *Config) openStore(ctx context.Context, look bool) (*store.Store, error) {
-	master, err := readMaster(c.Keys.MasterFile)
+	masters, err := c.Keys.read()
 	if err != nil {
-		return nil, fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	address, err := c.Store.address()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s, err := store.Open(ctx, store.Config{URL: address, Master: master, Now: time.Now, Log: slog.New(slog.DiscardHandler), Look: look})
+	s, err := masters.open(ctx, store.Config{URL: address, Now: time.Now, Log: slog.New(slog.DiscardHandler), Look: look})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -73,12 +73,7 @@ func (c *Config) current(ctx context.Context, s *store.Store) error {
 		err = fmt.Errorf("%w: %d changes are not applied", ErrBehind, behind)
 	}
 	if err == nil {
-		if err = s.CheckMaster(ctx); err != nil {
-			err = fmt.Errorf("%w: keys.master_file: %w", ErrConfig, err)
-		}
-	}
-	if err == nil {
-		err = s.Begin(ctx)
+		err = wrongMaster(s.Begin(ctx))
 	}
 	return err
 }

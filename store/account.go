@@ -265,7 +265,7 @@ func (s *Store) accountKey(ctx context.Context, account string) (*seal.Key, erro
 		if errors.Is(err, broker.ErrNotFound) {
 			if _, wrapped, err = s.master.New(place); err == nil {
 				err = s.batch(ctx, []statement{{q: `INSERT INTO account_key (account, wrapped, master) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-					args: []any{account, wrapped, s.masterID}}})
+					args: []any{account, wrapped, s.master.ids[0]}}})
 			}
 			if err != nil {
 				return nil, fmt.Errorf("make account key: %w", err)
@@ -275,8 +275,8 @@ func (s *Store) accountKey(ctx context.Context, account string) (*seal.Key, erro
 		if err != nil {
 			return nil, fmt.Errorf("read account key: %w", err)
 		}
-		if master != s.masterID {
-			return nil, fmt.Errorf("%w: the database has keys of master key %s, and this is %s", ErrMaster, master, s.masterID)
+		if err := s.master.fits(master); err != nil {
+			return nil, err
 		}
 		k, err := s.master.Unwrap(place, wrapped)
 		if err != nil {
@@ -285,21 +285,4 @@ func (s *Store) accountKey(ctx context.Context, account string) (*seal.Key, erro
 		s.outer.Put(account, k)
 		return k, nil
 	}
-}
-
-// ErrMaster means that the master key is not the one that the database was
-// sealed with.
-var ErrMaster = errors.New("wrong master key")
-
-// CheckMaster looks whether this master key opens the database: ErrMaster.
-func (s *Store) CheckMaster(ctx context.Context) error {
-	var master string
-	err := s.get(ctx, []any{&master}, `SELECT master FROM account_key WHERE master <> $1 LIMIT 1`, s.masterID)
-	switch {
-	case errors.Is(err, broker.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	}
-	return fmt.Errorf("%w: the database has keys of master key %s, and this is %s", ErrMaster, master, s.masterID)
 }

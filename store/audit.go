@@ -273,14 +273,15 @@ func (s *Store) AuditVerifiers(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-// RecordAudit writes that an operator reads the audit trail itself.
+// RecordAudit writes what is done with the server as a whole, as that an operator
+// reads the audit trail itself.
 func (s *Store) RecordAudit(ctx context.Context, action string) error {
 	if _, err := s.AuditHead(ctx); err != nil { // our numbers go on above it
 		return err
 	}
 	err := s.operate(ctx, func() []statement { return []statement{s.audit("", s.operator(action))} })
 	if err != nil {
-		return fmt.Errorf("record that the audit trail is read: %w", err)
+		return fmt.Errorf("record %s: %w", action, err)
 	}
 	return nil
 }

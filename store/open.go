@@ -46,6 +46,8 @@ var schema embed.FS
 type Config struct {
 	URL    string // "memory", "sqlite:FILE" or "postgres://…"
 	Master []byte // 32 bytes
+	Next   []byte // opens what nodes with a new master key have sealed; nil for none
+	Former []byte // opens what is sealed with the one before, until Rewrap has found nothing more; nil for none
 	Now    func() time.Time
 	Log    *slog.Logger
 	Look   bool // only to look at, beside the process that a file of SQLite belongs to
@@ -53,16 +55,15 @@ type Config struct {
 
 // A Store is open until Close. It is safe for concurrent use.
 type Store struct {
-	now      func() time.Time
-	log      *slog.Logger
-	master   *seal.Key
-	masterID string
-	homes    *cache.Cache[string, home]           // of sessions
-	outer    *cache.Cache[string, *seal.Key]      // of accounts
-	rows     *cache.Cache[string, broker.Session] // of sessions, as they were last written; SQLite only
-	grants   *cache.Cache[[32]byte, oidc.Grant]   // that were written here and not redeemed yet, sealed, by their code
-	seq      sequence
-	dialect  dialect
+	now     func() time.Time
+	log     *slog.Logger
+	master  masters
+	homes   *cache.Cache[string, home]           // of sessions
+	outer   *cache.Cache[string, *seal.Key]      // of accounts
+	rows    *cache.Cache[string, broker.Session] // of sessions, as they were last written; SQLite only
+	grants  *cache.Cache[[32]byte, oidc.Grant]   // that were written here and not redeemed yet, sealed, by their code
+	seq     sequence
+	dialect dialect
 
 	// PostgreSQL only
 	pool  *pgxpool.Pool
@@ -103,17 +104,21 @@ var (
 
 // Open connects; it changes nothing. See Migrate.
 func Open(ctx context.Context, c Config) (*Store, error) {
-	master, err := seal.NewKey(c.Master)
+	master, err := newMasters(c.Master, c.Next, c.Former)
 	if err != nil {
-		return nil, fmt.Errorf("open store: master key: %w", err)
+		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{now: c.Now, log: c.Log, master: master, masterID: masterID(c.Master),
+	s := &Store{now: c.Now, log: c.Log, master: master,
 		homes: cache.New[string, home](8192), outer: cache.New[string, *seal.Key](4096),
 		rows: cache.New[string, broker.Session](4096), grants: cache.New[[32]byte, oidc.Grant](1024), brought: brought{some: map[string]bool{}},
 		callers: newRecent[[32]byte, relying.Caller](), accounts: newRecent[string, *relying.Account](), keyTexts: newRecent[string, string](), clients: newRecent[string, *relying.Client](),
 		hints: make(chan string, maxHints)}
 	s.seq.init()
-	if err := s.root.of(c.Master, c.Look); err != nil {
+	begun := c.Master
+	if len(c.Former) > 0 {
+		begun = c.Former
+	}
+	if err := s.root.of(begun, c.Look); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	switch {

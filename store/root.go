@@ -28,9 +28,13 @@ func (r *root) of(key []byte, look bool) (err error) {
 
 var rootPlace = seal.Place("root", "1", "sealed")
 
-// Begin reads the root, or writes it for a database that has none. It is called
-// before the store is used by others; until then the root is the master key.
+// Begin looks whether the master keys open the database (ErrMaster), and reads the
+// root, or writes it for a database that has none. It is called before the store is
+// used by others; until then the root is the master key.
 func (s *Store) Begin(ctx context.Context) error {
+	if err := s.CheckMaster(ctx); err != nil {
+		return err
+	}
 	for {
 		var sealed []byte
 		err := s.get(ctx, []any{&sealed}, `SELECT sealed FROM root WHERE id = 1`)
@@ -47,7 +51,7 @@ func (s *Store) Begin(ctx context.Context) error {
 		}
 		key, err := s.master.Open(rootPlace, sealed)
 		if err != nil {
-			return fmt.Errorf("read root secret: %w", err)
+			return fmt.Errorf("%w: it does not open the database's root secret", ErrMaster)
 		}
 		return s.root.of(key, s.root.look)
 	}

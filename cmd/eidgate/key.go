@@ -14,6 +14,7 @@ import (
 
 type keyCmd struct {
 	List    keyList    `cmd:"" help:"The keys of the OpenID provider; nothing secret." example:"eidgate key list"`
+	Master  keyMaster  `cmd:"" help:"What is sealed with which master key." example:"eidgate key master"`
 	Replace keyReplace `cmd:"" help:"Destroy one that others may have, and have another made." example:"eidgate key replace signing-key-5d01a9c2"`
 }
 
@@ -38,6 +39,33 @@ func (c *keyList) Run(ctx context.Context, io streams) error {
 	fmt.Fprintln(w, "kid\tuse\talg\tstate\tfrom\tuntil")
 	for _, k := range keys {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Use, k.Alg, k.State, k.From.Format(time.DateOnly), k.Until.Format(time.DateOnly))
+	}
+	return w.Flush()
+}
+
+type keyMaster struct {
+	configFlag
+	JSON bool `name:"json" help:"As JSON."`
+}
+
+func (c *keyMaster) Run(ctx context.Context, io streams) error {
+	cfg, err := c.load(io, false)
+	if err != nil {
+		return err
+	}
+	uses, err := server.MasterUses(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(io.out).Encode(uses)
+	}
+	w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
+	for _, u := range uses {
+		if u.ID == "" {
+			u.ID, u.Setting = "none", "no key of this configuration"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", u.ID, u.Setting, count(int(u.Values), "value"))
 	}
 	return w.Flush()
 }

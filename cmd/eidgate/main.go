@@ -33,7 +33,7 @@ type cli struct {
 	Session     sessionCmd     `cmd:"" help:"Look at sessions."`
 	Delivery    deliveryCmd    `cmd:"" help:"Look at notifications, and send them again."`
 	Subject     subjectCmd     `cmd:"" help:"The names of persons: bring them along, take them away."`
-	Key         keyCmd         `cmd:"" help:"The keys that tokens are signed with."`
+	Key         keyCmd         `cmd:"" help:"The provider's keys and the master key."`
 	Audit       auditCmd       `cmd:"" help:"The audit trail: is it whole, and a copy of it."`
 	Verify      verifyCmd      `cmd:"" help:"Check evidence offline."`
 	Version     versionCmd     `cmd:"" help:"Which version this is." example:"eidgate version --json"`
