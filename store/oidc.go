@@ -317,11 +317,12 @@ func (s *Store) ByToken(ctx context.Context, hash [32]byte, kind string, now tim
 
 // Rotate implements oidc.Store.
 func (s *Store) Rotate(ctx context.Context, old [32]byte, next oidc.Token, now time.Time, also ...oidc.Token) (*oidc.Token, error) {
-	all := []statement{one("replace token", oidc.ErrUsed, `UPDATE oidc_token SET replaced = $5, successor = $2
+	// First the grant, as whoever ends it does, or each of the two waits for the other.
+	all := []statement{{q: `SELECT id FROM oidc_grant WHERE id = $1` + s.dialect.share, args: []any{next.Grant}}, one("replace token", oidc.ErrUsed, `UPDATE oidc_token SET replaced = $5, successor = $2
 		WHERE hash = $1 AND grant_id = $3 AND client = $4 AND kind = 'refresh' AND replaced = 0 AND expires > $5`,
-		old[:], next.Hash[:], next.Grant, next.Client, micros(now)), s.token(&next, s.dialect.share)}
+		old[:], next.Hash[:], next.Grant, next.Client, micros(now)), s.token(&next, "")}
 	for i := range also {
-		all = append(all, s.token(&also[i], s.dialect.share))
+		all = append(all, s.token(&also[i], ""))
 	}
 	err := s.batch(ctx, all)
 	if err == nil {

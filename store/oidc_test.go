@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"eidgate/api/oidc"
 	"eidgate/broker"
@@ -746,6 +747,76 @@ func TestErasureEndsGrants(t *testing.T) {
 			t.Errorf("another session's code: %v", err)
 		}
 	})
+}
+
+// TestRotationWhileEnding: a refresh that waits for its token, and whoever ends its
+// grant at the same time, wait for each other in turn and not in a circle.
+func TestRotationWhileEnding(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t, pgtest.Options{})
+	s, now := open(t, dsn), instant()
+	pool, err := pgxpool.New(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	// waiting is true once so many of the database's connections wait for another.
+	waiting := func(want int) {
+		t.Helper()
+		for range 500 {
+			var n int
+			if err := pool.QueryRow(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			if n == want {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("%d do not wait", want)
+	}
+	for what, end := range map[string]func(n *broker.Session, hash [32]byte) error{
+		"revocation": func(_ *broker.Session, hash [32]byte) error {
+			return s.Revoke(context.Background(), hash, "shop", true, now)
+		},
+		"erasure": func(n *broker.Session, _ [32]byte) error {
+			n.State = broker.Erased
+			return s.Apply(context.Background(), &broker.Change{ID: n.ID, Session: n, Erase: true})
+		},
+	} {
+		n := create(t, s)
+		g, old := grant(t, s, n.ID, now), token("r "+what, "refresh", "", now)
+		if old.Grant = g.ID; s.PutTokens(t.Context(), []oidc.Token{old}) != nil {
+			t.Fatal(what)
+		}
+		tx, err := pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), `SELECT 1 FROM oidc_token WHERE hash = $1 FOR UPDATE`, old.Hash[:]); err != nil {
+			t.Fatal(err)
+		}
+		rotated, ended := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := s.Rotate(context.Background(), old.Hash, token("next "+what, "refresh", g.ID, now), now)
+			rotated <- err
+		}()
+		waiting(1)
+		go func() { ended <- end(n, old.Hash) }()
+		waiting(2)
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-rotated; err != nil && !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("%s: refresh: %v", what, err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, _, err := s.ByToken(t.Context(), h("next "+what), "refresh", now); !errors.Is(err, oidc.ErrUnknown) {
+			t.Errorf("%s: the next token counts: %v", what, err)
+		}
+	}
 }
 
 // TestErasureWhileGranting has both at once, on two nodes that know the key:

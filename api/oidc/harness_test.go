@@ -152,6 +152,18 @@ func (t teller) Record(ctx context.Context, session, actor, action, outcome stri
 	return t.Broker.Record(ctx, session, actor, action, outcome)
 }
 
+func (t teller) Note(ctx context.Context, session, kind string, lines ...broker.Audit) (bool, error) {
+	first, err := t.Broker.Note(ctx, session, kind, lines...)
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	for _, l := range lines {
+		if first {
+			t.w.trail = append(t.w.trail, strings.Join([]string{session, l.Actor, l.Action, l.Outcome}, " "))
+		}
+	}
+	return first, err
+}
+
 func (t teller) Tell(ctx context.Context, session string, out ...broker.Delivery) error {
 	t.w.mu.Lock()
 	t.w.sent = append(t.w.sent, out...)

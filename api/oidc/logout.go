@@ -124,9 +124,10 @@ func (p *Provider) hint(r *http.Request, in params) (c *relying.Client, sid, sub
 func (p *Provider) end(ctx context.Context, sid, sub string) error {
 	session, err := p.revoke(ctx, sid, sub)
 	if err == nil && session != "" {
-		err = p.c.Broker.Record(ctx, session, "person", "login.end", "ok")
+		// Once: whoever has an ID token can ask for the end of its login again.
+		_, err = p.c.Broker.Note(ctx, session, "login.end/"+sid, broker.Audit{At: p.c.Now(), Actor: "person", Action: "login.end", Outcome: "ok"})
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, broker.ErrNotFound) { // it was erased meanwhile
 		return err
 	}
 	if err := p.c.Store.EndSSO(ctx, sid); err != nil {

@@ -42,6 +42,7 @@ type Broker interface {
 	Session(ctx context.Context, account string, env eid.Environment, id string) (*broker.Session, error)
 	Identity(ctx context.Context, s *broker.Session, reader string, evidence bool) (*eid.Identity, []eid.Evidence, broker.Audit, error)
 	Record(ctx context.Context, session, actor, action, outcome string) error
+	Note(ctx context.Context, session, kind string, lines ...broker.Audit) (first bool, err error)
 	Tell(ctx context.Context, session string, out ...broker.Delivery) error
 }
 

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// Fingerprint is fingerprint, for tests that look into the store.
+var Fingerprint = fingerprint
+
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 28, 6, 40, 55, 123_000_000, time.UTC)

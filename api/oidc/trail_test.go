@@ -53,7 +53,9 @@ func TestTrail(t *testing.T) {
 			}
 		}, []string{"rp:client " + c.ID + " token.revoke replay"}},
 		"the person logs out": {func(v *visitor, out map[string]any, _ string) {
-			v.end(url.Values{"id_token_hint": {out["id_token"].(string)}})
+			for range 3 { // after the first time there is nothing left to end
+				v.end(url.Values{"id_token_hint": {out["id_token"].(string)}})
+			}
 		}, []string{"person login.end ok"}},
 	} {
 		visitor := w.visitor()
