@@ -148,10 +148,6 @@ func (c *core) open(ctx context.Context, p parts) error {
 		Mailer: p.mailer, LimitMail: !p.sandbox, Version: p.version, Now: p.now, Jumped: p.jumped, Log: p.log,
 		Logout: func(ctx context.Context, body []byte) (string, error) { return c.provider.LogoutToken(ctx, body) },
 		Count:  func(kind, result string) { c.metrics.webhooks.WithLabelValues(kind, result).Inc() }})
-	handleKey, err := c.store.Derived("eidgate browser handles")
-	if err != nil {
-		return err
-	}
 	providers := oidcrp.NewDirectory(openid.Transport(p.roots), p.now)
 	conns := map[eid.Environment]map[eid.EID]connector.Connector{}
 	for _, env := range []eid.Environment{eid.Test, eid.Live} {
@@ -163,8 +159,9 @@ func (c *core) open(ctx context.Context, p parts) error {
 			}
 		}
 	}
+	var err error
 	c.broker, err = broker.New(broker.Config{Store: c.store, Connectors: conns, Settings: c.find,
-		Contracts: p.agreements.contracts, Public: p.public, HandleKey: handleKey,
+		Contracts: p.agreements.contracts, Public: p.public, HandleKey: c.store.Secret(store.Handles),
 		Outbox: map[string]func(*broker.Final) []broker.Delivery{zignsec.Name: zignsec.Outbox},
 		Epoch:  c.epoch, Hint: c.store.Hint, Now: p.now, Jumped: p.jumped, NewID: uuid.NewString, NewRow: newRow, Log: p.log, Limits: p.limits, Wake: c.worker.Wake,
 		Observe: func(o broker.Observation) {
@@ -333,13 +330,9 @@ func (c *core) routes(p parts) (http.Handler, error) {
 
 // openID is the OpenID provider.
 func (c *core) openID(p parts, pages *hosted.Pages) (*oidc.Provider, error) {
-	secret, err := c.store.Derived(ofProvider)
-	if err != nil {
-		return nil, err
-	}
 	// A test client's keys may be on this machine, if this server is there too.
 	fetch := safehttp.New(safehttp.Config{Policy: p.policy(eid.Test), Roots: p.roots, Timeouts: safehttp.Timeouts{Total: 5 * time.Second}, Blocked: c.blocked})
-	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: secret, Has: c.agreements.has,
+	return oidc.New(oidc.Config{Broker: c.broker, Accounts: c.store, Store: c.store, Public: p.public, Keys: c.keys.Set, Secret: c.store.Secret(store.Provider), Has: c.agreements.has,
 		Browser: pages.Browser, Straight: pages.Straight, Onward: pages.Onward, Problem: pages.Problem, Post: pages.Post, Ended: pages.Ended, Ignored: c.metrics.ignore, Marker: p.marker, Security: c.metrics.alarm, TLS: p.mtls, Secure: strings.HasPrefix(p.public, "https://"),
 		Fetch: fetch.Get, Client: p.proxies.client, Now: p.now, NewID: uuid.NewString, Log: p.log})
 }

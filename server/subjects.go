@@ -19,10 +19,6 @@ import (
 	"eidgate/store"
 )
 
-// ofProvider is what the secret is for that the OpenID provider makes codes and
-// subjects with.
-const ofProvider = "eidgate OpenID provider"
-
 // SubjectKey is the key of claims.Subject, 32 bytes, for whoever leaves and
 // must go on computing names.
 func SubjectKey(ctx context.Context, c *Config) ([]byte, error) {
@@ -30,11 +26,10 @@ func SubjectKey(ctx context.Context, c *Config) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := s.Derived(ofProvider)
-	if err = errors.Join(err, s.Close()); err != nil {
+	if err := s.Close(); err != nil {
 		return nil, err
 	}
-	return oidc.SubjectKey(secret)
+	return oidc.SubjectKey(s.Secret(store.Provider))
 }
 
 // A SubjectImport is a list of persons whom an account has known before.

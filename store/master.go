@@ -92,7 +92,7 @@ var mastered = []struct {
 	masterRow
 	first string // the smallest key that there may be
 }{
-	{masterRow{table: "root", key: "id", column: "sealed"}, "0"},
+	{masterRow{table: "secret", key: "name", column: "sealed"}, "''"},
 	{masterRow{table: "account_key", key: "account", column: "wrapped"}, "''"},
 	{masterRow{table: "account", key: "id", column: "secret"}, "''"},
 	{masterRow{table: "api_key", key: "id", column: "sealed"}, "''"},

@@ -88,7 +88,7 @@ func opens(ctx context.Context, s *Store) error {
 // TestNewMasterKey changes the master key of a database that is in use.
 func TestNewMasterKey(t *testing.T) {
 	t.Parallel()
-	const values = 2*rewrapPage + 1 + 5
+	const values = 2*rewrapPage + 1 + 7
 	for name, url := range map[string]string{"sqlite": "sqlite:" + filepath.Join(t.TempDir(), "eidgate.db"), "postgres": pgtest.Database(t, pgtest.Options{})} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -108,10 +108,7 @@ func TestNewMasterKey(t *testing.T) {
 			}
 			s := with(t, url, 1, 0, 0)
 			filled(t, s)
-			names, err := s.Derived("names")
-			if err != nil {
-				t.Fatal(err)
-			}
+			names := bytes.Clone(s.Secret(Provider))
 			person := s.Person("acc", "sbid", "somebody")
 			counts(s, s.CountMaster, MasterCount{old: values})
 			closed(s)
@@ -122,7 +119,7 @@ func TestNewMasterKey(t *testing.T) {
 				t.Errorf("the new key alone: %v", err)
 			}
 			if err := s.Begin(ctx); !errors.Is(err, ErrMaster) {
-				t.Errorf("the root with the new key alone: %v", err)
+				t.Errorf("the secrets with the new key alone: %v", err)
 			}
 			closed(s)
 
@@ -139,7 +136,7 @@ func TestNewMasterKey(t *testing.T) {
 				t.Errorf("before: %v", err)
 			}
 			n, killed := 0, errors.New("killed")
-			err = s.masterRows(ctx, func(r masterRow) error {
+			err := s.masterRows(ctx, func(r masterRow) error {
 				if n++; n > 150 {
 					return killed
 				}
@@ -178,8 +175,13 @@ func TestNewMasterKey(t *testing.T) {
 			if err := opens(ctx, s); err != nil {
 				t.Errorf("with the new key alone: %v", err)
 			}
-			if again, err := s.Derived("names"); err != nil || !bytes.Equal(again, names) || s.Person("acc", "sbid", "somebody") != person {
-				t.Errorf("names have changed: %v", err)
+			if !bytes.Equal(s.Secret(Provider), names) || s.Person("acc", "sbid", "somebody") != person {
+				t.Error("names have changed")
+			}
+			for _, name := range []string{Provider, Handles, persons} { // whoever has the new key does not learn the old one
+				if bytes.Equal(s.Secret(name), masterKey(1)) {
+					t.Errorf("%s is the old master key", name)
+				}
 			}
 			closed(s)
 

@@ -82,7 +82,7 @@ type Store struct {
 	keyTexts recent[string, string] // of keys, by their id
 	clients  recent[string, *relying.Client]
 	brought  brought
-	root     root
+	secrets  secrets
 }
 
 // dialect is what must differ between the two databases.
@@ -118,7 +118,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if len(c.Former) > 0 {
 		begun = c.Former
 	}
-	if err := s.root.of(begun, c.Look); err != nil {
+	if s.secrets, err = newSecrets(begun, c.Look); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	switch {

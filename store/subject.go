@@ -29,7 +29,7 @@ func (n Subject) String() string { return "subject of " + n.IDP }
 // Person is the hash that a person is found by. A number of few digits could
 // be guessed from a hash without a key.
 func (s *Store) Person(account, idp, name string) [sha256.Size]byte {
-	h := hmac.New(sha256.New, s.root.persons)
+	h := hmac.New(sha256.New, s.secrets.of[persons])
 	for _, part := range []string{account, idp, name} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}

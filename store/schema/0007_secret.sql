@@ -1,0 +1,1 @@
+CREATE TABLE secret (name TEXT PRIMARY KEY, sealed BYTEA NOT NULL) /* small */;
