@@ -104,7 +104,7 @@ func newCore(ctx context.Context, p parts) (*core, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if err := c.open(ctx, p); err != nil {
-		return nil, errors.Join(err, c.store.Close())
+		return nil, errors.Join(wrongMaster(err), c.store.Close())
 	}
 	return c, nil
 }
@@ -123,7 +123,7 @@ func (c *core) open(ctx context.Context, p parts) error {
 		c.log.WarnContext(ctx, "the database is ahead of this version: a newer one has changed its tables", "changes", n)
 	}
 	if err := c.store.Begin(ctx); err != nil {
-		return wrongMaster(err)
+		return err
 	}
 	if err := c.store.Alone(ctx); err != nil {
 		return err

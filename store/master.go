@@ -41,7 +41,7 @@ func (m masters) Seal(place string, value []byte) []byte { return m.keys[0].Seal
 
 func (m masters) New(place string) (*seal.Key, []byte, error) { return m.keys[0].New(place) }
 
-// Open is seal.Key.Open with whichever key fits.
+// Open is seal.Key.Open with whichever key fits; ErrMaster.
 func (m masters) Open(place string, sealed []byte) (value []byte, err error) {
 	value, _, err = m.open(place, sealed)
 	return value, err
@@ -53,7 +53,7 @@ func (m masters) open(place string, sealed []byte) (value []byte, id string, err
 			return value, m.ids[i], nil
 		}
 	}
-	return nil, "", err
+	return nil, "", fmt.Errorf("%w: %w", ErrMaster, err)
 }
 
 // Unwrap is seal.Key.Unwrap with whichever key fits.
@@ -87,17 +87,19 @@ func (s *Store) CheckMaster(ctx context.Context) error {
 	return errors.Join(err, wrong)
 }
 
-// mastered is where master keys have sealed something: a column of a table.
+// mastered is where master keys have sealed something: a column of a table. What is read
+// at a start stands first and last, so that a server with one key alone does not
+// start on a database that a new one has sealed in part.
 var mastered = []struct {
 	masterRow
 	first string // the smallest key that there may be
 }{
-	{masterRow{table: "secret", key: "name", column: "sealed"}, "''"},
-	{masterRow{table: "account_key", key: "account", column: "wrapped"}, "''"},
+	{masterRow{table: "audit_key", key: "number", column: "private"}, "0"},
 	{masterRow{table: "account", key: "id", column: "secret"}, "''"},
 	{masterRow{table: "api_key", key: "id", column: "sealed"}, "''"},
 	{masterRow{table: "oidc_key", key: "id", column: "private"}, "''"},
-	{masterRow{table: "audit_key", key: "number", column: "private"}, "0"},
+	{masterRow{table: "account_key", key: "account", column: "wrapped"}, "''"},
+	{masterRow{table: "secret", key: "name", column: "sealed"}, "''"},
 }
 
 // A MasterCount is how many values each master key has sealed, by its id; "" for

@@ -146,6 +146,13 @@ func TestNewMasterKey(t *testing.T) {
 				t.Errorf("stopped: %v", err)
 			}
 			closed(s)
+			for _, alone := range []byte{1, 2} { // neither key is enough now, and both say so
+				s = with(t, url, alone, 0, 0)
+				if err := errors.Join(s.Begin(ctx), s.MakeAuditKey(ctx)); !errors.Is(err, ErrMaster) {
+					t.Errorf("key %d alone, in the middle: %v", alone, err)
+				}
+				closed(s)
+			}
 
 			// The next one goes on, and a node that still seals with the old key adds to it.
 			s = with(t, url, 2, 0, 1)

@@ -72,7 +72,7 @@ func (s *Store) settle(ctx context.Context, name string) error {
 		}
 		key, err := s.master.Open(secretPlace(name), sealed)
 		if err != nil {
-			return fmt.Errorf("%w: it does not open it", ErrMaster)
+			return err
 		}
 		s.secrets.of[name] = key
 		return nil
