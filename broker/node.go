@@ -285,17 +285,22 @@ func (b *Broker) due(ctx context.Context, s *Session) error {
 	}
 }
 
-// erase destroys the session's key and what was sealed with it; a bare record
-// stays.
-func (b *Broker) erase(ctx context.Context, s *Session) error {
+// Erase destroys the key of a session that has ended and what was sealed with it;
+// a bare record stays. ErrMove: it has not ended, or is erased. Nodes that serve
+// beside forget what they keep of it within a minute.
+func Erase(ctx context.Context, st Store, s *Session, actor string, now time.Time) error {
 	if err := s.move(erase); err != nil {
 		return err
 	}
 	s.Due = time.Time{}
-	now := b.now()
-	err := b.c.Store.Apply(ctx, &Change{ID: s.ID, Session: s, Erase: true,
+	return st.Apply(ctx, &Change{ID: s.ID, Session: s, Erase: true,
 		Notes: []Note{{now, "state", string(Erased)}},
-		Audit: []Audit{{now, "node", "session.erase", "ok"}}})
+		Audit: []Audit{{now, actor, "session.erase", "ok"}}})
+}
+
+// erase is Erase of a session whose time has come.
+func (b *Broker) erase(ctx context.Context, s *Session) error {
+	err := Erase(ctx, b.c.Store, s, "node", b.now())
 	if err == nil {
 		b.specs.Drop(s.ID)
 		b.who.Drop(s.ID)

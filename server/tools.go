@@ -162,15 +162,48 @@ func SessionShow(ctx context.Context, c *Config, id string) (Row, []broker.Note,
 		return Row{}, nil, err
 	}
 	defer func() { _ = s.Close() }() // only read from
-	n, err := s.Session(ctx, strings.ToLower(id))
-	if errors.Is(err, broker.ErrNotFound) {
-		n, err = s.ByRef(ctx, strings.ToUpper(id))
-	}
+	n, err := find(ctx, s, id)
 	if err != nil {
 		return Row{}, nil, err
 	}
 	notes, err := s.Notes(ctx, n.ID)
 	return row(n), notes, err
+}
+
+// find finds a session by its id or its reference.
+func find(ctx context.Context, s *store.Store, id string) (*broker.Session, error) {
+	n, err := s.Session(ctx, strings.ToLower(id))
+	if errors.Is(err, broker.ErrNotFound) {
+		n, err = s.ByRef(ctx, strings.ToUpper(id))
+	}
+	return n, err
+}
+
+// ErrRunning means that a session has not ended.
+var ErrRunning = errors.New("it has not ended")
+
+// SessionErase erases what is personal of a session that has ended, found by id or
+// reference, before its time: ErrRunning. One that is erased already stays so.
+func SessionErase(ctx context.Context, c *Config, id string) (r Row, err error) {
+	s, err := c.openToWrite(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	n, err := find(ctx, s, id)
+	switch {
+	case err != nil:
+		return r, err
+	case n.State == broker.Erased:
+		return row(n), nil
+	case !n.State.Ended():
+		return row(n), ErrRunning
+	}
+	if _, err := s.AuditHead(ctx); err != nil { // our numbers go on above it
+		return r, err
+	}
+	err = broker.Erase(ctx, s, n, "operator", time.Now())
+	return row(n), err
 }
 
 // Unmet means that evidence did not verify.

@@ -22,8 +22,9 @@ import (
 )
 
 type sessionCmd struct {
-	List sessionList `cmd:"" help:"The latest sessions; nothing personal." example:"eidgate session list --state failed"`
-	Show sessionShow `cmd:"" help:"One session's timeline; nothing personal." example:"eidgate session show 7QK4-29XM"`
+	List  sessionList  `cmd:"" help:"The latest sessions; nothing personal." example:"eidgate session list --state failed"`
+	Show  sessionShow  `cmd:"" help:"One session's timeline; nothing personal." example:"eidgate session show 7QK4-29XM"`
+	Erase sessionErase `cmd:"" help:"Destroy what is personal of sessions that have ended, before its time." example:"eidgate session erase 7QK4-29XM"`
 }
 
 type sessionList struct {
@@ -78,6 +79,31 @@ func (c *sessionShow) Run(ctx context.Context, io streams) error {
 	fmt.Fprintf(io.out, "%s  %s  %s  %s %s\n", row.Ref, row.Account, row.EID, row.State, row.Reason)
 	for _, n := range notes {
 		fmt.Fprintf(io.out, "  %s  %-9s %s\n", n.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"), n.Kind, n.Text)
+	}
+	return nil
+}
+
+type sessionErase struct {
+	configFlag
+	ID []string `arg:"" help:"A session's id or its reference."`
+}
+
+func (c *sessionErase) Run(ctx context.Context, io streams) error {
+	cfg, err := c.load(io, false)
+	if err != nil {
+		return err
+	}
+	for _, id := range c.ID {
+		r, err := server.SessionErase(ctx, cfg, id)
+		switch {
+		case errors.Is(err, broker.ErrNotFound):
+			return failed(exitNotFound, nil, "no session %s", id)
+		case errors.Is(err, server.ErrRunning):
+			return failed(exitRefused, []string{"wait for that: a session ends by itself"}, "%s has not ended", r.Ref)
+		case err != nil:
+			return err
+		}
+		fmt.Fprintf(io.out, "%s is erased\n", r.Ref)
 	}
 	return nil
 }
