@@ -75,16 +75,16 @@ func (c *core) rewrapped(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if lost := found[""]; lost > 0 {
-		return fmt.Errorf("%d values open with none of the master keys", lost)
-	}
 	others := c.store.Others(found)
 	c.metrics.former.Set(float64(others))
-	if others == 0 {
-		return nil
+	if others > 0 {
+		c.log.InfoContext(ctx, "sealed with the master key what the former one had sealed", "values", others)
+		err = c.store.RecordAudit(ctx, "master_key.rewrap")
 	}
-	c.log.InfoContext(ctx, "sealed with the master key what the former one had sealed", "values", others)
-	return c.store.RecordAudit(ctx, "master_key.rewrap")
+	if lost := found[""]; lost > 0 {
+		err = errors.Join(err, fmt.Errorf("%d values open with none of the master keys", lost))
+	}
+	return err
 }
 
 // A MasterUse is what one of the configured master keys has sealed.

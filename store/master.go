@@ -106,12 +106,10 @@ var mastered = []struct {
 // those that none of ours opens.
 type MasterCount map[string]int64
 
-// Others is how many the first key has not sealed.
+// Others is how many another one of our keys than the first has sealed.
 func (s *Store) Others(n MasterCount) (others int64) {
-	for id, values := range n {
-		if id != s.master.ids[0] {
-			others += values
-		}
+	for _, id := range s.master.ids[1:] {
+		others += n[id]
 	}
 	return others
 }
@@ -161,7 +159,7 @@ func (r *masterRow) place() string { return seal.Place(r.table, fmt.Sprint(r.row
 func (s *Store) masterRows(ctx context.Context, each func(masterRow) error) error {
 	for _, of := range mastered {
 		if err := s.masterRowsOf(ctx, of.masterRow, of.first, each); err != nil {
-			return fmt.Errorf("seal %s anew: %w", of.table, err)
+			return fmt.Errorf("what master keys have sealed in %s: %w", of.table, err)
 		}
 	}
 	return nil
