@@ -43,31 +43,21 @@ func (c *Config) openStore(ctx context.Context, look bool) (*store.Store, error)
 // openCurrent opens the configured store to look at it; ErrBehind, and ErrConfig
 // where the master key is another one.
 func (c *Config) openCurrent(ctx context.Context) (*store.Store, error) {
-	s, err := c.openStore(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.current(ctx, s); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
+	return c.openFitting(ctx, true)
 }
 
 // openToWrite opens the configured store for a command that changes what is in it;
 // errors as those of openCurrent. A file of SQLite must not be in use.
 func (c *Config) openToWrite(ctx context.Context) (*store.Store, error) {
-	s, err := c.openStore(ctx, false)
+	return c.openFitting(ctx, false)
+}
+
+// openFitting opens a store that this version and the master key fit.
+func (c *Config) openFitting(ctx context.Context, look bool) (*store.Store, error) {
+	s, err := c.openStore(ctx, look)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.current(ctx, s); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
-}
-
-// current is nil for a store that this version and the master key fit.
-func (c *Config) current(ctx context.Context, s *store.Store) error {
 	behind, err := s.Pending(ctx)
 	if err == nil && behind > 0 {
 		err = fmt.Errorf("%w: %d changes are not applied", ErrBehind, behind)
@@ -75,7 +65,10 @@ func (c *Config) current(ctx context.Context, s *store.Store) error {
 	if err == nil {
 		err = wrongMaster(s.Begin(ctx))
 	}
-	return err
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // MigrateStatus tells how many changes of the schema are not applied.
@@ -170,7 +163,10 @@ func SessionShow(ctx context.Context, c *Config, id string) (Row, []broker.Note,
 	return row(n), notes, err
 }
 
-// find finds a session by its id or its reference.
+// ErrAmbiguous means that several sessions have a reference.
+var ErrAmbiguous = store.ErrAmbiguous
+
+// find finds a session by its id or its reference: ErrAmbiguous.
 func find(ctx context.Context, s *store.Store, id string) (*broker.Session, error) {
 	n, err := s.Session(ctx, strings.ToLower(id))
 	if errors.Is(err, broker.ErrNotFound) {

@@ -376,16 +376,22 @@ func (s *Store) Leave(ctx context.Context, epoch string) error {
 	return s.batch(ctx, []statement{{q: `DELETE FROM node WHERE epoch = $1`, args: []any{epoch}}})
 }
 
+// ErrAmbiguous means that a reference is that of several sessions.
+var ErrAmbiguous = errors.New("several sessions have this reference")
+
 // ByRef finds a session by its reference, which is made of the first 40 bits
-// of the id.
+// of the id: ErrAmbiguous.
 func (s *Store) ByRef(ctx context.Context, ref string) (*broker.Session, error) {
 	prefix, ok := broker.RefPrefix(ref)
 	if !ok {
 		return nil, broker.ErrNotFound
 	}
-	all, err := s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE id >= $1 AND id < $2 LIMIT 1`, prefix, prefix+"~")
+	all, err := s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE id >= $1 AND id < $2 LIMIT 2`, prefix, prefix+"~")
 	if err != nil || len(all) == 0 {
 		return nil, errors.Join(err, broker.ErrNotFound)
+	}
+	if len(all) > 1 {
+		return nil, ErrAmbiguous
 	}
 	return all[0], nil
 }

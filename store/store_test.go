@@ -87,6 +87,32 @@ func create(t *testing.T, s *store.Store) *broker.Session {
 	return n
 }
 
+// TestReferences: a reference leads to its session, and to none where two have it.
+func TestReferences(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		first, second := session(), session()
+		second.ID = first.ID[:11] + second.ID[11:] // the first 40 bits
+		put := func(n *broker.Session) {
+			t.Helper()
+			if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.ByRef(t.Context(), first.Ref()); !errors.Is(err, broker.ErrNotFound) {
+			t.Errorf("before: %v, want ErrNotFound", err)
+		}
+		put(first)
+		if n, err := s.ByRef(t.Context(), first.Ref()); err != nil || n.ID != first.ID {
+			t.Errorf("one: %v, %v", n, err)
+		}
+		put(second)
+		if n, err := s.ByRef(t.Context(), first.Ref()); first.Ref() != second.Ref() || !errors.Is(err, store.ErrAmbiguous) {
+			t.Errorf("two, %s and %s: %v, %v, want ErrAmbiguous", first.Ref(), second.Ref(), n, err)
+		}
+	})
+}
+
 // TestErasedFromTheFile: the key of an erased session is nowhere in a file of
 // SQLite any more, free pages included.
 func TestErasedFromTheFile(t *testing.T) {

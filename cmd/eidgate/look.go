@@ -67,11 +67,8 @@ func (c *sessionShow) Run(ctx context.Context, io streams) error {
 		return err
 	}
 	row, notes, err := server.SessionShow(ctx, cfg, c.ID)
-	if errors.Is(err, broker.ErrNotFound) {
-		return failed(exitNotFound, nil, "no session %s", c.ID)
-	}
 	if err != nil {
-		return err
+		return missed(err, c.ID)
 	}
 	if c.JSON {
 		return json.NewEncoder(io.out).Encode(map[string]any{"session": row, "timeline": notes})
@@ -81,6 +78,17 @@ func (c *sessionShow) Run(ctx context.Context, io streams) error {
 		fmt.Fprintf(io.out, "  %s  %-9s %s\n", n.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"), n.Kind, n.Text)
 	}
 	return nil
+}
+
+// missed says why a session is not found, if that is what an error means.
+func missed(err error, id string) error {
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return failed(exitNotFound, nil, "no session %s", id)
+	case errors.Is(err, server.ErrAmbiguous):
+		return failed(exitRefused, []string{"name one by its id:  eidgate session list --json"}, "several sessions have the reference %s", id)
+	}
+	return err
 }
 
 type sessionErase struct {
@@ -95,13 +103,11 @@ func (c *sessionErase) Run(ctx context.Context, io streams) error {
 	}
 	for _, id := range c.ID {
 		r, err := server.SessionErase(ctx, cfg, id)
-		switch {
-		case errors.Is(err, broker.ErrNotFound):
-			return failed(exitNotFound, nil, "no session %s", id)
-		case errors.Is(err, server.ErrRunning):
+		if errors.Is(err, server.ErrRunning) {
 			return failed(exitRefused, []string{"wait for that: a session ends by itself"}, "%s has not ended", r.Ref)
-		case err != nil:
-			return err
+		}
+		if err != nil {
+			return missed(err, id)
 		}
 		fmt.Fprintf(io.out, "%s is erased\n", r.Ref)
 	}
