@@ -16,6 +16,9 @@ import (
 // they may read is decided when it is known whose they are; no cookie counts at
 // these addresses, so that letting a browser ask gives nothing away.
 
+// crossed are the addresses below Root that pages may call, and how.
+var crossed = map[string]string{"/connect/token": "POST", "/connect/userinfo": "GET, POST", "/connect/revocation": "POST"}
+
 // crossOrigin answers the question of browsers whether a page may send a
 // request at all.
 func crossOrigin(h http.HandlerFunc, methods string) http.HandlerFunc {
@@ -51,13 +54,10 @@ func share(w http.ResponseWriter, r *http.Request, c *relying.Client) {
 	}
 }
 
-// crossed are the addresses below Root whose answers pages may read.
-var crossed = []string{"/connect/token", "/connect/userinfo", "/connect/revocation"}
-
 // shareFailure is share for an error: the client is the one that a request names,
 // whether it has proven to be that or not. Others than pages learn nothing by it.
 func shareFailure(w http.ResponseWriter, r *http.Request, c *relying.Client) {
-	if slices.Contains(crossed, strings.TrimPrefix(r.URL.Path, Root)) {
+	if _, ok := crossed[strings.TrimPrefix(r.URL.Path, Root)]; ok {
 		share(w, r, c)
 	}
 }

@@ -125,12 +125,15 @@ func (p *Provider) Register(mux *http.ServeMux) {
 		"/.well-known/openid-configuration/jwks": p.serveKeys,
 		"/connect/authorize":                     p.serveAuthorize,
 		"/connect/par":                           p.servePush,
-		"/connect/token":                         crossOrigin(p.serveToken, "POST"),
-		"/connect/userinfo":                      crossOrigin(p.serveUserInfo, "GET, POST"),
+		"/connect/token":                         p.serveToken,
+		"/connect/userinfo":                      p.serveUserInfo,
 		"/connect/introspect":                    p.serveIntrospect,
-		"/connect/revocation":                    crossOrigin(p.serveRevoke, "POST"),
+		"/connect/revocation":                    p.serveRevoke,
 		"/connect/endsession":                    p.serveEnd,
 	} {
+		if methods, ok := crossed[path]; ok {
+			h = crossOrigin(h, methods)
+		}
 		mux.HandleFunc(Root+path, h)
 	}
 	mux.HandleFunc("/.well-known/oauth-authorization-server"+Root, p.serveDiscovery)
