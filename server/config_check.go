@@ -168,6 +168,13 @@ func (k *checker) masters(c *KeysConfig) {
 	}
 }
 
+// strange says whether the owner of a secret is another user than the one that we
+// run as: not root, who can read it anyway. That is certain unless we are root, who
+// may look for the user that the server is to run as.
+func strange(owner, us int) (foreign, certain bool) {
+	return owner != 0 && owner != us, us != 0
+}
+
 // overTheNetwork warns of a database that anybody between us could be.
 func (k *checker) overTheNetwork(path, address string) {
 	if host := store.Unverified(address); host != "" {
@@ -380,11 +387,15 @@ func (k *checker) secret(path, name string) bool {
 	if info.Mode().Perm()&0o077 != 0 {
 		k.doc.Report(path, "%s can be read by others; chmod 600", name)
 	}
-	say := k.doc.Report
-	if os.Geteuid() == 0 { // who may look for the user that the server is to run as
-		say = k.doc.Warn
+	of, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return true
 	}
-	if of, ok := info.Sys().(*syscall.Stat_t); ok && of.Uid != 0 && int(of.Uid) != os.Geteuid() { // root can read it anyway
+	if foreign, certain := strange(int(of.Uid), os.Geteuid()); foreign {
+		say := k.doc.Warn
+		if certain {
+			say = k.doc.Report
+		}
 		say(path, "%s belongs to another user, with number %d, who can read it; chown it to the one that the server runs as", name, of.Uid)
 	}
 	return true

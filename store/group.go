@@ -47,7 +47,7 @@ func (g group) query() (string, []any) {
 			with.WriteString(" RETURNING 1")
 			count := "(SELECT COUNT(*) FROM w" + name + ")"
 			if st.one != "" {
-				want := strconv.FormatInt(max(st.rows, 1), 10)
+				want := strconv.FormatInt(st.must(), 10)
 				count = "CASE " + count + " WHEN " + want + " THEN " + want + " ELSE CAST('" + lost + name + losing + "' || " + count + " AS BIGINT) END"
 			}
 			counts.WriteString(", " + count)

@@ -29,13 +29,16 @@ type statement struct {
 	apart bool
 }
 
+// must is how many rows change if the statement does what it must.
+func (st *statement) must() int64 { return max(st.rows, 1) }
+
 // check turns "no row was as it was read" into an error.
 func (st *statement) check(rows int64) error {
 	if st.changed != nil {
 		*st.changed = rows
 	}
 	switch {
-	case st.one == "" || rows == max(st.rows, 1):
+	case st.one == "" || rows == st.must():
 		return nil
 	case st.without != nil:
 		return fmt.Errorf("%s: %w", st.one, st.without)
