@@ -147,6 +147,17 @@ func eval[T any](ctx context.Context, t *testing.T, js string) T {
 	return v
 }
 
+// back goes to the page before. This one may be gone before it has answered.
+func back(ctx context.Context, t *testing.T) {
+	t.Helper()
+	part, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := chromedp.Run(part, chromedp.Evaluate[bool]("history.back() === undefined"))
+	if gone := (*cdproto.Error)(nil); err != nil && (!errors.As(err, &gone) || gone.Message != "Inspected target navigated or closed") {
+		t.Fatalf("back: %v\nthe page is %s", err, shown(ctx))
+	}
+}
+
 // patience bounds one thing that a browser does; nothing takes so long but on
 // a machine that is very busy.
 const patience = 20 * time.Second

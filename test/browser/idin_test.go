@@ -26,6 +26,9 @@ import (
 func press(ctx context.Context, t *testing.T, selector, then string) {
 	t.Helper()
 	until(ctx, t, `document.querySelector(`+quote(selector)+`) !== null`)
+	if eval[bool](ctx, t, "Boolean("+then+")") {
+		t.Fatalf("this holds before %s is pressed, so that nothing would wait for what it does: %s", selector, then)
+	}
 	do(ctx, t, click(selector))
 	until(ctx, t, then)
 }
