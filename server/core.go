@@ -82,6 +82,7 @@ type parts struct {
 	wrap       func(connector.Connector) connector.Connector // nil for none
 	also       []string
 	phone      string
+	faults     func() []string
 	themes     map[themed]*web.Theme
 	marker     func(text string) error // why a marker in a request cannot be followed; nil where there is no sandbox
 	start      *site.Sandbox           // what the first page shows of the sandbox; nil for none
@@ -266,7 +267,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	}
 	secure := strings.HasPrefix(p.public, "https://")
 	pages, err := hosted.New(hosted.Config{Broker: c.broker, Static: static, Words: words, Look: looks(static, p.themes), Client: p.proxies.client, Secure: secure,
-		Phone: p.phone, Rate: p.pageRate, Now: p.now, Log: p.log, Leave: func(ctx context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
+		Phone: p.phone, Faults: p.faults, Rate: p.pageRate, Now: p.now, Log: p.log, Leave: func(ctx context.Context, s *broker.Session, spec *broker.Spec) (hosted.Return, error) {
 			if s.API == oidc.Name {
 				l, err := c.provider.Leave(ctx, s, spec)
 				return hosted.Return{URL: l.URL, Post: l.Post, Cookie: l.Cookie, Over: l.Over}, err

@@ -103,7 +103,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	ctl = edge{listener: "control", sandbox: true, log: log, metrics: c.metrics}.wrap(newNames(at.urls["public"], true, o.KnownAs...).only(ctl))
 	issuer := httpServer(sims.recorder.Wrap("bankidse", sims.clock.Now, sims.bankidse.Handler()), log)
 	issuer.TLSConfig = sims.bankidse.TLSConfig()
-	shop := &demorp.Shop{Broker: at.urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: at.urls["demo"], Phone: at.urls["control"] + "/phone",
+	shop := &demorp.Shop{Broker: at.urls["public"], Key: sandboxKey, Secret: sandboxSecret, Self: at.urls["demo"], Phone: at.urls["control"] + "/phone", Faults: sims.active,
 		Client: sandboxClient, ClientSecret: sandboxClientSecret, Now: sims.clock.Now, HTTP: &http.Client{Transport: trusting(roots)}}
 	g, ctx := errgroup.WithContext(ctx)
 	servers := map[string]*http.Server{"public": httpServer(c.handler, log), "demo": httpServer(shop.Handler(), log), "control": httpServer(ctl, log),
@@ -239,7 +239,7 @@ func devParts(o *DevOptions, urls map[string]string, sims *simulators) (p parts,
 		return p, "", err
 	}
 	p = parts{public: urls["public"], migrate: true, agreements: agreements{}, now: sims.clock.Now, jumped: sims.clock.Jumped,
-		sandbox: true, marker: sims.decisions.CheckMarker, wrap: naming, also: o.KnownAs, phone: urls["control"] + "/phone", themes: devThemes, version: o.Version}
+		sandbox: true, marker: sims.decisions.CheckMarker, wrap: naming, also: o.KnownAs, phone: urls["control"] + "/phone", faults: sims.active, themes: devThemes, version: o.Version}
 	if o.plays(eid.BankIDSE) {
 		p.agreements[holder{env: eid.Test, eid: eid.BankIDSE}] = agreement{now: set}
 	}

@@ -28,12 +28,7 @@ func (s *simulators) startPage(urls map[string]string, version string, plays fun
 			}
 			return out
 		},
-		Faults: func() (out []string) {
-			for _, f := range s.faults.List() {
-				out = append(out, strings.TrimSpace(f.Target+" "+f.Kind+" "+f.Value))
-			}
-			return out
-		},
+		Faults: s.active,
 		Enqueue: func(text string) error {
 			q, err := readQueued(text)
 			if err == nil {
@@ -42,6 +37,14 @@ func (s *simulators) startPage(urls map[string]string, version string, plays fun
 			return err
 		},
 		Forget: s.decisions.Unqueue}
+}
+
+// active are the faults that are on: target, kind and value.
+func (s *simulators) active() (out []string) {
+	for _, f := range s.faults.List() {
+		out = append(out, strings.TrimSpace(f.Target+" "+f.Kind+" "+f.Value))
+	}
+	return out
 }
 
 // tries are the logins of the demo shop whose eIDs are played.

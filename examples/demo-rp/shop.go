@@ -40,6 +40,7 @@ type Shop struct {
 	Client       string           // client_id
 	ClientSecret string           // client_secret
 	Phone        string           // address of the sandbox's phone; "" where there is none
+	Faults       func() []string  // of the sandbox, that are on; nil where it cannot be asked
 	Now          func() time.Time // nil for the machine's clock
 	HTTP         *http.Client     // nil for the usual one
 

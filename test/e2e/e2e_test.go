@@ -110,6 +110,31 @@ func TestDemoShop(t *testing.T) {
 	}
 }
 
+// TestForgottenFault: the pages where somebody would look for it name a fault that
+// is on, and no longer once it is off.
+func TestForgottenFault(t *testing.T) {
+	t.Parallel()
+	w := rig.StartDev(t, "memory")
+	page := w.URLs["public"] + "/v2/Hosted/" + w.Setup("sbid-another", url.Values{"target": {"http://localhost/ok"}}) + "/sbid-another/"
+	says := func(want bool) {
+		t.Helper()
+		for _, at := range []string{page, w.URLs["public"], w.URLs["demo"], w.URLs["demo"] + "/oidc"} {
+			if _, _, text := visit(t, http.DefaultClient, at); strings.Contains(text, ">bankidse.collect delay 5s<") != want {
+				t.Errorf("%s, want the fault %t: %s", at, want, text)
+			}
+		}
+	}
+	says(false)
+	if status, out := w.Call("POST", w.URLs["control"]+"/sandbox/v1/faults", "application/json", `{"target":"bankidse.collect","kind":"delay","value":"5s"}`); status != http.StatusOK {
+		t.Fatalf("faults: %d %v", status, out)
+	}
+	says(true)
+	if status, out := w.Call("DELETE", w.URLs["control"]+"/sandbox/v1/faults", "", ""); status >= 300 {
+		t.Fatalf("faults off: %d %v", status, out)
+	}
+	says(false)
+}
+
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	w := rig.StartDev(t, "memory")

@@ -52,7 +52,7 @@ type Return struct {
 	Origins []string
 }
 
-// Config is what the pages need; all fields but Look, Phone, Rate and Clock are
+// Config is what the pages need; all fields but Look, Phone, Faults, Rate and Clock are
 // required.
 type Config struct {
 	Broker Broker
@@ -61,9 +61,10 @@ type Config struct {
 	Words  *web.Words
 	Look   func(account, layout string) Theme // the account's own for ""
 	Client func(*http.Request) netip.Addr
-	Secure bool   // the public address is https
-	Phone  string // sandbox: address of the virtual phone
-	Rate   int    // of pages from one address, in a second, and five times as many at once; 0 for no limits
+	Secure bool            // the public address is https
+	Phone  string          // sandbox: address of the virtual phone
+	Faults func() []string // sandbox: that are on, so that nobody looks for a forgotten one
+	Rate   int             // of pages from one address, in a second, and five times as many at once; 0 for no limits
 	Now    func() time.Time
 	Clock  func() time.Time // of this machine, for limits, which a sandbox's clock shall not move; default time.Now
 	Log    *slog.Logger

@@ -115,6 +115,31 @@ func serve(p *hosted.Pages, method, rest, body string, header ...string) *httpte
 
 var inline = regexp.MustCompile(` (style|on[a-z]+)="|<style|<script>`)
 
+// TestFaults: a page of the sandbox says which faults are on, in the page's
+// language, and no other page does.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		environment eid.Environment
+		on          []string
+		want        string
+	}{
+		{eid.Test, []string{"idin.rs delay 5s", "bankidse.rp <b>"}, `Ett fel är påslaget: <strong lang="en">idin.rs delay 5s, bankidse.rp &lt;b&gt;</strong>.`},
+		{eid.Test, nil, ""},
+		{eid.Live, []string{"idin.rs delay 5s"}, ""},
+	} {
+		v := view()
+		v.Session.Environment, v.Session.Language = x.environment, "sv"
+		p := pages(t, v, true, hosted.Return{}, func(c *hosted.Config) { c.Faults = func() []string { return x.on } })
+		body := serve(p, http.MethodGet, "", "").Body.String()
+		if x.want != "" {
+			holds(t, body, x.want)
+		} else if strings.Contains(body, "påslaget") || !strings.Contains(body, `lang="sv"`) {
+			t.Errorf("%v, %q: %s", x.environment, x.on, body)
+		}
+	}
+}
+
 // TestTimeLeft: how long a page lives is said without a clock, so that it is true
 // in every zone, and still when the page is read late; no cache keeps it.
 func TestTimeLeft(t *testing.T) {

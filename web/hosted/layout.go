@@ -18,7 +18,7 @@ type Layout struct {
 	Query, QuerySep, Self                    string
 	View, Lang, Title, Lead                  string
 	LeadLang                                 string // of an upstream's own words; "" for the page's, or an unknown one
-	Party, Host, EID, Phone                  string
+	Party, Host, EID, Phone, Faults          string
 	Sandbox, InApp, Problem, Refers, Scripts bool // Problem: a field is wrong; Refers: the session's reference stands below
 	Back, Mood, Mark, Returned               string
 	Refresh                                  int

@@ -171,6 +171,9 @@ func (p *Pages) page(w http.ResponseWriter, r *http.Request, v *broker.View) err
 	}
 	if d.Sandbox {
 		d.Phone = p.c.Phone
+		if p.c.Faults != nil {
+			d.Faults = strings.Join(p.c.Faults(), ", ")
+		}
 	}
 	if v.Elective() && d.View != "choice" {
 		if params(r).Has("choose") {
