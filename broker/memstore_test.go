@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -171,36 +172,41 @@ func (m *memory) Refs(_ context.Context, session string) ([]connector.Ref, error
 	return slices.Clone(m.bySes[session]), nil
 }
 
-func (m *memory) Due(_ context.Context, now time.Time, limit int) ([]*broker.Session, error) {
+func (m *memory) Due(_ context.Context, now time.Time, after broker.Mark, limit int) ([]*broker.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []*broker.Session
+	behind := func(a, b broker.Mark) int { return cmp.Or(a.Due.Compare(b.Due), strings.Compare(a.ID, b.ID)) }
 	for _, s := range m.sessions {
-		if !s.Due.IsZero() && !s.Due.After(now) && len(out) < limit {
+		if !s.Due.IsZero() && !s.Due.After(now) && behind(broker.Mark{Due: s.Due, ID: s.ID}, after) > 0 {
 			out = append(out, &s)
 		}
 	}
-	return out, nil
+	slices.SortFunc(out, func(a, b *broker.Session) int {
+		return behind(broker.Mark{Due: a.Due, ID: a.ID}, broker.Mark{Due: b.Due, ID: b.ID})
+	})
+	return out[:min(limit, len(out))], nil
 }
 
-func (m *memory) Orphans(_ context.Context, silent time.Duration, limit int) ([]*broker.Order, error) {
+func (m *memory) Orphans(_ context.Context, silent time.Duration, after string, limit int) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []*broker.Order
-	for _, o := range m.orders {
-		if !o.Ended && time.Since(m.beats[o.Owner]) > silent && len(out) < limit {
-			out = append(out, &o)
+	var out []string
+	for id, o := range m.orders {
+		if !o.Ended && time.Since(m.beats[o.Owner]) > silent && id > after {
+			out = append(out, id)
 		}
 	}
-	return out, nil
+	slices.Sort(out)
+	return out[:min(limit, len(out))], nil
 }
 
-func (m *memory) Inbox(_ context.Context, owner string, limit int) ([]broker.Message, error) {
+func (m *memory) Inbox(_ context.Context, owner string, after int64, limit int) ([]broker.Message, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []broker.Message
 	for _, msg := range m.inbox {
-		if m.orders[msg.Order].Owner == owner && len(out) < limit {
+		if m.orders[msg.Order].Owner == owner && msg.ID > after && len(out) < limit {
 			out = append(out, msg)
 		}
 	}

@@ -31,6 +31,9 @@ func (b *beat) fresh(dead time.Duration) bool {
 	return at == nil || time.Since(*at) < min(dead, takeAfter)-time.Second
 }
 
+// page is how many orders, messages or sessions are read at a time.
+const page = 100
+
 // Run does the node's own work until ctx ends: beats, ticks, messages from
 // other nodes, orders of dead nodes, expiry and erasure.
 func (b *Broker) Run(ctx context.Context) error {
@@ -143,8 +146,9 @@ func (b *Broker) pause(ctx context.Context, d time.Duration, jumped, kick <-chan
 
 // messages handles what other nodes have put into our inbox.
 func (b *Broker) messages(ctx context.Context) error {
+	last := int64(0) // of this round: what cannot be handled keeps nothing from being handled
 	for {
-		batch, err := b.c.Store.Inbox(ctx, b.c.Epoch, 100)
+		batch, err := b.c.Store.Inbox(ctx, b.c.Epoch, last, page)
 		if err != nil && ctx.Err() == nil {
 			b.c.Log.WarnContext(ctx, "inbox not readable", "error", err)
 		}
@@ -153,9 +157,11 @@ func (b *Broker) messages(ctx context.Context) error {
 			wg.Go(func() { b.message(ctx, m) })
 		}
 		wg.Wait()
-		if len(batch) == 100 {
+		if len(batch) == page {
+			last = batch[page-1].ID
 			continue
 		}
+		last = 0
 		if !b.pause(ctx, time.Second, nil, b.inbox) {
 			return nil
 		}
@@ -163,6 +169,9 @@ func (b *Broker) messages(ctx context.Context) error {
 }
 
 func (b *Broker) message(ctx context.Context, m Message) {
+	if m.Event == nil {
+		return
+	}
 	var env envelope
 	err := json.Unmarshal(m.Event, &env)
 	switch {
@@ -200,30 +209,32 @@ func (b *Broker) join(ctx context.Context) error {
 }
 
 // adopt takes over the orders of nodes that are dead. Its own it never does: a
-// clock that jumps makes the node's last beat look old.
+// clock that jumps makes the node's last beat look old. One that cannot be taken
+// over is logged and comes again; it holds nobody up.
 func (b *Broker) adopt(ctx context.Context) error {
-	for b.beaten.fresh(b.limits.Dead) {
-		batch, err := b.c.Store.Orphans(ctx, b.limits.Dead, 100)
-		if err != nil || len(batch) == 0 {
+	last := ""
+	for {
+		batch, err := b.c.Store.Orphans(ctx, b.limits.Dead, last, page)
+		if err != nil {
 			return err
 		}
-		adopted := 0
-		for _, o := range batch {
-			if o.Owner == b.c.Epoch {
-				continue
+		for _, id := range batch {
+			if !b.beaten.fresh(b.limits.Dead) {
+				return nil
 			}
-			switch err := b.takeOver(ctx, o); {
-			case err == nil:
-				adopted++
-			case !errors.Is(err, errFenced):
-				return err
+			o, err := b.c.Store.Order(ctx, id)
+			if err == nil && o.Owner != b.c.Epoch {
+				err = b.takeOver(ctx, o)
+			}
+			if err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
+				b.c.Log.WarnContext(ctx, "order not taken over", "order", id, "error", err)
 			}
 		}
-		if adopted == 0 {
+		if len(batch) < page {
 			return nil
 		}
+		last = batch[page-1]
 	}
-	return nil
 }
 
 // takeOver makes an order ours and goes on where its owner stopped: a pending
@@ -248,14 +259,19 @@ func (b *Broker) takeOver(ctx context.Context, o *Order) error {
 
 // dues expires and erases sessions whose time has come.
 func (b *Broker) dues(ctx context.Context) error {
+	var last Mark // of this round: a session that cannot be dealt with holds nobody up
 	for {
 		jumped := b.jumped()
-		batch, err := b.c.Store.Due(ctx, b.now(), 100)
+		batch, err := b.c.Store.Due(ctx, b.now(), last, page)
 		if err != nil && ctx.Err() == nil {
 			b.c.Log.WarnContext(ctx, "due sessions not readable", "error", err)
 		}
 		g := errgroup.Group{}
 		g.SetLimit(16)
+		last = Mark{}
+		if len(batch) == page {
+			last = Mark{batch[page-1].Due, batch[page-1].ID}
+		}
 		for _, s := range batch {
 			g.Go(func() error {
 				if err := b.due(ctx, s); err != nil && !errors.Is(err, ErrConflict) && ctx.Err() == nil {
@@ -265,7 +281,7 @@ func (b *Broker) dues(ctx context.Context) error {
 			})
 		}
 		_ = g.Wait() // the functions log their own errors
-		if len(batch) == 100 {
+		if len(batch) == page {
 			continue
 		}
 		if !b.pause(ctx, time.Second, jumped, nil) {

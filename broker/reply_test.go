@@ -53,7 +53,7 @@ func TestReplyOnAnotherNode(t *testing.T) {
 		c.Hint = func(string) { // the message is there, and its sender has not looked yet
 			owner.Hinted()
 			until(t, "the owner handles the message", func() bool {
-				all, err := w.store.Inbox(t.Context(), owner.epoch, 10)
+				all, err := w.store.Inbox(t.Context(), owner.epoch, 0, 10)
 				return err == nil && len(all) == 0
 			})
 			for i := range between {

@@ -745,12 +745,12 @@ type due struct {
 	done chan struct{} // closed at the look after that, when the node has dealt with it
 }
 
-func (d *due) Due(ctx context.Context, now time.Time, limit int) ([]*broker.Session, error) {
+func (d *due) Due(ctx context.Context, now time.Time, after broker.Mark, limit int) ([]*broker.Session, error) {
 	if d.was && d.done != nil {
 		close(d.done)
 		d.done = nil
 	}
-	all, err := d.Store.Due(ctx, now, limit)
+	all, err := d.Store.Due(ctx, now, after, limit)
 	for _, s := range all {
 		d.then(s)
 		d.was = true

@@ -212,6 +212,13 @@ type Message struct {
 	Event []byte // connector.MarshalEvent; sealed in storage
 }
 
+// A Mark is where a session stands among those that are due; the zero one is
+// before all.
+type Mark struct {
+	Due time.Time
+	ID  string
+}
+
 // A Change is everything that one act alters. It is applied wholly or not at
 // all.
 type Change struct {

@@ -47,11 +47,11 @@ type Store interface {
 	// their creation.
 	Refs(ctx context.Context, session string) ([]connector.Ref, error)
 
-	// Due lists sessions whose Due has come, oldest first.
-	Due(ctx context.Context, now time.Time, limit int) ([]*Session, error)
-	// Orphans lists running orders whose owner has not beaten for so long, or
-	// is not known at all.
-	Orphans(ctx context.Context, silent time.Duration, limit int) ([]*Order, error)
+	// Due lists sessions whose Due has come, oldest first, from behind a mark.
+	Due(ctx context.Context, now time.Time, after Mark, limit int) ([]*Session, error)
+	// Orphans lists the ids of running orders whose owner has not beaten for so
+	// long, or is not known at all, in their order from behind one of them.
+	Orphans(ctx context.Context, silent time.Duration, after string, limit int) ([]string, error)
 	// ClaimDuty takes the duty that is due first and puts its time off, so
 	// that no other node sees to it meanwhile; nil if none is due.
 	ClaimDuty(ctx context.Context, now, until time.Time) (*Duty, error)
@@ -63,8 +63,10 @@ type Store interface {
 	ClaimDirectory(ctx context.Context, d *Directory, until time.Time) (bool, error)
 	// PutDirectory writes a list over the one before.
 	PutDirectory(ctx context.Context, d *Directory) error
-	// Inbox lists messages for the orders of an owner, oldest first.
-	Inbox(ctx context.Context, owner string, limit int) ([]Message, error)
+	// Inbox lists messages for the orders of an owner, oldest first, from behind
+	// one of them. Event is nil where it does not open, which is
+	// logged, and where it was erased meanwhile.
+	Inbox(ctx context.Context, owner string, after int64, limit int) ([]Message, error)
 	// Beat says that a node lives. The first beat of an epoch registers it. When
 	// that was is known to the store alone: the clocks of two nodes may differ.
 	Beat(ctx context.Context, epoch string) error

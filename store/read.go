@@ -273,8 +273,9 @@ func (s *Store) Refs(ctx context.Context, session string) ([]connector.Ref, erro
 }
 
 // Due implements broker.Store.
-func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]*broker.Session, error) {
-	return s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE due > 0 AND due <= $1 ORDER BY due LIMIT $2`, now.UnixMicro(), limit)
+func (s *Store) Due(ctx context.Context, now time.Time, after broker.Mark, limit int) ([]*broker.Session, error) {
+	return s.sessions(ctx, `SELECT `+sessionColumns+` FROM session WHERE due > 0 AND due >= $2 AND due <= $1 AND (due > $2 OR id > $3)
+		ORDER BY due, id LIMIT $4`, now.UnixMicro(), micros(after.Due), after.ID, limit)
 }
 
 func (s *Store) sessions(ctx context.Context, q string, args ...any) ([]*broker.Session, error) {
@@ -293,38 +294,22 @@ func (s *Store) List(ctx context.Context, account, state string, limit int) ([]*
 		ORDER BY number DESC LIMIT $3`, account, state, limit)
 }
 
-// Orphans implements broker.Store. One that cannot be opened is logged and comes
-// again; it holds nobody up.
-func (s *Store) Orphans(ctx context.Context, silent time.Duration, limit int) ([]*broker.Order, error) {
+// Orphans implements broker.Store.
+func (s *Store) Orphans(ctx context.Context, silent time.Duration, after string, limit int) ([]string, error) {
 	var ids []string
 	err := s.query(ctx, func(r scanner) error {
 		var id string
 		err := r.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, `SELECT id FROM eid_order WHERE ended = 0 AND owner IN (
+	}, `SELECT id FROM eid_order WHERE ended = 0 AND id > $2 AND owner IN (
 			SELECT DISTINCT o.owner FROM eid_order o LEFT JOIN node n ON n.epoch = o.owner
-			WHERE o.ended = 0 AND (n.beat IS NULL OR n.beat < `+s.dialect.clock+` - $1)) LIMIT $2`, silent.Microseconds(), limit)
-	if err != nil {
-		return nil, err
-	}
-	var out []*broker.Order
-	for _, id := range ids {
-		o, err := s.Order(ctx, id)
-		switch {
-		case errors.Is(err, seal.ErrOpen):
-			s.log.ErrorContext(ctx, "order does not open", "order", id, "error", err)
-		case err != nil:
-			return nil, err
-		default:
-			out = append(out, o)
-		}
-	}
-	return out, nil
+			WHERE o.ended = 0 AND (n.beat IS NULL OR n.beat < `+s.dialect.clock+` - $1)) ORDER BY id LIMIT $3`, silent.Microseconds(), after, limit)
+	return ids, err
 }
 
 // Inbox implements broker.Store.
-func (s *Store) Inbox(ctx context.Context, owner string, limit int) ([]broker.Message, error) {
+func (s *Store) Inbox(ctx context.Context, owner string, after int64, limit int) ([]broker.Message, error) {
 	type row struct {
 		broker.Message
 		session string
@@ -336,22 +321,23 @@ func (s *Store) Inbox(ctx context.Context, owner string, limit int) ([]broker.Me
 		all = append(all, x)
 		return err
 	}, `SELECT i.id, i.order_id, s.id, i.event FROM inbox i JOIN eid_order o ON o.id = i.order_id JOIN session s ON s.number = i.session
-		WHERE o.owner = $1 ORDER BY i.id LIMIT $2`, owner, limit)
+		WHERE o.owner = $1 AND i.id > $2 ORDER BY i.id LIMIT $3`, owner, after, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []broker.Message
 	for _, x := range all {
+		sealed := x.Event
+		x.Event = nil
 		h, err := s.alive(ctx, x.session)
-		if errors.Is(err, broker.ErrNotFound) {
-			continue // erased meanwhile
+		if err == nil {
+			x.Event, err = h.key.Open(seal.Place("inbox", x.session, "event"), sealed)
 		}
-		if err != nil {
-			return nil, err
-		}
-		if x.Event, err = h.key.Open(seal.Place("inbox", x.session, "event"), x.Event); err != nil {
+		switch {
+		case errors.Is(err, seal.ErrOpen):
 			s.log.ErrorContext(ctx, "message does not open", "message", x.ID, "error", err)
-			continue
+		case err != nil && !errors.Is(err, broker.ErrNotFound): // which was erased meanwhile
+			return nil, err
 		}
 		out = append(out, x.Message)
 	}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -365,7 +366,7 @@ func TestOrphansAndInbox(t *testing.T) {
 		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o}); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Orphans(t.Context(), time.Hour, 10); err != nil || len(got) != 1 {
+		if got, err := s.Orphans(t.Context(), time.Hour, "", 10); err != nil || len(got) != 1 {
 			t.Errorf("orphans of an unknown node: %v, %v", got, err)
 		}
 		if err := s.Beat(t.Context(), "dead"); err != nil {
@@ -376,23 +377,23 @@ func TestOrphansAndInbox(t *testing.T) {
 				t.Errorf("Alive within %s = %v, %v", within, lives, err)
 			}
 		}
-		if got, err := s.Orphans(t.Context(), time.Minute, 10); err != nil || len(got) != 0 {
+		if got, err := s.Orphans(t.Context(), time.Minute, "", 10); err != nil || len(got) != 0 {
 			t.Errorf("orphans of a living node: %v, %v", got, err)
 		}
-		if got, err := s.Orphans(t.Context(), -time.Second, 10); err != nil || len(got) != 1 {
+		if got, err := s.Orphans(t.Context(), -time.Second, "", 10); err != nil || len(got) != 1 {
 			t.Errorf("orphans of a dead node: %v, %v", got, err)
 		}
 		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Put: []broker.Message{{Order: o.ID, Event: []byte("hello")}}}); err != nil {
 			t.Fatal(err)
 		}
-		box, err := s.Inbox(t.Context(), "dead", 10)
+		box, err := s.Inbox(t.Context(), "dead", 0, 10)
 		if err != nil || len(box) != 1 || string(box[0].Event) != "hello" {
 			t.Fatalf("Inbox = %v, %v", box, err)
 		}
 		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Took: []int64{box[0].ID}}); err != nil {
 			t.Fatal(err)
 		}
-		if box, err := s.Inbox(t.Context(), "dead", 10); err != nil || len(box) != 0 {
+		if box, err := s.Inbox(t.Context(), "dead", 0, 10); err != nil || len(box) != 0 {
 			t.Errorf("Inbox after it was taken = %v, %v", box, err)
 		}
 		if err := s.Leave(t.Context(), "dead"); err != nil {
@@ -404,17 +405,80 @@ func TestOrphansAndInbox(t *testing.T) {
 	})
 }
 
-// TestOrphanThatDoesNotOpen: one order whose body was altered in the database
-// keeps no other from being taken over.
-func TestOrphanThatDoesNotOpen(t *testing.T) {
+// TestPages: what a node has to deal with is read a page at a time, each from
+// behind the one before, and what does not open is among it.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, s *store.Store) {
+		now := time.Now().Truncate(time.Microsecond)
+		dues := []time.Time{now.Add(-time.Hour), now.Add(-time.Minute), now.Add(-time.Minute), now.Add(-time.Minute), now, now.Add(time.Microsecond)}
+		var orders []string
+		for _, due := range dues {
+			n := create(t, s)
+			n.Due = due
+			o := &broker.Order{ID: uuid.NewString(), Session: n.ID, EID: "story", Environment: eid.Test, Owner: "dead", Body: []byte("{}")}
+			if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n, Order: o, Put: []broker.Message{{Order: o.ID, Event: []byte("hello")}}}); err != nil {
+				t.Fatal(err)
+			}
+			orders = append(orders, o.ID)
+		}
+		var got []time.Time
+		for at := (broker.Mark{}); ; {
+			page, err := s.Due(t.Context(), now, at, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range page {
+				got = append(got, n.Due)
+				at = broker.Mark{Due: n.Due, ID: n.ID}
+			}
+			if len(page) < 2 {
+				break
+			}
+		}
+		if !slices.EqualFunc(got, dues[:5], time.Time.Equal) {
+			t.Errorf("due are %v, want %v", got, dues[:5])
+		}
+		var dead []string
+		for {
+			page, err := s.Orphans(t.Context(), time.Hour, append(dead, "")[max(0, len(dead)-1)], 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if dead = append(dead, page...); len(page) < 4 {
+				break
+			}
+		}
+		if slices.Sort(orders); !slices.Equal(dead, orders) {
+			t.Errorf("orphans are %q, want %q", dead, orders)
+		}
+		var box []broker.Message
+		for last := int64(0); ; last = box[len(box)-1].ID {
+			page, err := s.Inbox(t.Context(), "dead", last, 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if box = append(box, page...); len(page) < 4 {
+				break
+			}
+		}
+		if len(box) != len(orders) || !slices.IsSortedFunc(box, func(a, b broker.Message) int { return cmp.Compare(a.ID, b.ID) }) {
+			t.Errorf("Inbox = %v", box)
+		}
+	})
+}
+
+// TestMessageThatDoesNotOpen: one that was altered in the database, and one whose
+// session was, keep no other from being read.
+func TestMessageThatDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "eidgate.db")
 	s := open(t, "sqlite:"+path)
 	var orders []string
-	for range 2 {
+	for range 3 {
 		n := create(t, s)
 		o := &broker.Order{ID: uuid.NewString(), Session: n.ID, EID: "story", Environment: eid.Test, Owner: "dead", Body: []byte("{}")}
-		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o}); err != nil {
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o, Put: []broker.Message{{Order: o.ID, Event: []byte("hello")}}}); err != nil {
 			t.Fatal(err)
 		}
 		orders = append(orders, o.ID)
@@ -424,12 +488,18 @@ func TestOrphanThatDoesNotOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), `UPDATE eid_order SET body = 'x' WHERE id = $1`, orders[0]); err != nil {
+	for i, q := range []string{`UPDATE inbox SET event = 'x' WHERE order_id = $1`, `UPDATE session_key SET wrapped = 'x' WHERE session = (SELECT session FROM eid_order WHERE id = $1)`} {
+		if _, err := db.ExecContext(t.Context(), q, orders[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.Orphans(t.Context(), time.Hour, 10)
-	if err != nil || len(got) != 1 || got[0].ID != orders[1] {
-		t.Errorf("orphans = %v, %v", got, err)
+	fresh := connect(t, "sqlite:"+path) // which has no keys in memory
+	got, err := fresh.Inbox(t.Context(), "dead", 0, 10)
+	if err != nil || len(got) != 3 || got[0].Event != nil || got[1].Event != nil || string(got[2].Event) != "hello" {
+		t.Errorf("Inbox = %v, %v", got, err)
 	}
 }
 
