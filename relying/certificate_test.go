@@ -155,6 +155,7 @@ func TestAlternativeNames(t *testing.T) {
 		{Email: "Ops@shop.EXAMPLE"}:                true,
 
 		{DNS: "cn.example"}:                        false,
+		{DNS: "text.example"}:                      false,
 		{DNS: "a.wild.example"}:                    false,
 		{DNS: "shop.example."}:                     false,
 		{DNS: "a.shop.example"}:                    false,

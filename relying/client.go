@@ -26,8 +26,9 @@ type Client struct {
 	Name        string          `json:"client_name"`      // what people read
 	Layout      string          `json:"layout,omitempty"` // name of one of the account's themes
 	Profile     Profile         `json:"profile"`
-	Native      bool            `json:"native,omitempty"` // an app: free loopback ports, schemes of its own
-	Hybrid      bool            `json:"hybrid,omitempty"` // "code id_token" too; signicat only
+	Native      bool            `json:"native,omitempty"`                         // an app: free loopback ports, schemes of its own
+	Hybrid      bool            `json:"hybrid,omitempty"`                         // "code id_token" too; signicat only
+	BareObject  bool            `json:"accept_unsigned_request_object,omitempty"` // one that is encrypted to us and holds bare JSON; signicat only
 
 	Redirects     []string `json:"redirect_uris,omitempty"`             // compared as they are written
 	Logouts       []string `json:"post_logout_redirect_uris,omitempty"` // likewise
@@ -286,6 +287,8 @@ func (c *Client) checkNames(all *problems) {
 	_, known := policies[c.Profile]
 	all.add(known, "profile", "must be %s, %s, %s or %s", Signicat, Standard, FAPI2, FAPI2Signed)
 	all.add(!c.Hybrid || c.Profile == Signicat, "hybrid", "exists with the profile %s only", Signicat)
+	all.add(!c.BareObject || c.Profile == Signicat, "accept_unsigned_request_object", "exists with the profile %s only", Signicat)
+	all.add(!c.BareObject || !c.RequireRequest, "accept_unsigned_request_object", "contradicts require_signed_request_object")
 	all.add(c.Errors == "" || c.Errors == StandardErrors || c.Errors == SignicatErrors && c.Profile == Signicat,
 		"errors", "must be %s, or with the profile %s also %s", StandardErrors, Signicat, SignicatErrors)
 	for i, s := range c.Scopes {

@@ -297,6 +297,7 @@ type OIDCClientConfig struct {
 	RequirePKCE bool                     `yaml:"require_pkce"`                          // refuse requests without a code_challenge; default false, true for clients without a secret and in the fapi2 profiles
 	RequirePAR  bool                     `yaml:"require_pushed_authorization_requests"` // refuse requests that were not pushed; default false, true in the fapi2 profiles
 	RequireJAR  bool                     `yaml:"require_signed_request_object"`         // refuse requests that are not signed; default false, true for fapi2-ms
+	BareObject  bool                     `yaml:"accept_unsigned_request_object"`        // take one that is encrypted and holds bare JSON, as programs of an older generation send it; profile signicat only; default false
 	RequestAlg  string                   `yaml:"request_object_signing_alg"`            // of signed requests; default any of the profile
 	IDTokenAlg  string                   `yaml:"id_token_signed_response_alg"`          // default RS256, PS256 in the fapi2 profiles
 	IDTokenEnc  OIDCEncryptionConfig     `yaml:"id_token_encryption"`

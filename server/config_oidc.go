@@ -176,7 +176,7 @@ func (c *OIDCClientConfig) record(a *AccountConfig) (*relying.Client, error) {
 		Scopes: c.Scopes, AuthAlg: c.AuthAlg, JWKSURI: c.JWKSURI, RequestAlg: c.RequestAlg, IDTokenAlg: c.IDTokenAlg,
 		IDTokenEnc: relying.Encryption(c.IDTokenEnc), EncryptIDToken: c.EncryptID, UserData: relying.UserData(c.UserData),
 		Userinfo: relying.UserinfoResponse(c.Userinfo), UserinfoAlg: c.UserinfoAlg, UserinfoEnc: relying.Encryption(c.UserinfoEnc),
-		RequirePKCE: c.RequirePKCE, RequirePAR: c.RequirePAR, RequireRequest: c.RequireJAR, ForceLogin: c.ForceLogin,
+		RequirePKCE: c.RequirePKCE, RequirePAR: c.RequirePAR, RequireRequest: c.RequireJAR, BareObject: c.BareObject, ForceLogin: c.ForceLogin,
 		ReferenceTokens: c.Reference, BoundTLS: c.BoundTLS, Lifetimes: relying.Lifetimes(c.Lifetimes), ACRValues: c.ACRValues, ForceACR: c.ForceACR,
 		Errors: relying.ErrorWord(c.Errors), StringsOnly: c.StringsOnly, FrameAncestor: c.FrameAncestor}
 	if len(out.Scopes) == 0 {

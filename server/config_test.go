@@ -366,6 +366,9 @@ func TestClientConfiguration(t *testing.T) {
         acr_values: idp:sbid
         force_acr_values: true
         frame_ancestors: [https://shop.example]`, nil},
+		{"bare requests", secrets, secrets + "\n        accept_unsigned_request_object: true", nil},
+		{"bare requests, elsewhere", secrets, secrets + "\n        profile: standard\n        accept_unsigned_request_object: true", []string{
+			at + ".accept_unsigned_request_object: exists with the profile signicat only"}},
 		{"FAPI and no key", secrets, "profile: fapi2", []string{at + ".jwks_file: or jwks_uri or keys must be there for private_key_jwt"}},
 		{"FAPI with a secret", secrets, "profile: fapi2\n        jwks_uri: https://shop.example/jwks\n        " + secrets, []string{
 			at + ".secrets: must be empty: a client has one method"}},

@@ -121,11 +121,11 @@ func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *req
 		}
 		return c, nil, refuse("request_uri_not_supported", "Push the request, or send it in the parameter request.")
 	}
-	inner, err := p.open(ctx, c, in)
+	inner, signed, err := p.open(ctx, c, in)
 	if err != nil {
 		return c, nil, err
 	}
-	q, err := p.check(ctx, c, inner, in["request"] != "", false)
+	q, err := p.check(ctx, c, inner, signed, false)
 	return c, q, err
 }
 

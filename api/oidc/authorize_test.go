@@ -301,6 +301,15 @@ func TestAuthorize(t *testing.T) {
 			}
 		}
 	})
+	w.in(t, "no eID is there that the client may use", func(t *testing.T) {
+		none := w.client(func(c *relying.Client) { c.EIDs = []eid.EID{"other"} })
+		w.denied(t, w.visitor(), request(none), "temporarily_unavailable")
+	})
+	w.in(t, "an eID that names nobody logs nobody in", func(t *testing.T) {
+		w.eids[eid.BankIDSE].tells(func(who *eid.Identity) { who.Subject, who.Number = "", "" }, func() {
+			w.denied(t, w.visitor(), request(c), "server_error")
+		})
+	})
 	w.in(t, "OP-AUTHZ-04 scopes", func(t *testing.T) {
 		for _, scope := range []string{"", "profile", "openid nosuch", "openid spid"} {
 			w.denied(t, w.visitor(), request(c, "scope", scope), "invalid_scope")

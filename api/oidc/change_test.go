@@ -71,6 +71,19 @@ func TestClientChanges(t *testing.T) {
 			t.Errorf("%s: %v", x.body, who)
 		}
 	})
+	w.in(t, "tokens of a client that is gone count no more", func(t *testing.T) {
+		c, other := w.client(), w.client()
+		token := w.tokens(c, w.visitor())["access_token"].(string)
+		if err := w.store.KeepClients(t.Context(), w.account.ID, []string{other.ID}); err != nil {
+			t.Fatal(err)
+		}
+		if status, _, _ := w.userinfo(token); status != http.StatusUnauthorized {
+			t.Errorf("userinfo: %d", status)
+		}
+		if x := w.form("introspect", url.Values{"token": {token}}, basic(other)...); x.body != `{"active":false}` {
+			t.Errorf("introspected: %s", x.body)
+		}
+	})
 	w.in(t, "OP-ATK-04 a pushed request does not lead to an address that was taken away", func(t *testing.T) {
 		c := w.client()
 		v := w.visitor()

@@ -77,6 +77,9 @@ func TestClientSecrets(t *testing.T) {
 		"OP-CA-02 bad escapes":                              {own, credentials(c.ID, "%zz")},
 		"OP-CA-02 bearer":                                   {own, []string{"Authorization", "Bearer secret"}},
 		"OP-CA-02 secret of a public client":                {own, credentials(public.ID, "")},
+		"OP-CA-02 another scheme":                           {own, []string{"Authorization", strings.Replace(basic(c)[1], "Basic", "Digest", 1)}},
+		"OP-CA-01 type of an assertion that is not there":   {asserted(withForm(own, "client_id", public.ID), ""), nil},
+		"OP-CA-01 assertion of a public client":             {withForm(own, "client_id", public.ID, "client_assertion", "x"), nil},
 		"OP-CA-05 fapi2-ensure-client-id-in-token-endpoint": {withForm(own, "client_id", body.ID), basic(c)},
 		"OP-CA-01 secret in the address":                    {withForm(own, "client_id", body.ID), nil},
 	} {
@@ -96,7 +99,7 @@ func TestClientSecrets(t *testing.T) {
 		compat := w.client(func(c *relying.Client) { c.Profile = relying.Signicat })
 		x := w.form("token", own, credentials(compat.ID, "wrong")...)
 		at, _ := x.json["error_uri"].(string)
-		if x.status != http.StatusBadRequest || at != issuer+"/config/errors/invalid_client" || !strings.HasPrefix(x.body, `{"error":"invalid_client","error_uri":"`) {
+		if x.status != http.StatusBadRequest || x.header.Get("WWW-Authenticate") == "" || at != issuer+"/config/errors/invalid_client" || !strings.HasPrefix(x.body, `{"error":"invalid_client","error_uri":"`) {
 			t.Errorf("%d %s", x.status, x.body)
 		}
 		if y := w.send("GET", strings.TrimPrefix(at, "https://eid.example"), nil, nil); y.status != http.StatusSeeOther || y.header.Get("Location") != "/docs/errors/invalid_client" {
@@ -186,6 +189,23 @@ func TestAssertions(t *testing.T) {
 	}
 	w.in(t, "OP-CA-04 fapi2-ensure-signed-client-assertion-with-RS256-fails", func(t *testing.T) {
 		terr(t, ask(jws(rsaKey, object{"alg": "RS256", "kid": "rp"}, w.assertion(ring))), "invalid_client")
+	})
+	w.in(t, "OP-CA-03 another algorithm than the one that is registered", func(t *testing.T) {
+		one := w.client(func(c *relying.Client) {
+			c.Auth, c.Secrets, c.JWKS, c.AuthAlg = relying.PrivateKeyJWT, nil, jwks("rp", rsaKey), "PS256"
+		})
+		terr(t, ask(jws(rsaKey, object{"alg": "RS256", "kid": "rp"}, w.assertion(one))), "invalid_client")
+		if x := ask(jws(rsaKey, object{"alg": "PS256", "kid": "rp"}, w.assertion(one))); x.status != http.StatusOK {
+			t.Errorf("%d %s", x.status, x.body)
+		}
+	})
+	w.in(t, "OP-CA-03 aud is the endpoint that is called", func(t *testing.T) {
+		for endpoint, want := range map[string]int{"par": http.StatusCreated, "token": http.StatusCreated, "introspect": http.StatusUnauthorized} {
+			x := w.form("par", asserted(request(std), jws(key, es256, w.assertion(std, "aud", issuer+"/connect/"+endpoint))))
+			if x.status != want {
+				t.Errorf("%s: %d %s", endpoint, x.status, x.body)
+			}
+		}
 	})
 	w.in(t, "OP-CA-03 client_assertion_type must be there and exact", func(t *testing.T) {
 		for _, kind := range []string{"", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer", "jwt-bearer"} {

@@ -193,9 +193,6 @@ func (p *Provider) failed(w http.ResponseWriter, r *http.Request, c *relying.Cli
 		return
 	}
 	wrong, ok := errors.AsType[*wireError](err)
-	if no, refused := errors.AsType[*refusal](err); refused {
-		wrong, ok = &no.wireError, true
-	}
 	switch {
 	case ok:
 	case errors.Is(err, ErrUnmade):

@@ -20,55 +20,53 @@ const skew = 30 * time.Second
 var badObject = refuse("invalid_request_object", "Invalid JWT request")
 
 // open reads the request object of a request (RFC 9101), whose parameters then
-// are all that count; without one the request is as it is.
-func (p *Provider) open(ctx context.Context, c *relying.Client, in params) (params, error) {
+// are all that count; without one the request is as it is. Signed says that the
+// client has signed them.
+func (p *Provider) open(ctx context.Context, c *relying.Client, in params) (inner params, signed bool, err error) {
 	object, ok := in["request"]
 	if !ok {
-		return in, nil
+		return in, false, nil
 	}
-	inner, err := p.readObject(ctx, c, object)
+	inner, signed, err = p.readObject(ctx, c, object)
 	var e *jose.Error
 	if errors.As(err, &e) || errors.Is(err, errObject) {
-		return nil, badObject
+		return nil, false, badObject
 	}
-	return inner, err
+	return inner, signed, err
 }
 
 var errObject = errors.New("request object cannot be used")
 
-func (p *Provider) readObject(ctx context.Context, c *relying.Client, object string) (params, error) {
+func (p *Provider) readObject(ctx context.Context, c *relying.Client, object string) (inner params, signed bool, err error) {
 	policy := c.Policy()
+	bare := false
 	if strings.Count(object, ".") == 4 {
-		var err error
-		if object, err = p.c.Keys().Decrypt(object, jose.Opening{}); err != nil {
-			return nil, err
+		if object, err = p.c.Keys().Decrypt(object, jose.Opening{Bare: c.BareObject}); err != nil {
+			return nil, false, err
 		}
+		bare = c.BareObject && strings.HasPrefix(object, "{") // no token begins so
 	}
-	keys, err := p.keysOf(c)
-	if err != nil {
-		return nil, err
-	}
-	algs := policy.Algs
-	if c.RequestAlg != "" {
-		algs = []string{c.RequestAlg}
-	}
-	v, err := jose.Verify(ctx, object, jose.Rule{Algs: algs, Typ: []string{"JWT", "oauth-authz-req+jwt"}, Keys: keys})
-	if err != nil {
-		return nil, err
+	v := &jose.Verified{Payload: []byte(object)}
+	if !bare {
+		if v, err = p.verifyObject(ctx, c, object); err != nil {
+			return nil, false, err
+		}
 	}
 	cl, err := v.Claims()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	window := jose.Window{Now: p.c.Now(), Skew: skew, Ahead: 24 * time.Hour} // its jti is kept for so long
 	if policy.RequestObject && policy.IssuerOnly {                           // FAPI 2.0 Message Signing
 		window.Need, window.Age, window.Span = []string{"exp", "nbf"}, time.Hour, time.Hour
 	}
 	if err := cl.Times(window); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if cl.Issuer != c.ID || !cl.For(p.issuer) || cl.Subject == c.ID {
-		return nil, errObject // a subject is what tells a client assertion apart
+	named := cl.Issuer == c.ID || bare && cl.Issuer == ""
+	ours := cl.For(p.issuer) || bare && len(cl.Audience) == 0
+	if !named || !ours || cl.Subject == c.ID {
+		return nil, false, errObject // a subject is what tells a client assertion apart
 	}
 	if cl.ID != "" {
 		until := cl.Expires
@@ -77,13 +75,27 @@ func (p *Provider) readObject(ctx context.Context, c *relying.Client, object str
 		}
 		first, err := p.once(ctx, "request "+c.ID, cl.ID, until.Add(skew))
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if !first {
-			return nil, errObject
+			return nil, false, errObject
 		}
 	}
-	return objectParams(c, cl.Raw)
+	inner, err = objectParams(c, cl.Raw)
+	return inner, !bare, err
+}
+
+// verifyObject finds the key of the client that has signed a request object.
+func (p *Provider) verifyObject(ctx context.Context, c *relying.Client, object string) (*jose.Verified, error) {
+	keys, err := p.keysOf(c)
+	if err != nil {
+		return nil, err
+	}
+	algs := c.Policy().Algs
+	if c.RequestAlg != "" {
+		algs = []string{c.RequestAlg}
+	}
+	return jose.Verify(ctx, object, jose.Rule{Algs: algs, Typ: []string{"JWT", "oauth-authz-req+jwt"}, Keys: keys})
 }
 
 // registered are members of a request object that are about it, and no

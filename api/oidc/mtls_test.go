@@ -363,7 +363,8 @@ func TestSelfSignedCertificates(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
 	first, second, late := d.issue(nil), d.issue(nil), d.issue(nil, func(c *x509.Certificate) { c.NotAfter = d.clock.Now().Add(-time.Minute) })
-	c := d.pinned(first, second, late)
+	early := d.issue(nil, func(c *x509.Certificate) { c.NotBefore = d.clock.Now().Add(time.Minute) })
+	c := d.pinned(first, second, late, early)
 	d.in(t, "OP-CA-08 one of the client's", func(t *testing.T) {
 		for _, id := range []*card{first, second} {
 			if x := d.show("token", itself(c), []*card{id}); x.status != http.StatusOK {
@@ -390,6 +391,7 @@ func TestSelfSignedCertificates(t *testing.T) {
 	for name, x := range map[string]func() exchange{
 		"OP-CA-08 none of its own":               func() exchange { return d.show("token", itself(c), nil) },
 		"OP-CA-08 expired and its own":           func() exchange { return d.show("token", itself(c), []*card{late}) },
+		"OP-CA-08 its own and not yet valid":     func() exchange { return d.show("token", itself(c), []*card{early}) },
 		"OP-CA-08 a new one of its key":          func() exchange { return d.show("token", itself(c), []*card{{again, first.key}}) },
 		"OP-CA-08 another one's":                 func() exchange { return d.show("token", itself(d.pinned(second)), []*card{first}) },
 		"OP-CA-08 one under the roots":           func() exchange { return d.show("token", itself(c), []*card{chained}) },

@@ -69,11 +69,11 @@ func (p *Provider) push(r *http.Request, c *relying.Client, in params) (*request
 	if err != nil {
 		return nil, err
 	}
-	inner, err := p.open(r.Context(), c, in)
+	inner, signed, err := p.open(r.Context(), c, in)
 	if err != nil {
 		return nil, err
 	}
-	q, err := p.check(r.Context(), c, inner, in["request"] != "", true)
+	q, err := p.check(r.Context(), c, inner, signed, true)
 	if err != nil {
 		return nil, err
 	}

@@ -318,6 +318,58 @@ func TestJAR(t *testing.T) {
 		}
 		w.code(w.visitor(), url.Values{"client_id": {strict.ID}, "request": {jws(key, es256, w.object(strict))}})
 	})
+	w.in(t, "OP-JAR-01 another algorithm than the one that is registered", func(t *testing.T) {
+		one := w.client(func(c *relying.Client) { c.JWKS, c.RequestAlg = jwks("rp", rsaKey), "PS256" })
+		for alg, want := range map[string]string{"RS256": "invalid_request_object", "PS384": "invalid_request_object", "PS256": ""} {
+			x := w.form("par", url.Values{"request": {jws(rsaKey, object{"alg": alg, "kid": "rp"}, w.object(one))}}, basic(one)...)
+			if want == "" {
+				w.pushed(t, one, x)
+			} else {
+				terr(t, x, want)
+			}
+		}
+	})
+	w.in(t, "OP-JAR-05 bare JSON of a client that may send it proves nothing", func(t *testing.T) {
+		may := w.client(func(c *relying.Client) { c.Profile, c.BareObject, c.JWKS = relying.Signicat, true, jwks("rp", key) })
+		bare := func(change ...any) string {
+			raw, err := json.Marshal(w.object(may, "iss", nil, "aud", nil, "nbf", nil, "iat", nil, "exp", nil).with(change...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return jwe(ours, "key-RSA-OAEP", string(raw))
+		}
+		of := func(object string) url.Values { return url.Values{"client_id": {may.ID}, "request": {object}} }
+		for _, object := range []string{bare(), bare("iss", may.ID, "aud", issuer, "exp", now+300), jwe(ours, "key-RSA-OAEP", jws(key, es256, w.object(may)))} {
+			if _, to := w.visitor().authorize(of(object)); to == nil || to.Query().Get("code") == "" || to.Query().Get("state") != "inside" {
+				t.Errorf("%v, %s", to, w.problem())
+			}
+		}
+		for name, object := range map[string]string{
+			"not encrypted":    `{"client_id":"` + may.ID + `"}`,
+			"another iss":      bare("iss", c.ID),
+			"another aud":      bare("aud", "https://other.example"),
+			"another client":   bare("client_id", c.ID),
+			"sub":              bare("sub", may.ID),
+			"expired":          bare("exp", now-31),
+			"request inside":   bare("request", whole),
+			"alg none":         jwe(ours, "key-RSA-OAEP", jws(nil, object{"alg": "none"}, w.object(may))),
+			"of another's key": jwe(ours, "key-RSA-OAEP", jws(strangersKey, es256, w.object(may))),
+			"no object":        jwe(ours, "key-RSA-OAEP", `[]`),
+		} {
+			if w.refused(t, w.visitor(), of(object), "invalid_request_object"); t.Failed() {
+				t.Fatal(name)
+			}
+		}
+		text := "idp:sbid sbid_intention_text:" + base64.StdEncoding.EncodeToString([]byte("Read me"))
+		for object, want := range map[string]bool{bare("acr_values", text): false, jws(key, es256, w.object(may, "acr_values", text)): true} {
+			v := w.visitor()
+			w.code(v, of(object))
+			id := strings.TrimSuffix(strings.TrimPrefix(v.seen[0], "/auth/open/login/"), "/")
+			if _, err := w.broker.Texts(t.Context(), id); (err == nil) != want {
+				t.Errorf("signed %v: texts %v", want, err)
+			}
+		}
+	})
 	w.in(t, "OP-JAR-03 OP-RM-04 fapi2-ensure-signed-request-object-with-RS256-fails fapi2-ensure-unsigned-request-at-par-endpoint-fails", func(t *testing.T) {
 		ms, key := w.strong(relying.FAPI2Signed)
 		push := func(object string) exchange {

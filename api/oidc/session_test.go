@@ -149,7 +149,7 @@ func TestSessions(t *testing.T) {
 			return `{"x":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + `}`
 		}
 		w.code(w.visitor(), request(c, "claims", deep(32)))
-		for _, bad := range []string{"x", "[]", `{"id_token":{"acr":"high"}}`, `{"id_token":[]}`, `{"id_token":{"acr":{"value":1}}}`, deep(33)} {
+		for _, bad := range []string{"x", "[]", `{"id_token":{"acr":"high"}}`, `{"id_token":[]}`, `{"id_token":{"acr":{"value":1}}}`, `{"userinfo":{"sub":"x"}}`, `{"id_token":{"sub":{"value":1}}}`, deep(33)} {
 			w.denied(t, w.visitor(), request(c, "claims", bad), "invalid_request")
 		}
 	})

@@ -40,7 +40,7 @@ type tokens struct {
 	Expires int    `json:"expires_in"`
 	Type    string `json:"token_type"`
 	Refresh string `json:"refresh_token,omitempty"`
-	Scope   string `json:"scope"`
+	Scope   string `json:"scope"` // "" tells a client that asked for some that it has none
 }
 
 // serveToken gives tokens for a grant (§17). The client is known before its
@@ -475,7 +475,7 @@ func (p *Provider) encrypt(ctx context.Context, c *relying.Client, token string,
 		return "", err
 	}
 	if len(found) == 0 {
-		return "", bad("invalid_client", "The client has no key that its tokens could be encrypted for.")
+		return "", errors.New("the client has no key that its tokens could be encrypted for")
 	}
 	enc := e.Enc
 	if enc == "" {

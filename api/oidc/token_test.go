@@ -111,8 +111,14 @@ func TestCodes(t *testing.T) {
 		q := w.pushed(t, c, w.form("par", request(c), basic(c)...))
 		codes := make([]string, 50)
 		parallel(50, func(i int) bool {
-			_, to := w.visitor().authorize(q)
-			if to != nil {
+			status, to := w.visitor().authorize(q)
+			switch {
+			case to == nil && status != http.StatusBadRequest:
+				t.Errorf("a page with %d", status)
+			case to == nil:
+			case to.Query().Get("code") == "" && to.Query().Get("error") != "invalid_request_uri":
+				t.Errorf("%v", to)
+			default:
 				codes[i] = to.Query().Get("code")
 			}
 			return true

@@ -11,7 +11,7 @@ import (
 )
 
 // TestUnmade: an ID token that cannot be encrypted, since the client's keys are
-// out of reach, uses up neither the code nor the refresh token.
+// out of reach or do not fit, uses up neither the code nor the refresh token.
 func TestUnmade(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -55,6 +55,14 @@ func TestUnmade(t *testing.T) {
 	form := redeem(w.code(w.visitor(), request(c, "scope", "openid offline_access", "code_challenge", challenge(verifier), "code_challenge_method", "S256")), "code_verifier", verifier)
 	form.Set("client_id", c.ID)
 	unmade(form)
+	w.mu.Lock()
+	w.docs[address] = jwks("sig", newKey()) // in reach, and none of them fits
+	w.mu.Unlock()
+	w.clock.Advance(6 * time.Second)
+	unmade(form)
+	w.clock.Advance(11 * time.Minute) // after which a copy of keys is looked for anew
+	form = redeem(w.code(w.visitor(), request(c, "scope", "openid offline_access", "code_challenge", challenge(verifier), "code_challenge_method", "S256")), "code_verifier", verifier)
+	form.Set("client_id", c.ID)
 	reach(true)
 	first := made(form)
 	reach(false)
