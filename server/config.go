@@ -152,7 +152,7 @@ type ItsmeConfig struct {
 	Issuer           string         `yaml:"issuer"`             // address of itsme, as it says of itself: https://idp.prd.itsme.services/v2, for test keys https://idp.e2e.itsme.services/v2. Required
 	ClientID         string         `yaml:"client_id"`          // itsme's name for you, also called partner code. Required
 	Service          string         `yaml:"service"`            // code of the service. Required
-	LoginService     string         `yaml:"login_service"`      // code of a service that logs in: used where a party asks for nothing but who comes again; default service
+	LoginService     string         `yaml:"login_service"`      // code of a service that logs in: used where a party asks for no more than who comes again, e-mail and phone; default service
 	Generation       int            `yaml:"generation"`         // of itsme's interfaces: 2, or 1 for contracts at itsme.be; default 2
 	ClientSecretFile string         `yaml:"client_secret_file"` // for contracts with a secret: in a file
 	Keys             []EIDKeyConfig `yaml:"keys"`               // for all others: one to sign and one that decrypts; without the latter nothing is encrypted, which itsme must have agreed to

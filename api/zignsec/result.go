@@ -27,6 +27,7 @@ type envelope struct {
 	BankIDNO string         `json:"BANKIdNO_OIDC,omitempty"` // JSON, as text
 	Norway   *norwegianNode `json:"BankIDNO,omitempty"`
 	MitID    *mitIDNode     `json:"MitID,omitempty"`
+	ItsMe    *itsmeUser     `json:"ItsMe,omitempty"`
 	Lookup   string         `json:"LookupPersonAddressStatus,omitempty"`
 	Method   string         `json:"method,omitempty"`
 	Custom   string         `json:"custom,omitempty"`
@@ -145,6 +146,9 @@ func render(s *broker.Session, spec *broker.Spec, who *eid.Identity, evidence []
 		e.BankIDSE = node(evidence)
 		if who != nil && who.EID == eid.BankIDNO {
 			e.BankIDNO = tokens(evidence)
+		}
+		if who != nil && who.EID == eid.Itsme {
+			e.ItsMe = newItsmeUser(evidence)
 		}
 		if pay.Lookup {
 			e.Lookup = "ERROR" // no register is connected

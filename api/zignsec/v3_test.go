@@ -60,6 +60,36 @@ func TestNamesOfV3(t *testing.T) {
 	}
 }
 
+// TestNodeOfItsme: what itsme says beside the identity is an object in v2, and the
+// text of it in v3.
+func TestNodeOfItsme(t *testing.T) {
+	t.Parallel()
+	s := &broker.Session{ID: "9b2f7c0a-2f0d-4b3a-9a53-5a3a0f6d7e21", State: broker.Finished, EID: eid.Itsme}
+	evidence := []eid.Evidence{{Name: "userinfo", Data: jwt(`{"sub":"s","address":{"street_address":"Havenlaan 2","locality":"Brussel","postal_code":"1000"}}`)}}
+	var second struct {
+		ItsMe json.RawMessage
+	}
+	var third struct {
+		ProviderData string
+	}
+	for isThird, into := range map[bool]any{false: &second, true: &third} {
+		pay, err := json.Marshal(payload{Third: isThird})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := render(s, &broker.Spec{Payload: pay}, &eid.Identity{EID: eid.Itsme, Subject: "s"}, evidence, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(got, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := string(second.ItsMe); got != third.ProviderData || !strings.Contains(got, `"ParsedAddress":{"country":"BE","street_address":"Havenlaan 2"`) {
+		t.Errorf("v2 has %s, v3 %s", got, third.ProviderData)
+	}
+}
+
 // TestIdentityOfV3: every eID but itsme, whose sample has none, names the person
 // and the transaction, and an address is that of the other APIs.
 func TestIdentityOfV3(t *testing.T) {

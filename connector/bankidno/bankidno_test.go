@@ -3,7 +3,11 @@ package bankidno_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,6 +22,7 @@ import (
 	"eidgate/connector/openid/openidtest"
 	"eidgate/eid"
 	"eidgate/internal/jose"
+	"eidgate/internal/keytest"
 	"eidgate/internal/oidcrp"
 	"eidgate/sandbox"
 	sbankidno "eidgate/sandbox/bankidno"
@@ -220,6 +225,138 @@ func TestNotGranted(t *testing.T) {
 	}
 }
 
+// TestTold: what BankID may tell, and what lets nobody in: a lower level than was
+// asked for, another method than that, nobody, and nothing to compare.
+func TestTold(t *testing.T) {
+	t.Parallel()
+	const bid, bis = "urn:bankid:bid;LOA=4", "urn:bankid:bis;LOA=3"
+	for name, x := range map[string]struct {
+		level, hint string
+		acr         string
+		missing     string // of the token
+		want        string // code, "" for a login
+	}{
+		"the password":                     {acr: bid},
+		"the password, without a level":    {acr: "urn:bankid:bid"},
+		"biometrics":                       {acr: bis},
+		"biometrics, without a level":      {acr: "urn:bankid:bis"},
+		"on mobile":                        {acr: "urn:bankid:bim;LOA=4"},
+		"high":                             {level: "high", acr: bid},
+		"high, and biometrics":             {level: "high", acr: bis, want: "level"},
+		"a hint of the password":           {hint: "BID", acr: bid},
+		"a hint of it, and biometrics":     {hint: "BID", acr: bis, want: "level"},
+		"a hint of biometrics":             {hint: "BIS", acr: bis},
+		"a hint of them, and the password": {hint: "BIS", acr: bid},
+		"a level that there is not":        {acr: "urn:bankid:bid;LOA=2", want: "level"},
+		"no level":                         {missing: "acr", want: "level"},
+		"nobody":                           {acr: bid, missing: "bankid_altsub", want: "no_pid"},
+		"a birth date":                     {hint: "BIM:99999999:010190", acr: bid},
+		"no birth date to compare":         {hint: "BIM:99999999:010190", acr: bid, missing: "birthdate", want: "no_birthdate"},
+	} {
+		raw, err := json.Marshal(cbankidno.Settings{Level: x.level})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := cbankidno.Dialect().Read(raw, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &connector.Request{}
+		if x.hint != "" {
+			r.Params = map[string]string{cbankidno.ParamHint: x.hint}
+		}
+		told := map[string]json.RawMessage{"bankid_altsub": json.RawMessage(`"9578-6000-4-000017"`), "birthdate": json.RawMessage(`"1990-01-01"`), "acr": json.RawMessage(strconv.Quote(x.acr))}
+		delete(told, x.missing)
+		_, err = a.Person(t.Context(), r, openid.Told{Tokens: &oidcrp.Tokens{ID: &jose.Claims{Raw: told}}, Now: time.Now()})
+		no, refused := errors.AsType[*openid.No](err)
+		if x.want == "" && err != nil || x.want != "" && (!refused || no.Fail.Code != x.want) {
+			t.Errorf("%s: %v, want %q", name, err, x.want)
+		}
+	}
+}
+
+// TestIDTokenCounts: UserInfo adds to what the ID token says of the login, and
+// changes nothing of it.
+func TestIDTokenCounts(t *testing.T) {
+	t.Parallel()
+	keys, err := jose.NewSet(jose.Schedule{}, time.Now, jose.Key{ID: "k", Use: jose.Signing, Alg: jose.RS256, Private: keytest.RSA(t, 2048)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var base string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/k":
+			body, _ := keys.JWKS()
+			_, _ = w.Write(body)
+		case "/userinfo":
+			token, err := keys.Sign(jose.RS256, "JWT", fmt.Appendf(nil, `{"iss":%q,"sub":"s","acr":"urn:bankid:bid;LOA=4","nnin_altsub":"01819010273","bankid_altsub":"9578-6000-4-000025","email":"ola@example.test"}`, base))
+			if err != nil {
+				t.Error(err)
+			}
+			_, _ = io.WriteString(w, token)
+		default:
+			_ = json.NewEncoder(w).Encode(map[string]string{"issuer": base, "authorization_endpoint": base + "/a", "token_endpoint": base + "/t", "jwks_uri": base + "/k", "userinfo_endpoint": base + "/userinfo"})
+		}
+	}))
+	t.Cleanup(srv.Close)
+	base = srv.URL
+	raw, err := json.Marshal(cbankidno.Settings{Settings: openid.Settings{Issuer: base, ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s", AllowHTTP: true}, Scopes: everything})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := cbankidno.Dialect().Read(raw, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := a.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := oidcrp.New(conf, oidcrp.NewDirectory(http.DefaultTransport, time.Now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]json.RawMessage{"acr": json.RawMessage(`"urn:bankid:bis;LOA=3"`), "nnin_altsub": json.RawMessage(`"01819010354"`), "bankid_altsub": json.RawMessage(`"9578-6000-4-000017"`)}
+	p, err := a.Person(t.Context(), &connector.Request{}, openid.Told{Client: client, Tokens: &oidcrp.Tokens{ID: &jose.Claims{Subject: "s", Raw: told}}, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := p.Identity; id.Kind != "BIS" || id.Number != "01819010354" || id.Subject != "9578-6000-4-000017" || id.Email != "ola@example.test" {
+		t.Errorf("%s %s %s %s", id.Kind, string(id.Number), id.Subject, id.Email)
+	}
+}
+
+// TestRefused: what BankID says instead of a person, and to whom.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	a, err := cbankidno.Dialect().Read([]byte(`{}`), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		where, code, text string
+		want              connector.Fail
+	}{
+		{"authorization", "access_denied", "", connector.Fail{Reason: eid.Cancelled}},
+		{"authorization", "access_denied", "bankid_error_codes:C301", connector.Fail{Reason: eid.Cancelled, Code: "C301"}},
+		{"authorization", "access_denied", "bankid_error_codes:14ab", connector.Fail{Reason: eid.Cancelled, Code: "14AB"}},
+		{"authorization", "access_denied", "bankid_error_codes:C302", connector.Fail{Reason: eid.Expired, Code: "C302"}},
+		{"authorization", "access_denied", "bankid_error_codes:C131", connector.Fail{Reason: eid.InProgress, Code: "C131", Retry: true}},
+		{"authorization", "access_denied", "bankid_error_codes:C293", connector.Fail{Reason: eid.InProgress, Code: "C293", Retry: true}},
+		{"authorization", "access_denied", "bankid_error_codes:12288", connector.Fail{Reason: eid.Unavailable, Code: "12288", Retry: true}},
+		{"authorization", "server_error", "", connector.Fail{Reason: eid.Unavailable, Code: "server_error", Retry: true}},
+		{"authorization", "invalid_scope", "", connector.Fail{Reason: eid.Refused, Code: "invalid_scope"}},
+		{"authorization", "Ola Nordmann", "", connector.Fail{Reason: eid.Refused, Code: "unknown"}},
+		{"token", "access_denied", "bankid_error_codes:C301", connector.Fail{Reason: eid.Refused, Code: "unknown"}},
+	} {
+		if got := a.Refused(&oidcrp.Refused{Where: x.where, Code: x.code, Description: x.text}); got != x.want {
+			t.Errorf("%s %s %s: %+v, want %+v", x.where, x.code, x.text, got, x.want)
+		}
+	}
+}
+
 // TestUpdated: BankID says milliseconds and biometrics seconds, of the same
 // moment.
 func TestUpdated(t *testing.T) {
@@ -318,8 +455,17 @@ func TestHints(t *testing.T) {
 			if x.hidden && (strings.Contains(address, ola) || strings.Contains(address, "99999999") || strings.Contains(address, "login_hint")) {
 				t.Errorf("the address tells: %s", address)
 			}
-			if u, err := url.Parse(address); err != nil || !x.hidden && u.Query().Get("prompt") != "login" {
+			u, err := url.Parse(address)
+			if err != nil || !x.hidden && u.Query().Get("prompt") != "login" {
 				t.Errorf("who has logged in before would be let in: %s", address)
+			}
+			if request := u.Query().Get("request"); request != "" {
+				head, err := base64.RawURLEncoding.DecodeString(strings.Split(request, ".")[0])
+				if err != nil || !strings.Contains(string(head), `"alg":"RSA-OAEP-256"`) || !strings.Contains(string(head), `"enc":"A256GCM"`) {
+					t.Errorf("the request object's header is %s", head)
+				}
+			} else if x.hidden && !x.par {
+				t.Error("no request object")
 			}
 			page := s.Page(res.Step)
 			if o, err := s.sim.Order(page[strings.LastIndexByte(page, '/')+1:]); err != nil || o.Details.(map[string]string)["method"] != x.method {

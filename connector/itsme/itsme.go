@@ -27,7 +27,7 @@ type Settings struct {
 	openid.Settings
 	Generation  int      `json:"generation,omitempty"`  // 2 (default), or 1 for https://…itsme.be/oidc
 	Service     string   `json:"service"`               // service code
-	Login       string   `json:"login,omitempty"`       // code of a service that logs in, for parties that want to know no more than who comes again
+	Login       string   `json:"login,omitempty"`       // code of a service that logs in, for parties that want to know no more than who comes again, and how to reach them
 	Scopes      []string `json:"scopes,omitempty"`      // that the contract covers; none: profile, email, phone, address, eid
 	Claims      []string `json:"claims,omitempty"`      // asked for one by one, under their short names (§5)
 	Level       string   `json:"level,omitempty"`       // "basic" (default) or "advanced": the code of the app, always
@@ -104,11 +104,11 @@ func (a *agreement) Config() (oidcrp.Config, error) {
 // for is in a request object that is signed and encrypted: links are no secret.
 func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) {
 	service, scopes, asked := a.Service, a.scopes(r.Wanted), a.asked(r.Wanted)
+	nothing := len(scopes) == 0 && len(asked) == 0
 	switch {
-	case len(scopes) > 0 || len(asked) > 0:
-	case a.Login != "":
+	case a.Login != "" && (nothing || logsIn(r.Wanted)):
 		service = a.Login
-	default: // a service that shares data must share some
+	case nothing: // a service that shares data must share some
 		scopes = a.scopes(nil)[:1]
 	}
 	out := oidcrp.Request{Scope: strings.Join(append([]string{"openid", "service:" + service}, scopes...), " "), Params: url.Values{}, By: oidcrp.Query}
@@ -137,6 +137,12 @@ func (a *agreement) Ask(r *connector.Request) (oidcrp.Request, *connector.Fail) 
 		out.By = oidcrp.Encrypted
 	}
 	return out, nil
+}
+
+// logsIn says whether no more is wanted than who comes again, and how to reach
+// them: identity data are for a service that shares them.
+func logsIn(wanted []string) bool {
+	return wanted != nil && !slices.ContainsFunc(wanted, func(w string) bool { return w != eid.WantID && w != eid.WantEmail && w != eid.WantPhone })
 }
 
 // asking says by which scope each attribute is asked for.

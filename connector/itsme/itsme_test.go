@@ -1,6 +1,7 @@
 package itsme_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -164,6 +165,65 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%#v, %v; want %#v", res.Step, err, want)
 			}
 		})
+	}
+}
+
+// TestLowerLevel: the app's code was asked for, and something else did.
+func TestLowerLevel(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		gen   int
+		level string
+		want  connector.Step
+	}{
+		"first generation": {1, "basic", connector.Fail{Reason: eid.BadProof, Code: "level"}}, "second": {2, "basic", connector.Fail{Reason: eid.BadProof, Code: "level"}},
+		"what was asked for": {2, "advanced", connector.Done{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t, func(c *citsme.Settings) { c.Generation, c.Level = x.gen, x.level })
+			c := s.Connector()
+			r := s.Request
+			begun, err := c.Begin(t.Context(), &r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var set citsme.Settings
+			if err := json.Unmarshal(s.Request.Settings.Data, &set); err != nil {
+				t.Fatal(err)
+			}
+			set.Level = "advanced" // and itsme was asked for less
+			s.Use(set)
+			if res, err := s.Finish(c, begun, s.Act(s.Page(begun.Step), "approve", "florent")); err != nil || res.Step != x.want {
+				t.Errorf("%#v, %v", res.Step, err)
+			}
+		})
+	}
+}
+
+// TestRefused: what itsme says instead of a person, and to whom.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	a, err := citsme.Dialect().Read([]byte(`{}`), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		where, code string
+		want        connector.Fail
+	}{
+		{"authorization", "access_denied", connector.Fail{Reason: eid.Cancelled, Code: "access_denied"}},
+		{"authorization", "interaction_required", connector.Fail{Reason: eid.Declined, Code: "interaction_required"}},
+		{"authorization", "temporary_unavailable", connector.Fail{Reason: eid.Unavailable, Code: "temporary_unavailable", Retry: true}},
+		{"authorization", "temporarily_unavailable", connector.Fail{Reason: eid.Unavailable, Code: "temporarily_unavailable", Retry: true}},
+		{"authorization", "invalid_client_id", connector.Fail{Reason: eid.Refused, Code: "invalid_client_id"}},
+		{"authorization", "Florent", connector.Fail{Reason: eid.Refused, Code: "unknown"}},
+		{"token", "access_denied", connector.Fail{Reason: eid.Refused, Code: "access_denied"}},
+		{"token", "invalid_grant", connector.Fail{Reason: eid.Refused, Code: "invalid_grant"}},
+	} {
+		if got := a.Refused(&oidcrp.Refused{Where: x.where, Code: x.code}); got != x.want {
+			t.Errorf("%s %s: %+v, want %+v", x.where, x.code, got, x.want)
+		}
 	}
 }
 

@@ -85,6 +85,29 @@ func TestAsked(t *testing.T) {
 	}
 }
 
+// TestServices: who comes again, and how to reach them, is a login's business; who
+// somebody is is not.
+func TestServices(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		login  string
+		wanted []string
+		want   string
+	}{
+		"who comes again":       {"L", []string{eid.WantID}, "service:L"},
+		"and how to reach them": {"L", []string{eid.WantID, eid.WantEmail, eid.WantPhone}, "service:L email phone"},
+		"a name":                {"L", []string{eid.WantID, eid.WantName, eid.WantEmail}, "service:S profile email"},
+		"a number":              {"L", []string{eid.WantNumber, eid.WantEmail}, "service:S email eid"},
+		"everything":            {"L", nil, "service:S profile email phone address eid"},
+		"one service":           {"", []string{eid.WantID, eid.WantEmail}, "service:S email"},
+		"one service, no data":  {"", []string{eid.WantID}, "service:S profile"},
+	} {
+		if scope, _ := asks(t, citsme.Settings{Service: "S", Login: x.login}, x.wanted...); scope != "openid "+x.want {
+			t.Errorf("%s: asks for %s, want openid %s", name, scope, x.want)
+		}
+	}
+}
+
 // TestOtherCountries: people whose documents are of other countries, with their
 // numbers.
 func TestOtherCountries(t *testing.T) {

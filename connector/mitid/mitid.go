@@ -109,14 +109,16 @@ func (a *agreement) scopes(r *connector.Request) []string {
 	if contract == nil {
 		contract = []string{"ssn"}
 	}
-	bring := map[string]string{"ssn": eid.WantNumber, "ssn.details_name": eid.WantName, "ssn.details_address": eid.WantAddress}
 	out := []string{"openid", "mitid"}
-	for _, scope := range contract {
-		if r.Params[ParamCPR] == "true" || slices.Contains(r.Wanted, bring[scope]) {
-			out = append(out, scope)
-		}
+	if r.Params[ParamCPR] == "true" {
+		return append(out, contract...)
 	}
-	return out
+	bring := map[string]string{"ssn": eid.WantNumber, "ssn.details_name": eid.WantName, "ssn.details_address": eid.WantAddress}
+	some := slices.DeleteFunc(slices.Clone(contract), func(scope string) bool { return !slices.Contains(r.Wanted, bring[scope]) })
+	if slices.Equal(some, []string{"ssn.details_name"}) { // MitID tells a name itself: for the register's alone nobody types a CPR number
+		return out
+	}
+	return append(out, some...)
 }
 
 // level is the least that is taken.

@@ -1,9 +1,12 @@
 package mitid_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"eidgate/connector/openid/openidtest"
 	"eidgate/eid"
 	"eidgate/internal/circuit"
+	"eidgate/internal/jose"
 	"eidgate/internal/oidcrp"
 	"eidgate/sandbox"
 	smitid "eidgate/sandbox/mitid"
@@ -110,6 +114,16 @@ func TestPerson(t *testing.T) {
 	if id := who("hanne", eid.WantID, eid.WantBirth); id.Number != "" || id.Address != nil || id.Signals["pid"] != "" || id.Birth == "" {
 		t.Errorf("birth: %#v", *id)
 	}
+	for _, person := range []string{"hanne", "udencpr"} { // nobody types a number for the sake of a name
+		if id := who(person, eid.WantID, eid.WantName); id.Number != "" || id.Family == "" || id.Signals["name_split"] != "guessed" {
+			t.Errorf("a name alone: %#v", *id)
+		}
+	}
+	for _, other := range []string{eid.WantNumber, eid.WantAddress} { // who types it for that has the name of the register too
+		if id := who("hanne", eid.WantID, eid.WantName, other); id.Given != "Hanne" || id.Signals["name_split"] != "" {
+			t.Errorf("a name and %s: %#v", other, *id)
+		}
+	}
 	first, second := who("sofie", eid.WantAdult), who("sofie", eid.WantAdult)
 	if first.Approved == nil || !*first.Approved || first.Name+first.Birth+string(first.Number) != "" || first.Subject == "" || first.Subject == second.Subject {
 		t.Errorf("18 or older: %#v, %#v", *first, *second)
@@ -179,6 +193,154 @@ func TestMatch(t *testing.T) {
 	}
 	if res, err := c.Resume(t.Context(), &r, kept.State, connector.Tick{}); err != nil || res.Confirmed != nil || res.Step.(connector.Fail).Reason != eid.Unavailable {
 		t.Errorf("a fourth time: %#v, %v", res.Step, err)
+	}
+	s.Config.Clock.Advance(12 * time.Minute)
+	if res, err := c.Resume(t.Context(), &r, kept.State, connector.Tick{}); err != nil || res.Confirmed != nil || res.Step != (connector.Fail{Reason: eid.Expired, Code: "cpr_match", Retry: true}) {
+		t.Errorf("after 16 minutes: %#v, %v", res.Step, err)
+	}
+}
+
+// TestTold: what the broker may tell, and what lets nobody in.
+func TestTold(t *testing.T) {
+	t.Parallel()
+	const nsis = "https://data.gov.dk/concept/core/nsis/"
+	person := map[string]string{"sub": "s", "mitid.uuid": "u", "mitid.identity_name": "Hanne Hansen"}
+	adult := func(said string) map[string]string {
+		return map[string]string{"sub": "s", "idbrokerdk_age_verify_18": said}
+	}
+	for name, x := range map[string]struct {
+		level, wanted string
+		token, info   map[string]string
+		want          string // code, "" for a login
+	}{
+		"a person":                       {token: map[string]string{"idp": "mitid", "loa": nsis + "Substantial"}, info: person},
+		"more than was asked for":        {level: "low", token: map[string]string{"idp": "mitid", "loa": nsis + "High"}, info: person},
+		"less than was asked for":        {level: "high", token: map[string]string{"idp": "mitid", "loa": nsis + "Substantial"}, info: person, want: "level"},
+		"less than is usual":             {token: map[string]string{"idp": "mitid", "loa": nsis + "Low"}, info: person, want: "level"},
+		"no level":                       {level: "low", token: map[string]string{"idp": "mitid"}, info: person, want: "level"},
+		"a level that there is not":      {level: "low", token: map[string]string{"idp": "mitid", "loa": nsis + "Highest"}, info: person, want: "level"},
+		"another eID":                    {token: map[string]string{"idp": "mitid_erhverv", "loa": nsis + "High"}, info: person, want: "idp"},
+		"an age instead of a person":     {token: map[string]string{"idp": "idbrokerdk", "loa": nsis + "High"}, info: person, want: "idp"},
+		"nobody":                         {token: map[string]string{"idp": "mitid", "loa": nsis + "High"}, info: map[string]string{"sub": "s"}, want: "no_uuid"},
+		"an age":                         {wanted: eid.WantAdult, token: map[string]string{"idp": "idbrokerdk", "loa": nsis + "Low", "idbrokerdk_age_verified": "18:true"}, info: adult("true")},
+		"an age that contradicts itself": {wanted: eid.WantAdult, token: map[string]string{"idp": "idbrokerdk", "loa": nsis + "Low", "idbrokerdk_age_verified": "18:false"}, info: adult("true"), want: "age"},
+		"no age":                         {wanted: eid.WantAdult, token: map[string]string{"idp": "idbrokerdk", "loa": nsis + "Low", "idbrokerdk_age_verified": "18:false"}, info: adult("no"), want: "age"},
+		"an age in UserInfo alone":       {wanted: eid.WantAdult, token: map[string]string{"idp": "idbrokerdk", "loa": nsis + "Low"}, info: adult("true"), want: "age"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var base string
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				var out any = x.info
+				if r.URL.Path != "/userinfo" {
+					out = map[string]string{"issuer": base, "authorization_endpoint": base + "/a", "token_endpoint": base + "/t", "jwks_uri": base + "/k", "userinfo_endpoint": base + "/userinfo"}
+				}
+				_ = json.NewEncoder(w).Encode(out)
+			}))
+			t.Cleanup(srv.Close)
+			base = srv.URL
+			raw, err := json.Marshal(cmitid.Settings{Settings: openid.Settings{Issuer: base, ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s", AllowHTTP: true}, Level: x.level})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := cmitid.Dialect().Read(raw, time.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conf, err := a.Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			client, err := oidcrp.New(conf, oidcrp.NewDirectory(http.DefaultTransport, time.Now))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &connector.Request{}
+			if x.wanted != "" {
+				r.Wanted = []string{x.wanted}
+			}
+			token := map[string]json.RawMessage{}
+			for name, text := range x.token {
+				token[name] = json.RawMessage(strconv.Quote(text))
+			}
+			_, err = a.Person(t.Context(), r, openid.Told{Client: client, Tokens: &oidcrp.Tokens{ID: &jose.Claims{Subject: "s", Raw: token}}, Now: time.Now()})
+			no, refused := errors.AsType[*openid.No](err)
+			if x.want == "" && err != nil || x.want != "" && (!refused || no.Fail.Code != x.want) {
+				t.Errorf("%v, want %q", err, x.want)
+			}
+		})
+	}
+}
+
+// TestAsk: everything is pushed, for MitID alone, and nobody is let in who has
+// logged in for another one.
+func TestAsk(t *testing.T) {
+	t.Parallel()
+	for auth, by := range map[oidcrp.AuthMethod]oidcrp.Means{oidcrp.SecretBasic: oidcrp.Pushed, oidcrp.PrivateKeyJWT: oidcrp.PushedSigned} {
+		raw, err := json.Marshal(cmitid.Settings{Settings: openid.Settings{Auth: auth}, Reference: "Køb", Action: "APPROVE"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := cmitid.Dialect().Read(raw, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask, no := a.Ask(&connector.Request{Language: "da"})
+		want := url.Values{"prompt": {"login"}, "idp_values": {"mitid"}, "language": {"da"}}
+		if no != nil || ask.By != by || ask.Scope != "openid mitid" || ask.Params.Encode() != want.Encode() ||
+			string(ask.Objects["idp_params"]) != `{"mitid":{"action_text":"APPROVE","loa_value":"substantial","reference_text":"S8O4Yg=="}}` {
+			t.Errorf("%s: %+v, %v", auth, ask, no)
+		}
+	}
+}
+
+// TestScopes: what of a contract is asked for, by what is wanted and by AskForCpr.
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	name, all := `["ssn.details_name"]`, `["ssn","nemid.pid","ssn.details_name","ssn.details_address"]`
+	for _, x := range []struct{ contract, cpr, wanted, want string }{
+		{all, "", eid.WantID, ""},
+		{all, "", eid.WantName, ""},
+		{name, "", eid.WantName, ""},
+		{all, "", eid.WantName + " " + eid.WantAddress, " ssn.details_name ssn.details_address"},
+		{all, "", eid.WantNumber + " " + eid.WantName, " ssn ssn.details_name"},
+		{all, "true", eid.WantID, " ssn nemid.pid ssn.details_name ssn.details_address"},
+	} {
+		a, err := cmitid.Dialect().Read([]byte(`{"scopes":`+x.contract+`}`), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask, no := a.Ask(&connector.Request{Language: "da", Wanted: strings.Fields(x.wanted), Params: map[string]string{cmitid.ParamCPR: x.cpr}})
+		if no != nil || ask.Scope != "openid mitid"+x.want {
+			t.Errorf("%+v: %q, %v", x, ask.Scope, no)
+		}
+	}
+}
+
+// TestRefused: what the broker says instead of a person, and to whom.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	a, err := cmitid.Dialect().Read([]byte(`{}`), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		said oidcrp.Refused
+		want connector.Fail
+	}{
+		{oidcrp.Refused{Where: "authorization", Code: "access_denied", Description: "mitid_timeout"}, connector.Fail{Reason: eid.Expired, Code: "mitid_timeout"}},
+		{oidcrp.Refused{Where: "authorization", Code: "access_denied"}, connector.Fail{Reason: eid.Cancelled, Code: "access_denied"}},
+		{oidcrp.Refused{Where: "authorization", Code: "access_denied", Description: "Hanne Hansen"}, connector.Fail{Reason: eid.Unavailable, Code: "unknown", Retry: true}},
+		{oidcrp.Refused{Where: "authorization", Code: "login_required"}, connector.Fail{Reason: eid.Declined, Code: "login_required"}},
+		{oidcrp.Refused{Where: "authorization", Code: "Hanne Hansen"}, connector.Fail{Reason: eid.Refused, Code: "unknown"}},
+		{oidcrp.Refused{Where: "token", Code: "access_denied", Description: "mitid_user_aborted"}, connector.Fail{Reason: eid.Refused, Code: "access_denied"}},
+		{oidcrp.Refused{Where: "token", Code: "invalid_grant"}, connector.Fail{Reason: eid.Refused, Code: "invalid_grant"}},
+		{oidcrp.Refused{Where: "pushed", Code: "temporarily_unavailable"}, connector.Fail{Reason: eid.Unavailable, Code: "temporarily_unavailable", Retry: true}},
+	} {
+		if got := a.Refused(&x.said); got != x.want {
+			t.Errorf("%+v: %+v, want %+v", x.said, got, x.want)
+		}
 	}
 }
 
@@ -297,6 +459,61 @@ func TestRenewed(t *testing.T) {
 	res.Refs = begun.Refs
 	if done, err := s.Finish(c, res, s.Act(s.Page(res.Step), "approve", "hanne")); err != nil || done.Confirmed == nil {
 		t.Errorf("%#v, %v", done, err)
+	}
+}
+
+// TestIssuer: the broker says who it is beside every code; who does not is another
+// one.
+func TestIssuer(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	c := s.Connector()
+	r := s.Request
+	begun, err := c.Begin(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := s.Act(s.Page(begun.Step), "approve", "hanne")
+	for name, iss := range map[string][]string{"none": nil, "an empty one": {""}, "another": {"https://other.example/op"}} {
+		q, _ := url.ParseQuery(good.In.Query.Encode())
+		if q["iss"] = iss; iss == nil {
+			delete(q, "iss")
+		}
+		res, err := c.Resume(t.Context(), &r, begun.State, connector.Returned{In: connector.Inbound{Method: http.MethodGet, Query: q}})
+		if err != nil || res.Step != (connector.Fail{Reason: eid.BadProof, Code: "mixup"}) {
+			t.Errorf("%s: %#v, %v", name, res.Step, err)
+		}
+	}
+	if res, err := s.Finish(c, begun, good); err != nil || res.Confirmed == nil {
+		t.Errorf("its own: %#v, %v", res.Step, err)
+	}
+}
+
+// TestCodeOnce: a code that may have been spent is not sent again, and what became
+// of it is not known.
+func TestCodeOnce(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.Config.Faults.Add(sandbox.Fault{Target: "mitid.token", Kind: sandbox.Reset, Value: "after"})
+	c := s.Connector()
+	if res, err := s.Login(c, "approve", "hanne"); err != nil || res.Step != (connector.Fail{Reason: eid.OutcomeUnknown, Code: "unreachable"}) {
+		t.Errorf("hung up: %#v, %v", res.Step, err)
+	}
+	s.Config.Faults.Clear()
+	r := s.Request
+	begun, err := c.Begin(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := s.Act(s.Page(begun.Step), "approve", "hanne")
+	if res, err := c.Resume(t.Context(), &r, begun.State, back); err != nil || connector.StepName(res.Step) != "again" {
+		t.Fatalf("%#v, %v", res.Step, err)
+	}
+	for repeated, want := range map[bool]connector.Fail{false: {Reason: eid.Refused, Code: "invalid_grant"}, true: {Reason: eid.OutcomeUnknown, Code: "no_answer"}} {
+		r.Repeated = repeated
+		if res, err := c.Resume(t.Context(), &r, begun.State, back); err != nil || res.Step != want {
+			t.Errorf("spent, repeated %v: %#v, %v", repeated, res.Step, err)
+		}
 	}
 }
 

@@ -1,11 +1,15 @@
 package oidcrp_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"eidgate/internal/oidcrp"
@@ -31,6 +35,148 @@ func TestNotSent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// flood answers with zeros until somebody has enough of them, and counts them.
+type flood struct{ read int }
+
+func (f *flood) Read(p []byte) (int, error) {
+	if f.read += len(p); f.read > 1<<20 {
+		return 0, io.EOF
+	}
+	return len(p), nil
+}
+
+// A silent provider says nothing, or does not end.
+type silent struct{ body *flood }
+
+func (s silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.body != nil {
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(s.body), Request: r}, nil
+	}
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// TestSilence: a provider that does not answer is waited for eight seconds,
+// however long the caller would wait.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, err := oidcrp.New(oidcrp.Config{Issuer: "https://provider.example", ClientID: "me", Auth: oidcrp.SecretPost, Secret: "s"}, oidcrp.NewDirectory(silent{}, time.Now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, _, err = c.Begin(t.Context(), oidcrp.Request{})
+		if e, ok := errors.AsType[*oidcrp.Error](err); !ok || e.Kind != oidcrp.Timeout || time.Since(began) != 8*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// TestEndless: an answer is not read further than it may be long.
+func TestEndless(t *testing.T) {
+	t.Parallel()
+	body := &flood{}
+	c, err := oidcrp.New(oidcrp.Config{Issuer: "https://provider.example", ClientID: "me", Auth: oidcrp.SecretPost, Secret: "s"}, oidcrp.NewDirectory(silent{body}, time.Now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = c.Begin(t.Context(), oidcrp.Request{})
+	if e, ok := errors.AsType[*oidcrp.Error](err); !ok || e.Kind != oidcrp.TooLarge || body.read > 600<<10 {
+		t.Errorf("%v after %d bytes", err, body.read)
+	}
+}
+
+// A metered provider counts who asks for its metadata, and lets them wait or fail.
+type metered struct {
+	calls, status int
+	gate          chan struct{} // nil for an answer at once
+}
+
+func (m *metered) RoundTrip(r *http.Request) (*http.Response, error) {
+	m.calls++
+	if m.gate != nil {
+		select {
+		case <-m.gate:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+	res, err := many{}.RoundTrip(r)
+	res.StatusCode = m.status
+	return res, err
+}
+
+// TestRefresh: after an hour one login, and no other, has newer metadata fetched,
+// for which nobody waits; if that goes wrong, not again for five seconds.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, w := &metered{status: 200}, &watch{}
+		w.at.Store(start.UnixMicro())
+		c, err := oidcrp.New(oidcrp.Config{Issuer: "https://provider.example", ClientID: "me", Auth: oidcrp.SecretPost, Secret: "s"}, oidcrp.NewDirectory(p, w.now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, x := range []struct {
+			wait   time.Duration
+			status int
+			slow   bool
+			want   int // calls in all
+		}{
+			{0, 200, false, 1}, {59 * time.Minute, 200, false, 1}, {time.Minute, 502, true, 2}, {4 * time.Second, 502, false, 2}, {time.Second, 502, true, 3},
+			{5 * time.Second, 200, true, 4}, {59 * time.Minute, 200, false, 4}, {time.Minute, 200, false, 5},
+		} {
+			w.wait(x.wait)
+			if p.status, p.gate = x.status, nil; x.slow {
+				p.gate = make(chan struct{})
+			}
+			for range 3 {
+				ctx, cancel := context.WithCancel(t.Context())
+				_, _, err := c.Begin(ctx, oidcrp.Request{})
+				synctest.Wait()
+				if cancel(); err != nil { // who began is served, and gone
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			if x.slow {
+				close(p.gate)
+			}
+			synctest.Wait()
+			if p.calls != x.want {
+				t.Errorf("step %d: asked %d times, want %d", i, p.calls, x.want)
+			}
+		}
+	})
+}
+
+// TestForgets: of so many providers the one that was asked for longest ago is
+// forgotten, and fetched anew.
+func TestForgets(t *testing.T) {
+	t.Parallel()
+	const most = 1024
+	p := &metered{status: 200}
+	d := oidcrp.NewDirectory(p, func() time.Time { return start })
+	begin := func(i, want int) {
+		t.Helper()
+		c, err := oidcrp.New(oidcrp.Config{Issuer: fmt.Sprintf("https://p%d.example", i), ClientID: "me", Auth: oidcrp.SecretPost, Secret: "s"}, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Begin(t.Context(), oidcrp.Request{}); err != nil || p.calls != want {
+			t.Errorf("provider %d: asked %d times, want %d; %v", i, p.calls, want, err)
+		}
+	}
+	for i := range most {
+		begin(i, i+1)
+	}
+	begin(1, most)
+	begin(most, most+1)
+	begin(1, most+1)
+	begin(0, most+2)
 }
 
 // TestOtherClient: what one client has agreed on wrongly is not the others' loss.

@@ -1,11 +1,13 @@
 package oidcrp_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -131,6 +133,13 @@ func TestAssertion(t *testing.T) {
 				t.Fatal(err)
 			}
 			said := opened(t, p.form.Get("client_assertion"), &rsaKeys()[2].PublicKey, rsaKeys()[1])
+			once, _ := said["jti"].(string)
+			if _, _, err := p.login(t, c); err != nil {
+				t.Fatal(err)
+			}
+			if next := opened(t, p.form.Get("client_assertion"), &rsaKeys()[2].PublicKey, rsaKeys()[1])["jti"]; len(once) < 22 || next == once {
+				t.Errorf("jti %q, then %q", once, next)
+			}
 			if said["iss"] != "me" || said["sub"] != "me" || said["aud"] != p.URL+"/token" || said["exp"].(float64)-said["iat"].(float64) != 60 {
 				t.Errorf("assertion %v", said)
 			}
@@ -339,23 +348,29 @@ func TestRefusals(t *testing.T) {
 		"metadata of another issuer": {func(p *provider) { p.meta = func(m map[string]any) { m["issuer"] = "https://other.example" } }, oidcrp.WrongIssuer},
 		"metadata without token":     {func(p *provider) { p.meta = func(m map[string]any) { delete(m, "token_endpoint") } }, oidcrp.BadMetadata},
 		"metadata with a script":     {func(p *provider) { p.meta = func(m map[string]any) { m["jwks_uri"] = "file:///etc/passwd" } }, oidcrp.BadMetadata},
+		"metadata with a fragment":   {func(p *provider) { p.meta = func(m map[string]any) { m["authorization_endpoint"] = p.URL + "/a#b" } }, oidcrp.BadMetadata},
 		"metadata that is none":      {at("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }), oidcrp.BadMetadata},
 		"metadata gone":              {at("/.well-known/openid-configuration", http.NotFound), oidcrp.BadStatus},
 		"another issuer":             {set("iss", "https://other.example"), oidcrp.WrongIssuer},
 		"for somebody else":          {set("aud", "you"), oidcrp.Audience},
 		"for two, without azp":       {set("aud", []string{"me", "you"}), oidcrp.Audience},
 		"azp is somebody else":       {set("azp", "you"), oidcrp.Audience},
+		"azp is no text":             {set("azp", 5), oidcrp.Audience},
 		"no nonce":                   {set("nonce", nil), oidcrp.WrongNonce},
 		"another nonce":              {set("nonce", "x"), oidcrp.WrongNonce},
 		"a long sub":                 {set("sub", strings.Repeat("s", 256)), oidcrp.BadIDToken},
 		"no sub":                     {set("sub", ""), oidcrp.BadIDToken},
 		"over":                       {set("exp", start.Add(-2*time.Minute).Unix()), oidcrp.Expired},
 		"from tomorrow":              {set("iat", start.Add(2*time.Minute).Unix()), oidcrp.Expired},
+		"from last week":             {set("iat", start.AddDate(0, 0, -7).Unix()), oidcrp.Expired},
+		"good for a week":            {set("exp", start.AddDate(0, 0, 7).Unix()), oidcrp.Expired},
 		"no exp":                     {set("exp", nil), oidcrp.BadIDToken},
 		"no iat":                     {set("iat", nil), oidcrp.BadIDToken},
 		"no iss":                     {set("iss", nil), oidcrp.WrongIssuer},
 		"no aud":                     {set("aud", nil), oidcrp.Audience},
 		"at_hash of another token":   {set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), oidcrp.WrongHash},
+		"at_hash is no text":         {set("at_hash", 5), oidcrp.WrongHash},
+		"an access token":            {signs(func(t testing.TB, c []byte) string { return typed(t, "at+jwt", gojose.RS256, "s1", rsaKeys()[0], c) }), oidcrp.BadIDToken},
 		"altered": {func(p *provider) {
 			p.sign = func(c []byte) string { return spoil(signed(p.t, gojose.RS256, "s1", rsaKeys()[0], c)) }
 		}, oidcrp.BadIDToken},
@@ -367,6 +382,7 @@ func TestRefusals(t *testing.T) {
 		"UserInfo of somebody else":   {info("sub", "other"), oidcrp.OtherSubject},
 		"UserInfo for somebody else":  {info("aud", "you"), oidcrp.Audience},
 		"UserInfo of another issuer":  {info("iss", "https://other.example"), oidcrp.WrongIssuer},
+		"UserInfo that is over":       {info("exp", start.Add(-2*time.Minute).Unix()), oidcrp.Expired},
 		"UserInfo that nobody signed": {func(p *provider) { p.infoAs = func(c []byte) (string, string) { return "application/json", string(c) } }, oidcrp.BadUserInfo},
 		"UserInfo as a page": {func(p *provider) {
 			p.infoAs = func(c []byte) (string, string) { return "text/html", "<html>" + string(c) }
@@ -431,6 +447,7 @@ func TestAnswer(t *testing.T) {
 		{strict, "code=c&state=s&iss=" + url.QueryEscape(p.URL), ""},
 		{strict, "code=c&state=s", oidcrp.MixUp},
 		{strict, "code=c&state=s&error=", oidcrp.MixUp},
+		{free, "code=c&state=s&iss=", oidcrp.MixUp},
 		{free, "code=c&state=s&error=access_denied", oidcrp.Duplicate},
 		{free, "code=c&state=s&iss=https%3A%2F%2Fother.example", oidcrp.MixUp},
 		{free, "error=access_denied&state=s&iss=https%3A%2F%2Fother.example", oidcrp.MixUp},
@@ -608,6 +625,73 @@ func TestProviderDown(t *testing.T) {
 	}
 }
 
+// TestClocks: clocks may differ by a minute, and older Keycloaks have an nbf that
+// says nothing.
+func TestClocks(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		claim string
+		at    time.Time
+	}{
+		"over, a moment ago": {"exp", start.Add(-30 * time.Second)},
+		"not issued yet":     {"iat", start.Add(30 * time.Second)},
+		"not good yet":       {"nbf", start.Add(30 * time.Second)},
+		"since ever":         {"nbf", time.Unix(0, 0)},
+	} {
+		p := newProvider(t)
+		p.claims = func(m map[string]any) { m[x.claim] = x.at.Unix() }
+		if _, _, err := p.login(t, p.client(t)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestHashes: at_hash is made with the hash of the signature.
+func TestHashes(t *testing.T) {
+	t.Parallel()
+	sum256, sum384, sum512 := sha256.Sum256([]byte("access")), sha512.Sum384([]byte("access")), sha512.Sum512([]byte("access"))
+	for alg, sum := range map[string][]byte{jose.RS256: sum256[:], jose.RS384: sum384[:], jose.RS512: sum512[:]} {
+		p := newProvider(t)
+		p.set = func() any {
+			return gojose.JSONWebKeySet{Keys: []gojose.JSONWebKey{{Key: &rsaKeys()[0].PublicKey, KeyID: "s1", Use: "sig"}}}
+		}
+		p.sign = func(c []byte) string { return signed(p.t, gojose.SignatureAlgorithm(alg), "s1", rsaKeys()[0], c) }
+		p.claims = func(m map[string]any) { m["at_hash"] = base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2]) }
+		algs := oidcrp.Protection{Algs: []string{alg}}
+		if _, _, err := p.login(t, p.client(t, func(c *oidcrp.Config) { c.IDToken, c.UserInfo = algs, algs })); err != nil {
+			t.Errorf("%s: %v", alg, err)
+		}
+	}
+}
+
+// TestNeverUp: a provider of which nothing is known is not asked again at once by
+// everybody who begins, unless the first of them has given up.
+func TestNeverUp(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := p.client(t)
+	const path = "/.well-known/openid-configuration"
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := c.Begin(gone, oidcrp.Request{}); err == nil {
+		t.Fatal("who has given up goes on")
+	}
+	p.instead[path] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }
+	for _, x := range []struct {
+		wait time.Duration
+		want int
+	}{{0, 1}, {0, 1}, {4 * time.Second, 1}, {time.Second, 2}, {0, 2}} {
+		p.watch.wait(x.wait)
+		_, _, err := c.Begin(t.Context(), oidcrp.Request{})
+		if e, ok := errors.AsType[*oidcrp.Error](err); !ok || e.Kind != oidcrp.BadStatus || p.count(path) != x.want {
+			t.Errorf("after %v: %v, asked %d times, want %d", x.wait, err, p.count(path), x.want)
+		}
+	}
+	delete(p.instead, path)
+	p.watch.wait(5 * time.Second)
+	p.begin(t, c, oidcrp.Request{})
+}
+
 // TestForTwo: an ID token may be for others too, if it says that it was issued to
 // us.
 func TestForTwo(t *testing.T) {
@@ -626,6 +710,12 @@ func TestAddressesOfConfig(t *testing.T) {
 		_, err := oidcrp.New(oidcrp.Config{Issuer: "https://provider.example", Metadata: address, ClientID: "me", Auth: oidcrp.SecretBasic, Secret: "hidden"}, nil)
 		if e, ok := errors.AsType[*oidcrp.ConfigError](err); !ok || e.Field != "metadata" {
 			t.Errorf("%s: %v", address, err)
+		}
+	}
+	for _, issuer := range []string{"https:///x", "https://user@provider.example", "https://provider.example?tenant=1", "https://provider.example#x", "http://provider.example"} {
+		_, err := oidcrp.New(oidcrp.Config{Issuer: issuer, ClientID: "me", Auth: oidcrp.SecretBasic, Secret: "hidden"}, nil)
+		if e, ok := errors.AsType[*oidcrp.ConfigError](err); !ok || e.Field != "issuer" {
+			t.Errorf("%s: %v", issuer, err)
 		}
 	}
 }
@@ -671,6 +761,8 @@ func TestPlainUserInfo(t *testing.T) {
 	}
 	p.info = func(m map[string]any) { m["sub"] = "other" }
 	wants(t, p, c, oidcrp.OtherSubject, "of somebody else")
+	p.infoAs = func([]byte) (string, string) { return "application/json", `{"sub":"other","sub":"person"}` }
+	wants(t, p, c, oidcrp.BadUserInfo, "of two")
 }
 
 func FuzzRead(f *testing.F) {

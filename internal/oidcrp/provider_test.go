@@ -133,7 +133,13 @@ func (p *provider) jwks(w http.ResponseWriter, _ *http.Request) {
 // signed signs claims as an option asks.
 func signed(t testing.TB, alg gojose.SignatureAlgorithm, kid string, key any, claims []byte) string {
 	t.Helper()
-	s, err := gojose.NewSigner(gojose.SigningKey{Algorithm: alg, Key: gojose.JSONWebKey{Key: key, KeyID: kid}}, (&gojose.SignerOptions{}).WithType("JWT"))
+	return typed(t, "JWT", alg, kid, key, claims)
+}
+
+// typed is signed for a token of another type.
+func typed(t testing.TB, typ gojose.ContentType, alg gojose.SignatureAlgorithm, kid string, key any, claims []byte) string {
+	t.Helper()
+	s, err := gojose.NewSigner(gojose.SigningKey{Algorithm: alg, Key: gojose.JSONWebKey{Key: key, KeyID: kid}}, (&gojose.SignerOptions{}).WithType(typ))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,10 @@ func (s *Simulator) issuer(g *generation) string { return s.Base() + g.path }
 // discovery is what the provider publishes of itself (§2).
 func (s *Simulator) discovery(w http.ResponseWriter, _ *http.Request, g *generation) {
 	iss := s.issuer(g)
-	algs := []string{"RSA-OAEP-256", "RSA-OAEP"}
+	algs, methods := []string{"RSA-OAEP-256", "RSA-OAEP"}, []string{"private_key_jwt"}
+	if g.number == 2 { // the first generation knows no secrets
+		methods = append(methods, "client_secret_post")
+	}
 	out := openid.Members{
 		{Name: "issuer", Value: iss}, {Name: "authorization_endpoint", Value: iss + "/authorization"}, {Name: "token_endpoint", Value: iss + "/token"}, {Name: "userinfo_endpoint", Value: iss + "/userinfo"},
 		{Name: "jwks_uri", Value: iss + "/jwkSet"}, {Name: "response_types_supported", Value: []string{"code"}}, {Name: "response_modes_supported", Value: []string{"query"}},
@@ -29,7 +32,7 @@ func (s *Simulator) discovery(w http.ResponseWriter, _ *http.Request, g *generat
 		{Name: "scopes_supported", Value: []string{"openid", "service", "profile", "email", "address", "phone", "eid", "idDocument"}},
 		{Name: "display_values_supported", Value: []string{"page"}}, {Name: "ui_locales_supported", Value: []string{"fr", "nl", "de", "en"}},
 		{Name: "claims_parameter_supported", Value: true}, {Name: "request_parameter_supported", Value: true}, {Name: "request_uri_parameter_supported", Value: false},
-		{Name: "token_endpoint_auth_methods_supported", Value: []string{"private_key_jwt", "client_secret_post"}},
+		{Name: "token_endpoint_auth_methods_supported", Value: methods},
 		{Name: "token_endpoint_auth_signing_alg_values_supported", Value: g.signs}, {Name: "id_token_signing_alg_values_supported", Value: []string{"RS256"}},
 		{Name: "id_token_encryption_alg_values_supported", Value: algs}, {Name: "id_token_encryption_enc_values_supported", Value: []string{"A128CBC-HS256", "A256GCM"}},
 		{Name: "userinfo_signing_alg_values_supported", Value: []string{"RS256"}}, {Name: "userinfo_encryption_alg_values_supported", Value: algs},

@@ -183,17 +183,19 @@ func TestPublished(t *testing.T) {
 	}
 }
 
-// TestSaysWhatItTakes: the metadata list the algorithms that partners may sign
-// with.
+// TestSaysWhatItTakes: the metadata list how partners may prove who they are, and
+// the algorithms that they may sign with.
 func TestSaysWhatItTakes(t *testing.T) {
 	t.Parallel()
 	b := newBox(sandbox.Approve)
+	methods := map[int][]string{2: {"private_key_jwt", "client_secret_post"}, 1: {"private_key_jwt"}}
 	for gen, want := range map[int][]string{2: {"RS256", "ES256"}, 1: {"RS256"}} {
 		r, err := b.Partner("Shop", back, gen, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var m struct {
+			Methods    []string `json:"token_endpoint_auth_methods_supported"`
 			Assertions []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 			Objects    []string `json:"request_object_signing_alg_values_supported"`
 			Tokens     []string `json:"id_token_signing_alg_values_supported"`
@@ -201,7 +203,7 @@ func TestSaysWhatItTakes(t *testing.T) {
 		if err := json.Unmarshal(b.send(t, http.MethodGet, r.Issuer+"/.well-known/openid-configuration", nil).Body.Bytes(), &m); err != nil {
 			t.Fatal(err)
 		}
-		if !cmp.Equal(m.Assertions, want) || !cmp.Equal(m.Objects, want) || !cmp.Equal(m.Tokens, []string{"RS256"}) {
+		if !cmp.Equal(m.Methods, methods[gen]) || !cmp.Equal(m.Assertions, want) || !cmp.Equal(m.Objects, want) || !cmp.Equal(m.Tokens, []string{"RS256"}) {
 			t.Errorf("generation %d: %+v", gen, m)
 		}
 	}

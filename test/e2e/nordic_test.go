@@ -263,6 +263,7 @@ func TestNordicOverOpenID(t *testing.T) {
 		"idp_id": "0b8e6f52-2222-4b22-9b22-0000000000b2", "mitid_uuid": "0b8e6f52-2222-4b22-9b22-0000000000b2", "mitid_loa": "SUBSTANTIAL", "mitid_has_cpr": "true", "mitid_cpr_source": "user",
 		"mitid_reference_text_body": " ", "idp_issuer": "MitID"}, "mitid_name_and_address_protection")
 	holds("protected", claims("idp:mitid", "openid profile mitid-extra", "beskyttet"), map[string]any{"mitid_name_and_address_protection": "true"}, "name", "family_name", "nin")
+	holds("no number, and none asked for", claims("idp:mitid", "openid profile mitid-extra", "udencpr"), map[string]any{"given_name": "Uffe", "family_name": "Uden", "mitid_has_cpr": "false"}, "nin", "mitid_cpr_source")
 	adult := claims("idp:mitid", "openid eighteen-or-older", "sofie")
 	holds("18 or older", adult, map[string]any{"eighteen_or_older": true}, "name", "birthdate", "idp_id", "mitid_uuid")
 	if again := claims("idp:mitid", "openid eighteen-or-older", "sofie"); again["sub"] == adult["sub"] || again["sub"] == "" {
