@@ -131,7 +131,8 @@ func (c *Connector) start(ctx context.Context, r *connector.Request, s *state, f
 	if err != nil {
 		return connector.Result{}, err
 	}
-	sent, err := c.texts(ctx, r)
+	s.Intent = intent(r)
+	sent, err := c.texts(ctx, r, s)
 	if err != nil {
 		return connector.Result{}, err
 	}

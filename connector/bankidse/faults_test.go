@@ -3,6 +3,8 @@ package bankidse_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"net/url"
@@ -168,6 +170,71 @@ func TestTextsComeLater(t *testing.T) {
 	}
 }
 
+// TestAnotherPersonThanPinned: whatever BankID lets through, nobody else is
+// confirmed.
+func TestAnotherPersonThanPinned(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Approve)
+	res := s.collected(t, s.begin(t))
+	for number, want := range map[string]eid.Reason{"199001032391": eid.WrongPerson, "199001012385": ""} {
+		pinned := bytes.Replace(res.State, []byte(`"nonce":`), []byte(`"pinned":"`+number+`","nonce":`), 1)
+		got := s.resume(t, pinned, connector.Tick{})
+		if f, _ := got.Step.(connector.Fail); f.Reason != want || (got.Confirmed == nil) != (want != "") {
+			t.Errorf("pinned to %s: %#v", number, got.Step)
+		}
+	}
+}
+
+// TestNonceCountsOnce: only the nonce of the order says that the app brought the
+// browser back, and only the first time.
+func TestNonceCountsOnce(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Approve)
+	res := s.begin(t)
+	var state struct{ Nonce string }
+	line, _, _ := bytes.Cut(res.State, []byte("\n"))
+	if err := json.Unmarshal(line, &state); err != nil || len(state.Nonce) != 22 {
+		t.Fatalf("nonce %q, %v", state.Nonce, err)
+	}
+	for _, c := range []struct {
+		nonce string
+		notes int
+	}{{"", 0}, {"forged", 0}, {state.Nonce + "A", 0}, {state.Nonce, 1}, {state.Nonce, 0}} {
+		res = s.resume(t, res.State, connector.Submitted{Values: url.Values{"nonce": {c.nonce}}})
+		if len(res.Notes) != c.notes {
+			t.Errorf("%q: notes %q", c.nonce, res.Notes)
+		}
+	}
+	if res = s.tick(t, res); res.Confirmed == nil || res.Confirmed.Signals["returned"] != "true" {
+		t.Errorf("step = %#v", res.Step)
+	}
+}
+
+// TestLanguageChanges: who reads the page in another language than the order's
+// text, which is signed as it was, is logged in all the same. The code that
+// follows has the new one.
+func TestLanguageChanges(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	res := s.begin(t)
+	s.request.Language = "sv"
+	s.clock.Advance(30 * time.Second)
+	res = s.resume(t, res.State, connector.Tick{})
+	if text := base64.StdEncoding.EncodeToString([]byte("Jag legitimerar mig hos Demo shop.")); !strings.Contains(s.wire.last("auth"), text) {
+		t.Errorf("the second order has another text: %s", s.wire.last("auth"))
+	}
+	s.request.Language = "en"
+	if _, err := s.Event(string(res.Refs[0]), "approve", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	if res = s.tick(t, res); res.Confirmed == nil {
+		t.Fatalf("step = %#v", res.Step)
+	}
+	if !bytes.Contains(res.Evidence[2].Data, []byte("SmFn")) {
+		t.Errorf("the evidence has another text: %s", res.Evidence[2].Data)
+	}
+}
+
 // device is the app's address in a stored answer: the simulator's app is
 // always where the browser is.
 var device = regexp.MustCompile(`"ipAddress":"[^"]*"`)
@@ -242,6 +309,7 @@ func TestAnswersThatProveNobody(t *testing.T) {
 	for name, c := range map[string]struct{ collect, code string }{
 		"nobody":       {`{"status":"complete","completionData":{"signature":"QQ==","ocspResponse":"QQ=="}}`, "personalNumber"},
 		"a short name": {`{"status":"complete","completionData":{"user":{"personalNumber":"9001012385"}}}`, "personalNumber"},
+		"letters":      {`{"status":"complete","completionData":{"user":{"personalNumber":"19900101238x"}}}`, "personalNumber"},
 		"an odd state": {`{"status":"frozen"}`, "status"},
 	} {
 		s.replaced(c.collect)

@@ -26,8 +26,9 @@ type state struct {
 	Hint     string    `json:"hint,omitempty"`    // last hint code
 	Scanned  bool      `json:"scanned,omitempty"` // an app has the order; the code is of no use any more
 	Renewals int       `json:"renewals,omitempty"`
-	Rests    bool      `json:"rests,omitempty"` // no order runs until the person asks for a new code
-	Nonce    string    `json:"nonce"`           // comes back in the fragment of the return address
+	Rests    bool      `json:"rests,omitempty"`  // no order runs until the person asks for a new code
+	Intent   string    `json:"intent,omitempty"` // our own text of a login, as the order has it; the party's goes before it
+	Nonce    string    `json:"nonce"`            // comes back in the fragment of the return address
 	Returned bool      `json:"returned,omitempty"`
 	Pinned   string    `json:"pinned,omitempty"`   // 12 digits: only this person
 	Typed    string    `json:"typed,omitempty"`    // what is no number, for the form that asks again

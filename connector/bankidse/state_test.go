@@ -15,7 +15,7 @@ func full() *state {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("", 3600))
 	return &state{Ref: "131daac9-16c6-4618-beb0-365768f37288", Token: "7c40b5c9-fa74-49cf-b98c-bfe651f9a7c6", QRToken: "67df3917-fa0d-44e5-b327-edcc928297f8",
 		QRSecret: "d28db9a7-4cde-429e-a983-359be676944c", Began: at, Device: onOther, Linked: true, System: "desktop", Hint: "userSign", Scanned: true,
-		Renewals: 3, Rests: true, Nonce: "AbC_-", Returned: true, Pinned: "199001012385", Failures: 4, Silent: at, Launch: "https://app.bankid.com/?autostarttoken="}
+		Renewals: 3, Rests: true, Intent: "I identify myself to Demo shop.", Nonce: "AbC_-", Returned: true, Pinned: "199001012385", Failures: 4, Silent: at, Launch: "https://app.bankid.com/?autostarttoken="}
 }
 
 // TestKeptAnswers: an answer is the same after it was stored, whatever its

@@ -1,6 +1,7 @@
 package bankidse
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -31,7 +32,7 @@ func (c *Connector) verify(ctx context.Context, r *connector.Request, s *state) 
 	if n := done.User.PersonalNumber; len(n) != 12 || strings.Trim(n, "0123456789") != "" {
 		return refuse(eid.BadAnswer, "personalNumber"), nil
 	}
-	sent, err := c.texts(ctx, r)
+	sent, err := c.texts(ctx, r, s)
 	if err != nil {
 		return connector.Result{}, err
 	}
@@ -115,17 +116,15 @@ func evidence(s *state, done *bankidse.Completion, sent texts) []eid.Evidence {
 type texts struct{ visible, hidden, format string }
 
 // texts loads what the relying party wants signed. A login without a text
-// of its own tells the person who asks. It comes before everything that cannot
+// of its own tells the person who asks; an order of before there was Intent in a
+// state, in the language of now. It comes before everything that cannot
 // be done twice, so that whoever called may be called again.
-func (c *Connector) texts(ctx context.Context, r *connector.Request) (texts, error) {
+func (c *Connector) texts(ctx context.Context, r *connector.Request, s *state) (texts, error) {
 	t, err := r.Texts(ctx)
 	if err != nil {
 		return texts{}, &connector.Unknown{Reason: eid.Internal, Repeat: true, Err: fmt.Errorf("load texts: %w", err)}
 	}
-	visible := string(t.Visible)
-	if visible == "" && r.Purpose != eid.Sign && r.Party != "" && !r.Headless {
-		visible = intent(r.Language, r.Party)
-	}
+	visible := cmp.Or(string(t.Visible), s.Intent, intent(r))
 	out := texts{format: t.Format}
 	if visible != "" {
 		out.visible = base64.StdEncoding.EncodeToString([]byte(visible))
@@ -137,12 +136,15 @@ func (c *Connector) texts(ctx context.Context, r *connector.Request) (texts, err
 }
 
 // intent is the text of a login in the app, in the language of the page where
-// BankID's app has it too.
-func intent(language, party string) string {
-	if language == "sv" {
-		return "Jag legitimerar mig hos " + party + "."
+// BankID's app has it too; "" where there is no page, or nobody to name.
+func intent(r *connector.Request) string {
+	switch {
+	case r.Purpose == eid.Sign || r.Party == "" || r.Headless:
+		return ""
+	case r.Language == "sv":
+		return "Jag legitimerar mig hos " + r.Party + "."
 	}
-	return "I identify myself to " + party + "."
+	return "I identify myself to " + r.Party + "."
 }
 
 // compare says how the address of the app's device relates to the browser's.

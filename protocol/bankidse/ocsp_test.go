@@ -139,4 +139,8 @@ func TestReadsAsTheLibrary(t *testing.T) {
 			t.Errorf("%s: %q, want %q; the library says %v", name, check, c.check, err)
 		}
 	}
+	long := is.odd(f, signature, func(o *oddity) { o.end = make([]byte, 64<<10) })
+	if _, check := readOCSP(base64.StdEncoding.EncodeToString(long), signature, f.user.cert, is.customer.cert); check != "ocspEncoding" {
+		t.Errorf("a long one: %q, want ocspEncoding", check)
+	}
 }

@@ -258,6 +258,20 @@ func TestKnownCAs(t *testing.T) {
 		}
 	}
 
+	// A CA whose time begins after its responder's.
+	tmpl := ca("Test Bank G CA")
+	tmpl.NotBefore = signedAt
+	bank = certify(tmpl, userKey(), is.root)
+	ofNewBank := certify(ca("Test Bank G Customer CA1"), userKey(), bank)
+	for _, when := range []struct {
+		at    time.Time
+		check string
+	}{{signedAt, ""}, {signedAt.Add(-time.Second), "chain"}} {
+		in := is.at(is.by(ofNewBank, bank), when.at)
+		judge(t, "a new bank at "+when.at.String(), k.without, in, when.check)
+		judge(t, "a new bank at "+when.at.String()+", by the function", Verify, in, when.check)
+	}
+
 	// The user is somebody else's, who has the CA's name.
 	impostor := certify(ca("Test Bank A Customer CA1"), userKey(), nil)
 	f := is.forge(Identification)
@@ -267,7 +281,7 @@ func TestKnownCAs(t *testing.T) {
 
 	// The user's own time counts each time.
 	f = is.forge(Identification)
-	tmpl := user(person)
+	tmpl = user(person)
 	tmpl.NotAfter = signedAt.Add(-time.Second)
 	f.user = certify(tmpl, userKey(), is.customer)
 	f.certs[0], f.certID = f.user.cert, idOf(f.user.cert, is.customer.cert)

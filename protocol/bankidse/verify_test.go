@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
 	"errors"
 	"math/big"
 	"strings"
@@ -21,12 +22,7 @@ func TestSignedButWrong(t *testing.T) {
 	t.Parallel()
 	is := theIssuer()
 	known := is.warm(t)
-	issue := func(f *forgery, change func(*x509.Certificate)) {
-		tmpl := user(person)
-		change(tmpl)
-		f.user = certify(tmpl, userKey(), is.customer)
-		f.certs[0], f.certID = f.user.cert, idOf(f.user.cert, is.customer.cert)
-	}
+	issue := is.issued
 	edit := func(old, with string) func(*forgery) { return func(f *forgery) { f.edit(old, with) } }
 	insert := func(s string) func(*forgery) { return edit("<srvInfo>", s+"<srvInfo>") }
 	respond := func(change func(*x509.Certificate), by *holder) func(*forgery) {
@@ -68,6 +64,7 @@ func TestSignedButWrong(t *testing.T) {
 		"a control character":      {edit("<fsib>0", "<fsib>0\x00"), "shape"},
 		"no character at all":      {edit("<fsib>0", "<fsib>0\uFFFF"), "shape"},
 		"another encoding":         {edit("<fsib>0", "<fsib>\xe5"), "shape"},
+		"an open bracket":          {edit("<fsib>0", "<fsib>0>"), "shape"},
 		"crossed tags":             {insert(`<a><b></a></b>`), "shape"},
 		"too deep":                 {insert(strings.Repeat("<a>", 8) + strings.Repeat("</a>", 8)), "shape"},
 		"too many":                 {insert(strings.Repeat("<a></a>", 256)), "shape"},
@@ -107,6 +104,11 @@ func TestSignedButWrong(t *testing.T) {
 		"five certificates":     {func(f *forgery) { f.certs = append(f.certs, f.certs[1], f.certs[1]) }, "shape"},
 		"CAs in another order":  {func(f *forgery) { f.certs[1], f.certs[2] = f.certs[2], f.certs[1] }, "ocspCertificate"},
 		"a person as CA":        {func(f *forgery) { f.certs = append(f.certs, f.certs[0]) }, "chain"},
+		"a CA that may not certify": {func(f *forgery) {
+			tmpl := ca("Test Bank A CA")
+			tmpl.KeyUsage = 0 // which leaves open what it may do
+			f.certs[2] = certified(tmpl, &is.bank.key.PublicKey, nil, is.root).cert
+		}, "chain"},
 		"a short key": {func(f *forgery) {
 			small := new(rsa.PublicKey)
 			small.N, small.E = new(big.Int).SetBit(big.NewInt(1), 1500, 1), 65537
@@ -123,15 +125,21 @@ func TestSignedButWrong(t *testing.T) {
 			f.certs[2] = certified(ca("Test Bank A CA"), large, nil, is.root).cert
 		}, "key"},
 
-		"revoked":              {func(f *forgery) { f.status = revoked(signedAt) }, "ocspStatus"},
-		"unknown":              {func(f *forgery) { f.status = asn1.RawValue{Class: 2, Tag: 2} }, "ocspStatus"},
-		"another certificate":  {func(f *forgery) { f.certID.Serial = big.NewInt(1) }, "ocspSignature"},
-		"another issuer":       {func(f *forgery) { f.certID = idOf(f.user.cert, other.cert) }, "ocspCertificate"},
-		"another issuer's key": {func(f *forgery) { f.certID.KeyHash = idOf(f.user.cert, other.cert).KeyHash }, "ocspCertificate"},
+		"revoked":               {func(f *forgery) { f.status = revoked(signedAt) }, "ocspStatus"},
+		"unknown":               {func(f *forgery) { f.status = asn1.RawValue{Class: 2, Tag: 2} }, "ocspStatus"},
+		"another certificate":   {func(f *forgery) { f.certID.Serial = big.NewInt(1) }, "ocspSignature"},
+		"another issuer":        {func(f *forgery) { f.certID = idOf(f.user.cert, other.cert) }, "ocspCertificate"},
+		"another issuer's key":  {func(f *forgery) { f.certID.KeyHash = idOf(f.user.cert, other.cert).KeyHash }, "ocspCertificate"},
+		"another issuer's name": {func(f *forgery) { f.certID.NameHash = idOf(f.user.cert, other.cert).NameHash }, "ocspCertificate"},
 		"another issuer first": {func(f *forgery) {
 			f.more = []single{{idOf(f.user.cert, other.cert), f.status, signedAt}}
 			f.status = revoked(signedAt)
 		}, "ocspCertificate"},
+		"two answers": {func(f *forgery) {
+			f.more = []single{{f.certID, f.status, signedAt}}
+			f.status = revoked(signedAt)
+		}, "ocspCertificate"},
+		"a hash of another kind":     {func(f *forgery) { f.certID.Algorithm.Algorithm = oidBasic }, "ocspCertificate"},
 		"another CA's responder":     {respond(func(*x509.Certificate) {}, other), "ocspResponder"},
 		"a person as responder":      {func(f *forgery) { f.responder = f.user }, "ocspResponder"},
 		"a responder for other uses": {respond(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, is.customer), "ocspResponder"},
@@ -184,6 +192,75 @@ func TestSignedButWrong(t *testing.T) {
 				t.Errorf("Verify = %v, want %s", err, c.check)
 			}
 		})
+	}
+}
+
+// issued gives the user another certificate.
+func (is *issuer) issued(f *forgery, change func(*x509.Certificate)) {
+	tmpl := user(person)
+	change(tmpl)
+	f.user = certify(tmpl, userKey(), is.customer)
+	f.certs[0], f.certID = f.user.cert, idOf(f.user.cert, is.customer.cert)
+}
+
+// TestAlteredAfterwards: the text is changed once it is signed, and the OCSP
+// response is that of the change.
+func TestAlteredAfterwards(t *testing.T) {
+	t.Parallel()
+	is := theIssuer()
+	known := is.warm(t)
+	insert := func(before, s string) func(string) string {
+		return func(doc string) string { return strings.Replace(doc, before, s+before, 1) }
+	}
+	der := base64.StdEncoding.EncodeToString(is.bank.cert.Raw)
+	for name, c := range map[string]struct {
+		key    *rsa.PrivateKey // that signs; nil for the user's own
+		change func(doc string) string
+		check  string
+	}{
+		"nothing":               {nil, func(doc string) string { return doc }, ""},
+		"a line end behind":     {nil, func(doc string) string { return doc + "\r\n" }, ""},
+		"somebody else's key":   {is.bank.key, func(doc string) string { return doc }, "signature"},
+		"a longer value":        {nil, func(doc string) string { return strings.Replace(doc, "<SignatureValue>", "<SignatureValue>AAAA", 1) }, "signature"},
+		"another certificate":   {nil, insert("</X509Data>", el("X509Certificate", "", der)), "keyInfoDigest"},
+		"another element":       {nil, insert("</clientInfo>", "<a></a>"), "dataDigest"},
+		"an element behind":     {nil, func(doc string) string { return doc + "<a></a>" }, "shape"},
+		"a megabyte of nothing": {nil, func(doc string) string { return doc + strings.Repeat("\n", maxSignature) }, "shape"},
+	} {
+		f := is.forge(Identification)
+		if c.key != nil {
+			f.user = &holder{f.user.cert, c.key}
+		}
+		in := is.input(f)
+		in.Signature = b64(c.change(f.document()))
+		in.OCSP = base64.StdEncoding.EncodeToString(f.respond(in.Signature))
+		judge(t, name, Verify, in, c.check)
+		judge(t, name+", by a Verifier", known.without, in, c.check)
+	}
+}
+
+// TestSentIsSigned: whether there was a text, and of which kind, is part of
+// what was sent.
+func TestSentIsSigned(t *testing.T) {
+	t.Parallel()
+	is := theIssuer()
+	for name, c := range map[string]struct {
+		change func(*forgery)
+		sent   func(*VerifyInput)
+		check  string
+	}{
+		"a text that was not sent":      {func(*forgery) {}, func(in *VerifyInput) { in.NonVisible = "" }, "nonVisibleData"},
+		"an empty one":                  {func(f *forgery) { f.edit(b64("hidden"), "") }, func(in *VerifyInput) { in.NonVisible = "" }, "nonVisibleData"},
+		"another text":                  {func(*forgery) {}, func(in *VerifyInput) { in.Visible = b64("Pay") }, "visibleData"},
+		"a plain text as formatted":     {func(*forgery) {}, func(in *VerifyInput) { in.Format = "" }, "format"},
+		"a formatted text as plain":     {func(f *forgery) { f.edit(` format="simpleMarkdownV1"`, "") }, func(*VerifyInput) {}, "format"},
+		"a text that is kept otherwise": {func(f *forgery) { f.edit(b64("hidden"), "\n"+b64("hidden")) }, func(*VerifyInput) {}, ""},
+	} {
+		f := is.forge(Identification)
+		c.change(f)
+		in := is.input(f)
+		c.sent(&in)
+		judge(t, name, Verify, in, c.check)
 	}
 }
 
@@ -270,7 +347,16 @@ func TestOptionalInputs(t *testing.T) {
 			f.user = certify(narrow, userKey(), is.customer)
 			f.certs[0], f.certID = f.user.cert, idOf(f.user.cert, is.customer.cert)
 		}, "keyUsage"},
-		"two texts": {Identification, func(f *forgery) { f.edit("<srvInfo>", "<usrVisibleData></usrVisibleData><srvInfo>") }, "visibleData"},
+		"two texts":              {Identification, func(f *forgery) { f.edit("<srvInfo>", "<usrVisibleData></usrVisibleData><srvInfo>") }, "visibleData"},
+		"a text of another kind": {Identification, func(f *forgery) { f.edit(`visible="wysiwys"`, `visible="no"`) }, "format"},
+		"an unknown function":    {"Payment", func(*forgery) {}, "funcId"},
+		"an empty name":          {Identification, func(f *forgery) { f.edit(b64("cn=Example Shop 1,c=SE"), "") }, "rpName"},
+		"no number":              {Identification, func(f *forgery) { is.issued(f, func(c *x509.Certificate) { c.Subject.SerialNumber = "" }) }, "personalNumber"},
+		"two numbers": {Identification, func(f *forgery) {
+			is.issued(f, func(c *x509.Certificate) {
+				c.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: oidSerialNumber, Value: "199001032391"}, {Type: oidSerialNumber, Value: person}}
+			})
+		}, "personalNumber"},
 	} {
 		f := is.forge(c.op)
 		c.change(f)
