@@ -161,6 +161,40 @@ func TestLostCookie(t *testing.T) {
 	}
 }
 
+// A listener remembers in which language its orders were to speak.
+type listener struct {
+	*connectortest.Story
+	spoken []string
+}
+
+func (l *listener) Begin(ctx context.Context, r *connector.Request) (connector.Result, error) {
+	l.spoken = append(l.spoken, r.Language)
+	return l.Story.Begin(ctx, r)
+}
+
+// TestLanguageOfAnOrder: it is the session's, and that of the person's browser
+// where the session has none.
+func TestLanguageOfAnOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := &listener{Story: w.story}
+	w.keep["story"] = l
+	n := w.node(w.store)
+	for _, language := range []string{"en", ""} {
+		s, err := n.Create(t.Context(), broker.NewSession{Caller: caller(), API: api, Purpose: eid.Identify, Language: language,
+			Spec: broker.Spec{Methods: []broker.Method{{Name: "story", EID: "story"}}, Party: "Shop", Page: "/s/"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Open(t.Context(), s.ID, ada, connector.Browser{Language: "sv"}, nil, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(l.spoken, []string{"en", "sv"}) {
+		t.Errorf("spoken: %q, want en and sv", l.spoken)
+	}
+}
+
 // A register knows more about whom an eID has confirmed.
 type register struct {
 	story *connectortest.Story

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -328,7 +329,7 @@ func (b *Broker) request(ctx context.Context, l *live) (*connector.Request, erro
 	r := &connector.Request{
 		Session: l.session.ID, Order: l.order.ID, Environment: l.order.Environment,
 		Purpose: l.session.Purpose, Mode: l.order.Mode, Wanted: l.spec.Wanted, Pinned: l.spec.Pinned,
-		Party: l.spec.Party, Language: l.session.Language, Browser: l.body.Browser, Framed: l.body.Framed,
+		Party: l.spec.Party, Language: cmp.Or(l.session.Language, l.body.Browser.Language), Browser: l.body.Browser, Framed: l.body.Framed,
 		Seen: b.orders.shown(l.session.ID), Headless: l.spec.Headless,
 		ReturnURL: b.c.Public + l.spec.Page, CallbackURL: b.c.Public + "/callback/" + string(l.order.Environment) + "/" + string(l.order.EID),
 		Params: l.spec.params(l.session.Method), Input: l.body.Input, Settings: set,

@@ -151,6 +151,8 @@ type Browser struct {
 	Device Device
 	ID     string // stable per browser, meaningless elsewhere; "" without cookie
 	Host   string // host that the person came from, if known
+
+	Language string // of our pages in it, for sessions that name none: "sv"
 }
 
 // A Device is a guess from the user agent.

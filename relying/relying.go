@@ -20,7 +20,7 @@ var ErrUnknown = errors.New("unknown account, key or configuration")
 type Account struct {
 	ID             string                     `json:"id"`
 	Name           string                     `json:"name"`                    // what people read: "Demo shop"
-	Language       string                     `json:"language,omitempty"`      // default, "en"
+	Language       string                     `json:"language,omitempty"`      // of the pages; "" is that of the browser
 	Hosts          []string                   `json:"hosts,omitempty"`         // return hosts; empty allows any in test
 	Frames         []string                   `json:"frames,omitempty"`        // origins that may frame our pages
 	EIDs           []eid.EID                  `json:"eids,omitempty"`          // allowed; empty allows all that are configured

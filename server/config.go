@@ -211,7 +211,7 @@ type CertificateConfig struct {
 type AccountConfig struct {
 	ID                       string         `yaml:"id"`                              // UUID, stays the same for ever. Required
 	Name                     string         `yaml:"name"`                            // what people read. Required
-	Language                 string         `yaml:"language"`                        // two letters; default en
+	Language                 string         `yaml:"language"`                        // two letters; default that of the person's browser
 	Keys                     []KeyConfig    `yaml:"keys"`                            // up to 5 for each environment; an account needs one, or oidc_clients
 	Hosts                    []string       `yaml:"hosts"`                           // hosts that people may be sent back to, as addresses have them: `xn--kp-fka.example`. Required for live keys
 	Frames                   []string       `yaml:"frames"`                          // origins that may frame our pages, with hosts in the same form

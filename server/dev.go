@@ -369,7 +369,7 @@ func devStore(o *DevOptions) (storeURL, text string, master []byte, err error) {
 }
 
 func devAccount(ctx context.Context, c *core, demo string) error {
-	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", Language: "en", WebhookSecrets: []relying.Secret{sandboxSecret},
+	a := &relying.Account{ID: sandboxAccount, Name: "Demo shop", WebhookSecrets: []relying.Secret{sandboxSecret},
 		Configs: []relying.Config{{}, {ID: counterConfig}, {ID: ageConfig}}, Layouts: []string{"lamp", "ink"}}
 	if err := c.store.PutAccount(ctx, a); err != nil {
 		return err

@@ -224,7 +224,7 @@ func framed(r *http.Request) bool {
 // browser is what is known of the person's browser.
 func (p *Pages) browser(r *http.Request, h broker.Handle) connector.Browser {
 	ua := r.UserAgent()
-	b := connector.Browser{Addr: p.c.Client(r), Agent: ua[:min(len(ua), 512)]}
+	b := connector.Browser{Addr: p.c.Client(r), Agent: ua[:min(len(ua), 512)], Language: p.c.Words.Choose(r.Header.Get("Accept-Language"))}
 	switch {
 	case strings.Contains(ua, "iPhone"), strings.Contains(ua, "iPad"), strings.Contains(ua, "iPod"):
 		b.Device = connector.IOS

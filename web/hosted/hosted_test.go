@@ -270,6 +270,20 @@ func TestInApp(t *testing.T) {
 
 // TestCookie: one random secret a browser, out of reach of scripts and of
 // other sites.
+// TestBrowsersLanguage: an eID speaks as the page does where the session names no
+// language.
+func TestBrowsersLanguage(t *testing.T) {
+	t.Parallel()
+	p := pages(t, view(), true, hosted.Return{})
+	for accept, want := range map[string]string{"sv-SE,sv;q=0.9,en;q=0.8": "sv", "no": "nb", "": "en", "zz": "en"} {
+		r := httptest.NewRequest("GET", "https://eid.example/", nil)
+		r.Header.Set("Accept-Language", accept)
+		if _, b := p.Browser(httptest.NewRecorder(), r); b.Language != want {
+			t.Errorf("%q: %s, want %s", accept, b.Language, want)
+		}
+	}
+}
+
 func TestCookie(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
