@@ -28,6 +28,7 @@ import (
 
 const (
 	shopKey  = "11111111-1111-4111-8111-111111111111"
+	liveKey  = "1111111e-1111-4111-8111-111111111111"
 	plainKey = "22222222-2222-4222-8222-222222222222"
 	ada      = "199001012385"
 	browser  = "__Host-eidgate_b=the-one-browser-of-this-test"
@@ -482,8 +483,18 @@ func conform19(t *testing.T, w *world) {
 	a := w.setup("sbid", nil)
 	want := w.call("GET", "/v2/eid/00000000-0000-4000-8000-000000000000", shopKey, "")
 	foreign := w.call("GET", "/v2/eid/"+a.ID, plainKey, "")
-	live := w.call("GET", "/v2/eid/"+a.ID, "1111111e-1111-4111-8111-111111111111", "")
-	for name, got := range map[string]*answered{"another account's": foreign, "another environment's": live} {
+	live := w.call("GET", "/v2/eid/"+a.ID, liveKey, "")
+	third := w.call("POST", "/v3/eid/sbid", shopKey, "")
+	strange, err := w.broker.Create(t.Context(), broker.NewSession{Caller: relying.Caller{Account: &parties[0].acc, Key: relying.Key{ID: "key-shop-test", Environment: eid.Test}},
+		API: "another", Purpose: eid.Identify, Spec: broker.Spec{Methods: []broker.Method{{Name: "sbid", EID: eid.BankIDSE}}, Page: "/", Payload: []byte("{}")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]*answered{"another account's": foreign, "another environment's": live,
+		"an older":            w.call("GET", "/v3/eid/sbid/"+a.ID, shopKey, ""),
+		"a newer":             w.call("GET", "/v2/eid/"+third.ID, shopKey, ""),
+		"another method's":    w.call("GET", "/v3/eid/sbid-another/"+third.ID, shopKey, ""),
+		"another interface's": w.call("GET", "/v2/eid/"+strange.ID, shopKey, "")} {
 		if diff := cmp.Diff(want.Errors, got.Errors); diff != "" || got.status != 404 || got.code() != "SESSION_NOT_FOUND" {
 			t.Errorf("%s session differs from one that never was: %d %s", name, got.status, got.raw)
 		}

@@ -38,7 +38,7 @@ var answers = []struct {
 }{
 	{relying.ErrUnknown, 401, "INVALID_APPID", "The access token in the Authorization header is not known. Send it as it was issued, without a scheme word."},
 	{errIP, 403, "INVALID_IP", "Calls from this address are not allowed for the account. Add it to the account's Allowed_IPs."},
-	{broker.ErrNotFound, 404, "SESSION_NOT_FOUND", "There is no such session, or its data have been erased."},
+	{broker.ErrNotFound, 404, "SESSION_NOT_FOUND", "There is no such session, or its data have been erased. Read it soon after its end, with a key of its account and environment."},
 	{broker.ErrMove, 400, "INVALID_REQUEST", "The session has ended already. Read its result."},
 	{errTooLarge, 413, "INVALID_REQUEST", "The body is larger than 1 MiB. Send less: a text to sign may have 40 000 characters of base64, a hidden one 200 000."},
 	{errBody, 400, "INVALID_REQUEST", "The body is neither JSON nor a form. Send application/json or application/x-www-form-urlencoded, in UTF-8."},

@@ -50,7 +50,7 @@ var guide = map[string]struct{ status, cause, fix string }{
 	"REQ_BLOCKED":            {"", "The eID stopped the login because of its risk.", "Do not repeat it. Reach the person in another way."},
 	"RETRY":                  {"502, 503", "The eID did not answer, or not in time; with 503 it was not asked, since too many calls wait.", "After 503 wait as long as `Retry-After` says. Offer to start again a little later, or another way."},
 	"ACCESS_DENIED_RP":       {"502", "The eID refused this server: its certificate or agreement is not in order.", "Only the operator can mend it: check the certificate's end and the agreement, and see the log line of the session."},
-	"ALREADY_COLLECTED":      {"", "The result of a headless order was read before. It is given once.", "Keep what the first `collect` answered that was complete."},
+	"ALREADY_COLLECTED":      {"", "The result of a headless order was read before. It is given once.", "Keep what the first `collect` answered that was complete, or read the session with `GET /v2/eid/{id}` until its data are erased."},
 }
 
 // words in capitals of this API that are no error codes.
@@ -84,6 +84,17 @@ func written(t *testing.T) map[string]bool {
 		})
 	}
 	return out
+}
+
+// A refusal that stands in no parameter's words says what to do as well.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	act := regexp.MustCompile(`(^|[.:;,] )(Add|Ask|Leave|Read|Send|Set|Use|Wait|the Allow header names it)\b`)
+	for _, a := range answers {
+		if !act.MatchString(a.text) {
+			t.Errorf("%s: %s", a.code, a.text)
+		}
+	}
 }
 
 // No code leaves this API that a developer cannot look up, and none is

@@ -160,7 +160,7 @@ func (a *API) collect(w http.ResponseWriter, r *http.Request, c caller) error {
 			return err
 		}
 		if !first {
-			return &problem{http.StatusBadRequest, wireError{"ALREADY_COLLECTED", "The result has been collected. It is given once."}, s.ID}
+			return &problem{http.StatusBadRequest, wireError{"ALREADY_COLLECTED", "The result has been collected. It is given once: read it with GET /v2/eid/{id}."}, s.ID}
 		}
 		out.ProgressStatus = "COMPLETE"
 		out.UserInfo = &userInfo{PersonalNumber: string(who.Number), GivenName: who.Given, Surname: who.Family, Name: who.Name}

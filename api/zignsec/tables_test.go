@@ -2,6 +2,7 @@ package zignsec
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -132,6 +133,27 @@ func TestWantedOfNorway(t *testing.T) {
 	}
 }
 
+// TestLiveKeysSteerNothing: a marker in custom, and the header that names what is
+// ignored, are for test keys.
+func TestLiveKeysSteerNothing(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]struct{ marker, warning string }{
+		shopKey: {"sandbox:cancel", "ignored parameters: foo"},
+		liveKey: {"", ""},
+	} {
+		inBubble(t, func(t *testing.T, w *world) {
+			res := w.do("POST", "/v2/eid/sbid", key, "custom=sandbox:cancel&foo=1")
+			var a answered
+			if err := json.NewDecoder(res.Body).Decode(&a); err != nil || a.URL == nil {
+				t.Fatalf("%s: %d %+v %v", key, res.StatusCode, a.Errors, err)
+			}
+			if got := w.spec(a.ID).Marker; got != want.marker || res.Header.Get("X-Eidgate-Warning") != want.warning {
+				t.Errorf("%s: marker %q, warning %q", key, got, res.Header.Get("X-Eidgate-Warning"))
+			}
+		})
+	}
+}
+
 // What belongs to calls without pages, or to one generation, is not lost without a
 // word where it means nothing.
 func TestIgnored(t *testing.T) {
@@ -203,6 +225,11 @@ func TestDecode(t *testing.T) {
 	got, err := decode(httptest.NewRequest("POST", "/v2/eid/sbid?layout=q&custom=q", strings.NewReader("custom=b")))
 	if diff := cmp.Diff(params{"layout": "q", "custom": "b"}, got); err != nil || diff != "" {
 		t.Errorf("query and body: %v\n%s", err, diff)
+	}
+	for name, body := range map[string]string{"json": "{\"custom\":\"\xff\"}", "single quotes": "{'custom':'\xff'}", "form": "custom=\xff", "an escaped form": "custom=%ff"} {
+		if got, err := decode(httptest.NewRequest("POST", "/v2/eid/sbid", strings.NewReader(body))); !errors.Is(err, errBody) {
+			t.Errorf("%s in another encoding: %v, %v", name, got, err)
+		}
 	}
 }
 

@@ -77,7 +77,7 @@ var parties = []struct {
 		Configs: []relying.Config{{ID: "c0000000-0000-4000-8000-000000000001", Layout: "Layout4",
 			Webhooks: map[eid.Environment]string{eid.Test: "https://shop.example/of-the-configuration"}}, {ID: "C0000000-0000-4000-8000-000000000002"}},
 		Webhooks: map[eid.Environment]string{eid.Test: "https://shop.example/of-the-account"}}},
-	{"1111111e-1111-4111-8111-111111111111", eid.Live, relying.Account{ID: "shop"}}, // the same account's
+	{liveKey, eid.Live, relying.Account{ID: "shop"}}, // the same account's
 	{"22222222-2222-4222-8222-222222222222", eid.Test, relying.Account{ID: "plain", Name: "Plain"}},
 	{"33333333-3333-4333-8333-333333333333", eid.Test, relying.Account{ID: "office", Name: "Office", AllowedIPs: "198.51.100.0/24; 203.0.113.7"}},
 	{"44444444-4444-4444-8444-444444444444", eid.Test, relying.Account{ID: "other", Name: "No BankID", EIDs: []eid.EID{eid.IDIN}}},
