@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	yaml "go.yaml.in/yaml/v3"
 )
@@ -24,7 +26,7 @@ type Problem struct {
 	Path         string // "eids.bankid_se.certificate"
 	Text         string
 	Warning      bool
-	Source       string // the line, where it cannot be read at all; each tab is one blank
+	Source       string // the line, where it cannot be read at all; as a terminal may show it
 }
 
 // String is the line that people read.
@@ -102,11 +104,16 @@ func Decode(raw []byte, into any) *Document {
 }
 
 // syntax turns the library's "yaml: line 13: text" into a problem. The library
-// knows no column; a tab where none may be is found here, else it is the
-// beginning of the line's text.
+// knows no column, and no line of a character that may be nowhere: that one, or
+// a tab where none may be, is found here, else it is the beginning of the line's
+// text.
 func syntax(err error, raw []byte) Problem {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	p := Problem{Line: 1, Column: 1, Text: "not readable as YAML: " + text}
+	lines := strings.Split(string(raw), "\n")
+	foreign := func(line string) int {
+		return strings.IndexFunc(line, func(r rune) bool { return r == utf8.RuneError || unicode.IsControl(r) && r != '\t' && r != '\r' })
+	}
+	p := Problem{Line: 1 + max(0, slices.IndexFunc(lines, func(line string) bool { return foreign(line) >= 0 })), Column: 1, Text: "not readable as YAML: " + text}
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
 		if n, why, ok := strings.Cut(rest, ": "); ok {
 			if line, err := strconv.Atoi(n); err == nil {
@@ -114,16 +121,31 @@ func syntax(err error, raw []byte) Problem {
 			}
 		}
 	}
-	if lines := strings.Split(string(raw), "\n"); p.Line <= len(lines) {
+	if p.Line <= len(lines) {
 		source := strings.TrimRight(lines[p.Line-1], "\r ")
-		if tab := strings.IndexByte(source, '\t'); tab >= 0 {
-			p.Column = tab + 1
-		} else {
+		if p.Column = foreign(source) + 1; p.Column == 0 {
+			p.Column = strings.IndexByte(source, '\t') + 1
+		}
+		if p.Column == 0 {
 			p.Column = 1 + len(source) - len(strings.TrimLeft(source, " "))
 		}
-		p.Source = strings.ReplaceAll(source, "\t", " ")
+		p.Source = printable(source)
 	}
 	return p
+}
+
+// printable is a line for a terminal, which a file may not steer: each tab is a
+// blank, and what else cannot be printed a replacement character.
+func printable(line string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return utf8.RuneError
+		}
+		return r
+	}, line)
 }
 
 var (

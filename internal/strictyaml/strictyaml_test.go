@@ -69,6 +69,27 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestNotForTerminals: the line of a file that is no YAML is shown, and cannot
+// steer the terminal that it is shown on.
+func TestNotForTerminals(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		in, source   string
+		line, column int
+	}{
+		{"on: true\nany:\n  a: \x1b[31mred\n", "  a: \ufffd[31mred", 3, 6},
+		{"\xff\x00k\x9b\n", "\ufffd\ufffdk\ufffd", 1, 1},
+		{"on: true\nkeep: \xe4\n", "keep: \ufffd", 2, 7},
+		{"kéy: [ü\n\tx: ]\n", " x: ]", 2, 1},
+	} {
+		var s sample
+		all := strictyaml.Decode([]byte(x.in), &s).Problems
+		if len(all) != 1 || all[0].Source != x.source || all[0].Line != x.line || all[0].Column != x.column {
+			t.Errorf("%q: %+v", x.in, all)
+		}
+	}
+}
+
 func TestDates(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]time.Time{"till: 2027-01-31T01:00:00+01:00\n": time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC), "till: \"2027-01-31T00:00:00Z\"\n": time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)} {
