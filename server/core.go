@@ -282,7 +282,7 @@ func (c *core) routes(p parts) (http.Handler, error) {
 	if p.sandbox {
 		demoKey = sandboxKey
 	}
-	api := zignsec.New(zignsec.Config{DemoKey: demoKey, Marker: p.marker, Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
+	api := zignsec.New(zignsec.Config{DemoKey: demoKey, Marker: p.marker, NoMail: p.mailer == nil, Broker: c.broker, Accounts: c.store, Has: c.agreements.has, Public: p.public, Client: p.proxies.client,
 		Security: c.metrics.alarm, Now: p.now, NewID: uuid.NewString, Log: p.log, CheckURL: func(env eid.Environment, raw string, browser bool) (*url.URL, error) {
 			policy := p.policy(env)
 			policy.AnyPort = policy.AnyPort || browser

@@ -62,6 +62,8 @@ type Config struct {
 	// Marker says why a sandbox's marker in "custom" cannot be followed; nil where
 	// nobody acts on one.
 	Marker func(text string) error
+	// NoMail: the server has no relay, so that webhook_email comes to nothing.
+	NoMail bool
 	// DemoKey is the key that everybody knows, of a sandbox, where a refusal
 	// says what is wrong with a key; "" for any other server.
 	DemoKey string

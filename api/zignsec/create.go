@@ -120,6 +120,10 @@ func (a *API) prepare(w http.ResponseWriter, r *http.Request, c caller, selector
 			w.Header().Set("X-Eidgate-Warning", "ignored parameters: "+names)
 		}
 	}
+	if p["webhookemail"] != "" && a.c.NoMail {
+		n.Notes = append(n.Notes, "webhook_email: the server sends no mail")
+		w.Header().Add("X-Eidgate-Warning", "webhook_email: this server sends no mail. Its operator must set mail")
+	}
 	if n.Spec.Marker != "" && a.c.Marker != nil {
 		if err := a.c.Marker(n.Spec.Marker); err != nil {
 			n.Notes = append(n.Notes, "the sandbox's marker in custom cannot be followed")

@@ -357,3 +357,35 @@ func TestSectionsExist(t *testing.T) {
 		}
 	}
 }
+
+// TestNoMail: who asks a server without a relay for a mail is told so, by the
+// answer and by the session's timeline.
+func TestNoMail(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		none bool
+		body string
+		want string
+	}{
+		{true, "webhook_email=ops@shop.example", "webhook_email: this server sends no mail. Its operator must set mail"},
+		{true, "", ""},
+		{false, "webhook_email=ops@shop.example", ""},
+	} {
+		inBubble(t, func(t *testing.T, w *world) {
+			w.api.c.NoMail = x.none
+			res := w.do("POST", "/v2/eid/sbid", liveKey, "target=https://shop.example/&"+x.body)
+			var a answered
+			if err := json.NewDecoder(res.Body).Decode(&a); err != nil || a.URL == nil {
+				t.Fatalf("%d %+v %v", res.StatusCode, a.Errors, err)
+			}
+			notes, err := w.store.Notes(t.Context(), a.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			noted := slices.ContainsFunc(notes, func(n broker.Note) bool { return strings.HasPrefix(n.Text, "webhook_email") })
+			if got := res.Header.Get("X-Eidgate-Warning"); got != x.want || noted != (x.want != "") {
+				t.Errorf("%+v: warning %q, noted %t", x, got, noted)
+			}
+		})
+	}
+}
