@@ -360,6 +360,11 @@ func TestJAR(t *testing.T) {
 				t.Fatal(name)
 			}
 		}
+		// A stranger uses up no jti of the client's.
+		for _, object := range []string{bare("jti", "j1"), bare("jti", "j1"), jws(key, es256, w.object(may, "jti", "j1"))} {
+			w.code(w.visitor(), of(object))
+		}
+		w.refused(t, w.visitor(), of(jws(key, es256, w.object(may, "jti", "j1"))), "invalid_request_object")
 		text := "idp:sbid sbid_intention_text:" + base64.StdEncoding.EncodeToString([]byte("Read me"))
 		for object, want := range map[string]bool{bare("acr_values", text): false, jws(key, es256, w.object(may, "acr_values", text)): true} {
 			v := w.visitor()
