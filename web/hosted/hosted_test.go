@@ -268,8 +268,6 @@ func TestInApp(t *testing.T) {
 	}
 }
 
-// TestCookie: one random secret a browser, out of reach of scripts and of
-// other sites.
 // TestBrowsersLanguage: an eID speaks as the page does where the session names no
 // language.
 func TestBrowsersLanguage(t *testing.T) {
@@ -284,6 +282,8 @@ func TestBrowsersLanguage(t *testing.T) {
 	}
 }
 
+// TestCookie: one random secret a browser, out of reach of scripts and of
+// other sites.
 func TestCookie(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
