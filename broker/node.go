@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,23 +219,34 @@ func (b *Broker) adopt(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var left failures
 		for _, id := range batch {
 			if !b.beaten.fresh(b.limits.Dead) {
 				return nil
 			}
-			o, err := b.c.Store.Order(ctx, id)
-			if err == nil && o.Owner != b.c.Epoch {
-				err = b.takeOver(ctx, o)
-			}
-			if err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
-				b.c.Log.WarnContext(ctx, "order not taken over", "order", id, "error", err)
+			if err := b.inherit(ctx, id); !errors.Is(err, errFenced) {
+				left.add(id, err)
 			}
 		}
+		left.log(ctx, b.c.Log, "orders not taken over", "order")
 		if len(batch) < page {
 			return nil
 		}
 		last = batch[page-1]
 	}
+}
+
+// inherit takes over an order of a dead node, unless another was quicker since
+// the orders were listed.
+func (b *Broker) inherit(ctx context.Context, id string) error {
+	o, err := b.c.Store.Order(ctx, id)
+	if err != nil || o.Owner == b.c.Epoch {
+		return err
+	}
+	if alive, err := b.c.Store.Alive(ctx, o.Owner, b.limits.Dead); err != nil || alive {
+		return err
+	}
+	return b.takeOver(ctx, o)
 }
 
 // takeOver makes an order ours and goes on where its owner stopped: a pending
@@ -259,34 +271,65 @@ func (b *Broker) takeOver(ctx context.Context, o *Order) error {
 
 // dues expires and erases sessions whose time has come.
 func (b *Broker) dues(ctx context.Context) error {
-	var last Mark // of this round: a session that cannot be dealt with holds nobody up
+	var last Mark      // of this round: a session that cannot be dealt with holds nobody up
+	var upto time.Time // what comes due in this round, or is put off, is for the next one
 	for {
 		jumped := b.jumped()
-		batch, err := b.c.Store.Due(ctx, b.now(), last, page)
+		if last == (Mark{}) {
+			upto = b.now()
+		}
+		batch, err := b.c.Store.Due(ctx, upto, last, page)
 		if err != nil && ctx.Err() == nil {
 			b.c.Log.WarnContext(ctx, "due sessions not readable", "error", err)
 		}
-		g := errgroup.Group{}
-		g.SetLimit(16)
 		last = Mark{}
 		if len(batch) == page {
 			last = Mark{batch[page-1].Due, batch[page-1].ID}
 		}
+		g := errgroup.Group{}
+		g.SetLimit(16)
+		var left failures
 		for _, s := range batch {
 			g.Go(func() error {
-				if err := b.due(ctx, s); err != nil && !errors.Is(err, ErrConflict) && ctx.Err() == nil {
-					b.c.Log.WarnContext(ctx, "due session not handled", "session", s, "error", err)
+				if err := b.due(ctx, s); !errors.Is(err, ErrConflict) {
+					left.add(s.ID, err)
 				}
 				return nil
 			})
 		}
-		_ = g.Wait() // the functions log their own errors
+		_ = g.Wait() // they are among those left
+		left.log(ctx, b.c.Log, "due sessions not handled", "session")
 		if len(batch) == page {
 			continue
 		}
 		if !b.pause(ctx, time.Second, jumped, nil) {
 			return nil
 		}
+	}
+}
+
+// failures are what could not be dealt with of a page, for one line in the log.
+type failures struct {
+	mu    sync.Mutex
+	count int
+	id    string // of the first
+	err   error
+}
+
+func (f *failures) add(id string, err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.count++; f.count == 1 {
+		f.id, f.err = id, err
+	}
+}
+
+func (f *failures) log(ctx context.Context, log *slog.Logger, text, kind string) {
+	if f.count > 0 && ctx.Err() == nil {
+		log.WarnContext(ctx, text, "count", f.count, kind, f.id, "error", f.err)
 	}
 }
 

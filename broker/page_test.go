@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,5 +118,57 @@ func TestMessagesGoOn(t *testing.T) {
 	}
 	if left, err := w.store.Inbox(t.Context(), owner.epoch, 0, 2*many); err != nil || len(left) != many {
 		t.Errorf("%d messages are left, %v; want those that cannot be read", len(left), err)
+	}
+}
+
+// A late store lists orphans that others have taken over before they are read.
+type late struct {
+	broker.Store
+	listed chan struct{} // closed when there is a list
+	taken  chan struct{} // closed when they have been taken over
+	rounds atomic.Int64  // that came after that
+}
+
+func (s *late) Orphans(ctx context.Context, silent time.Duration, after string, limit int) ([]string, error) {
+	all, err := s.Store.Orphans(ctx, silent, after, limit)
+	select {
+	case <-s.listed:
+		s.rounds.Add(1)
+	default:
+		if len(all) > 0 {
+			close(s.listed)
+			<-s.taken
+		}
+	}
+	return all, err
+}
+
+// TestTakenOverOnce: what another node has taken over meanwhile is that node's.
+func TestTakenOverOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mute := &silent{Store: w.store}
+	first := w.node(mute)
+	s := w.create(first)
+	w.to(first, s.ID, "redirect")
+	order := w.session(s.ID).Order
+	store := &late{Store: w.store, listed: make(chan struct{}), taken: make(chan struct{})}
+	mute.on.Store(true)
+	w.bury(first)
+	w.node(store)
+	<-store.listed
+	second := w.node(w.store)
+	owner := func() string {
+		o, err := w.store.Order(t.Context(), order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.Owner
+	}
+	until(t, "the order is taken over", func() bool { return owner() == second.epoch })
+	close(store.taken)
+	until(t, "the slower node's round is over", func() bool { return store.rounds.Load() > 0 })
+	if owner() != second.epoch {
+		t.Error("the slower node has taken the order away from the one that has it")
 	}
 }

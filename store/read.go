@@ -294,7 +294,8 @@ func (s *Store) List(ctx context.Context, account, state string, limit int) ([]*
 		ORDER BY number DESC LIMIT $3`, account, state, limit)
 }
 
-// Orphans implements broker.Store.
+// Orphans implements broker.Store. The order of ids comes after the search, or
+// PostgreSQL looks for what runs among all orders that there ever were.
 func (s *Store) Orphans(ctx context.Context, silent time.Duration, after string, limit int) ([]string, error) {
 	var ids []string
 	err := s.query(ctx, func(r scanner) error {
@@ -302,9 +303,10 @@ func (s *Store) Orphans(ctx context.Context, silent time.Duration, after string,
 		err := r.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, `SELECT id FROM eid_order WHERE ended = 0 AND id > $2 AND owner IN (
+	}, `WITH orphan AS MATERIALIZED (SELECT id FROM eid_order WHERE ended = 0 AND owner IN (
 			SELECT DISTINCT o.owner FROM eid_order o LEFT JOIN node n ON n.epoch = o.owner
-			WHERE o.ended = 0 AND (n.beat IS NULL OR n.beat < `+s.dialect.clock+` - $1)) ORDER BY id LIMIT $3`, silent.Microseconds(), after, limit)
+			WHERE o.ended = 0 AND (n.beat IS NULL OR n.beat < `+s.dialect.clock+` - $1)))
+		SELECT id FROM orphan WHERE id > $2 ORDER BY id LIMIT $3`, silent.Microseconds(), after, limit)
 	return ids, err
 }
 
@@ -334,7 +336,7 @@ func (s *Store) Inbox(ctx context.Context, owner string, after int64, limit int)
 			x.Event, err = h.key.Open(seal.Place("inbox", x.session, "event"), sealed)
 		}
 		switch {
-		case errors.Is(err, seal.ErrOpen):
+		case errors.Is(err, seal.ErrOpen), errors.Is(err, ErrMaster):
 			s.log.ErrorContext(ctx, "message does not open", "message", x.ID, "error", err)
 		case err != nil && !errors.Is(err, broker.ErrNotFound): // which was erased meanwhile
 			return nil, err

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"eidgate/broker"
 	"eidgate/connector"
@@ -468,17 +469,59 @@ func TestPages(t *testing.T) {
 	})
 }
 
-// TestMessageThatDoesNotOpen: one that was altered in the database, and one whose
-// session was, keep no other from being read.
+// TestOrphansAmongMany: on PostgreSQL only orders that run are looked at, and not
+// all that there ever were.
+func TestOrphansAmongMany(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, pgtest.Options{})
+	s := open(t, url)
+	db, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the database goes with it
+	for _, q := range []string{`INSERT INTO node VALUES ('alive', 9000000000000000)`,
+		`INSERT INTO eid_order SELECT md5(g::text), g, 'e', 'test', '', 0, 'alive', 1, CASE WHEN g <= 3000 THEN 0 ELSE 1 END, 0, NULL FROM generate_series(1, 60000) g`,
+		`VACUUM ANALYZE eid_order`} {
+		if _, err := db.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := s.Orphans(t.Context(), time.Hour, "", 100); err != nil || len(got) != 0 {
+		t.Errorf("Orphans = %v, %v", got, err)
+	}
+	if err := s.Close(); err != nil { // which makes its connections say what they have read
+		t.Fatal(err)
+	}
+	read := func(index string) (n int64) {
+		if err := db.QueryRow(t.Context(), `SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = $1`, index).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for end := time.Now().Add(10 * time.Second); read("eid_order_running") == 0; <-time.After(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("what was read is never said")
+		}
+	}
+	if n := read("eid_order_pkey"); n > 0 {
+		t.Errorf("%d of 60000 orders were read, of which 3000 run", n)
+	}
+}
+
+// TestMessageThatDoesNotOpen: one that was altered in the database, one whose
+// session was, and one of an account whose master key is another keep no other
+// from being read.
 func TestMessageThatDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "eidgate.db")
 	s := open(t, "sqlite:"+path)
 	var orders []string
-	for range 3 {
-		n := create(t, s)
+	for i := range 4 {
+		n := session()
+		n.Account = strconv.Itoa(i)
 		o := &broker.Order{ID: uuid.NewString(), Session: n.ID, EID: "story", Environment: eid.Test, Owner: "dead", Body: []byte("{}")}
-		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Order: o, Put: []broker.Message{{Order: o.ID, Event: []byte("hello")}}}); err != nil {
+		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n, Order: o, Put: []broker.Message{{Order: o.ID, Event: []byte("hello")}}}); err != nil {
 			t.Fatal(err)
 		}
 		orders = append(orders, o.ID)
@@ -488,7 +531,8 @@ func TestMessageThatDoesNotOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	for i, q := range []string{`UPDATE inbox SET event = 'x' WHERE order_id = $1`, `UPDATE session_key SET wrapped = 'x' WHERE session = (SELECT session FROM eid_order WHERE id = $1)`} {
+	for i, q := range []string{`UPDATE inbox SET event = 'x' WHERE order_id = $1`, `UPDATE session_key SET wrapped = 'x' WHERE session = (SELECT session FROM eid_order WHERE id = $1)`,
+		`UPDATE account_key SET master = 'x' WHERE account = '2' AND $1 <> ''`} {
 		if _, err := db.ExecContext(t.Context(), q, orders[i]); err != nil {
 			t.Fatal(err)
 		}
@@ -498,7 +542,7 @@ func TestMessageThatDoesNotOpen(t *testing.T) {
 	}
 	fresh := connect(t, "sqlite:"+path) // which has no keys in memory
 	got, err := fresh.Inbox(t.Context(), "dead", 0, 10)
-	if err != nil || len(got) != 3 || got[0].Event != nil || got[1].Event != nil || string(got[2].Event) != "hello" {
+	if err != nil || len(got) != 4 || got[0].Event != nil || got[1].Event != nil || got[2].Event != nil || string(got[3].Event) != "hello" {
 		t.Errorf("Inbox = %v, %v", got, err)
 	}
 }
