@@ -135,7 +135,7 @@ func TestAlternativeNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "cn.example"}, DNSNames: []string{"other.example", "shop.example", "*.wild.example", "192.0.2.7"},
+	in := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "cn.example"}, DNSNames: []string{"other.example", "shop.example", "*.wild.example", "192.0.2.7", "a.nu"},
 		URIs: []*url.URL{uri}, IPAddresses: []net.IP{net.ParseIP("192.0.2.1"), net.ParseIP("2001:db8::1")}, EmailAddresses: []string{"Ops@Shop.example", "text.example"},
 		NotBefore: now, NotAfter: now.Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, in, in, &key.PublicKey, key)
@@ -165,6 +165,7 @@ func TestAlternativeNames(t *testing.T) {
 		{IP: "192.0.2.7"}:                          false,
 		{IP: "192.0.2.2"}:                          false,
 		{IP: "::ffff:192.0.2.1"}:                   false,
+		{IP: "97.46.110.117"}:                      false, // the octets of "a.nu"
 		{Email: "ops@shop.example"}:                false,
 		{Email: "shop.example"}:                    false,
 		{}:                                         false,
@@ -173,8 +174,42 @@ func TestAlternativeNames(t *testing.T) {
 			t.Errorf("%+v: %t", n, got)
 		}
 	}
-	if (relying.CertificateName{DNS: "shop.example"}).Names(&x509.Certificate{Extensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: []byte("shop.example")}}}) {
-		t.Error("names that are no ASN.1 have one")
+	listed := func(names ...asn1.RawValue) []byte {
+		der, err := asn1.Marshal(names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	name := func(class, kind int, text string) asn1.RawValue {
+		return asn1.RawValue{Class: class, Tag: kind, Bytes: []byte(text)}
+	}
+	const context, host = asn1.ClassContextSpecific, "shop.example"
+	good := listed(name(context, 2, host))
+	alternative, issuers := asn1.ObjectIdentifier{2, 5, 29, 17}, asn1.ObjectIdentifier{2, 5, 29, 18}
+	var empty []asn1.RawValue
+	for _, kind := range []int{1, 2, 6, 7} {
+		empty = append(empty, name(context, kind, ""))
+	}
+	for _, v := range []struct {
+		what string
+		id   asn1.ObjectIdentifier
+		der  []byte
+		want bool
+	}{
+		{"one", alternative, good, true},
+		{"no ASN.1", alternative, []byte(host), false},
+		{"something behind it", alternative, append(good[:len(good):len(good)], 5, 0), false},
+		{"another class", alternative, listed(name(asn1.ClassApplication, 2, host)), false},
+		{"of the issuer", issuers, good, false},
+		{"empty ones", alternative, listed(empty...), false},
+	} {
+		c := &x509.Certificate{Extensions: []pkix.Extension{{Id: v.id, Value: v.der}}}
+		for _, n := range []relying.CertificateName{{DNS: host}, {URI: "urn:a"}, {IP: "192.0.2.1"}, {Email: "a@" + host}} {
+			if got, want := n.Names(c), v.want && n.DNS != ""; got != want {
+				t.Errorf("%s: %+v: %t", v.what, n, got)
+			}
+		}
 	}
 }
 

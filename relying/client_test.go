@@ -223,8 +223,8 @@ func TestCheck(t *testing.T) {
 		{"back channel", shop(), func(c *relying.Client) { c.BackLogout = "http://shop.example/out" }, "backchannel_logout_uri"},
 		{"back channel of a test", shop(), func(c *relying.Client) { c.BackLogout = "http://localhost:3000/out" }, ""},
 		{"frames", shop(), func(c *relying.Client) {
-			c.FrameAncestor = []string{"https://shop.example", "*", "https://shop.example/", "https://*.example", "http://localhost:3000", "http://shop.example"}
-		}, "frame_ancestors.1 frame_ancestors.2 frame_ancestors.3 frame_ancestors.5"},
+			c.FrameAncestor = []string{"https://shop.example", "*", "https://shop.example/", "https://*.example", "http://localhost:3000", "http://shop.example", "https://shop.example%"}
+		}, "frame_ancestors.1 frame_ancestors.2 frame_ancestors.3 frame_ancestors.5 frame_ancestors.6"},
 		{"method", shop(), func(c *relying.Client) { c.Auth = "client_secret_jwt" }, "token_endpoint_auth_method secrets"},
 		{"weak method of a strict client", strict(), func(c *relying.Client) {
 			c.Auth, c.Secrets = relying.SecretBasic, shop().Secrets
@@ -362,6 +362,7 @@ func TestAddressesToRegister(t *testing.T) {
 		{"http://localhost:3000/cb", "web app fapiApp"},
 		{"http://127.0.0.1/cb", "web app fapiApp"},
 		{"http://[::1]/cb", "web app fapiApp"},
+		{"http://localhost?a=1", "web app fapiApp"},
 		{"com.example.app:/cb", "app"},
 		{"com.example.app://cb", "app"},
 		{"com.example.app:cb", "app"},
@@ -371,8 +372,11 @@ func TestAddressesToRegister(t *testing.T) {
 		{"data:text/html,x", ""},
 		{"http://shop.example/cb", ""},
 		{"http://127.0.0.2/cb", ""},
+		{"http://localhost.shop.example/cb", ""},
 		{"https://shop.example/cb#x", ""},
 		{"com.example.app:/cb#x", ""},
+		{"com.example.app:/a/../cb", ""},
+		{"com.example.app://user@cb", ""},
 		{"https://user@shop.example/cb", ""},
 		{"https://*.shop.example/cb", ""},
 		{"https://SHOP.example/cb", ""},
@@ -382,11 +386,16 @@ func TestAddressesToRegister(t *testing.T) {
 		{"https://shop.example:/cb", ""},
 		{"https://shop.example:65536/cb", ""},
 		{"https://shop.example/a/../cb", ""},
+		{"https://shop.example/./cb", ""},
+		{"https://shop.example/%zz", ""},
 		{"https://shop.example/a/%2e%2E/cb", ""},
 		{"https://shop.example/a b", ""},
 		{"https://shop.example\\cb", ""},
 		{"https://sh\u043ep.example/cb", ""},
 		{"https://[fe80::1%25eth0]/cb", ""},
+		{"https://[2001:db8::g]/cb", ""},
+		{"https://[v1.a:b]/cb", ""},
+		{"https://2001:db8::1/cb", ""},
 		{"https:shop.example/cb", ""},
 		{"https:///cb", ""},
 		{"https://", ""},

@@ -65,8 +65,8 @@ func cutLoopback(uri string) (host, rest string, ok bool) {
 }
 
 func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0 && s[0] != '0'
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && s[0] != '0'
 }
 
 // address names the rule that an address to register breaks, "" if none. What

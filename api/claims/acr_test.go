@@ -85,6 +85,7 @@ func TestSealedRequests(t *testing.T) {
 		{"sbid_intention_text:SGVqIMOl", "Hej å", "", "", ""},
 		{"sbid_intention_text:SGVqIMOl sbid_intention_text_format:simpleMarkdownV1", "Hej å", "simpleMarkdownV1", "", ""},
 		{"sbid_intention_text_format:simpleMarkdownV1", "", "", "", "sbid_intention_text_format"},
+		{"sbid_intention_text:SGVq sbid_intention_text_format:simpleMarkdownV1 sbid_intention_text_format:simpleMarkdownV1", "Hej", "simpleMarkdownV1", "", "sbid_intention_text_format"},
 		{"sbid_intention_text:SGVq sbid_intention_text_format:html", "Hej", "", "", "sbid_intention_text_format"},
 		{"sbid_intention_text:YQ==", "a", "", "", ""},
 		{"sbid_intention_text:YQ", "a", "", "", ""},
@@ -226,6 +227,12 @@ func TestMethodOfNorwegianBankID(t *testing.T) {
 	}
 	if c := claims.Choose(text, false, &relying.Client{}, active); len(c.Params) != 0 {
 		t.Errorf("by anybody's link: %v", c.Params)
+	}
+	// The first of two counts.
+	for values, want := range map[string]string{"idp:nbid nbid_idp:BID nbid_idp:BIS": "BID", "idp:mitid mitid_reference_text:SGVq mitid_reference_text:YQ==": "Hej"} {
+		if c := claims.Choose(values, true, &relying.Client{}, active); len(c.Params) != 1 || c.Params["nbid_idp"]+c.Params["mitid_reference_text"] != want || len(c.Ignored) != 1 {
+			t.Errorf("%s: %v, ignored %v", values, c.Params, c.Ignored)
+		}
 	}
 	for n, want := range map[int]string{130: strings.Repeat("å", 130), 131: ""} { // characters, not octets
 		long := "idp:mitid mitid_reference_text:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("å", n)))

@@ -407,6 +407,23 @@ func TestBirthdates(t *testing.T) {
 	}
 }
 
+// TestBelgianNumber: that claim is a Belgian's, of itsme.
+func TestBelgianNumber(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		e             eid.EID
+		country, want string
+	}{
+		{eid.Itsme, "BE", `{"itsme_national_number":"80010299946"}`},
+		{eid.Itsme, "NL", `{}`},
+		{eid.MitID, "BE", `{}`},
+	} {
+		if got := text(t, claims.For([]string{"itsme-eid"}, &eid.Identity{EID: c.e, Country: c.country, Number: "80010299946"}, standard)); got != c.want {
+			t.Errorf("%s, %s: %s", c.e, c.country, got)
+		}
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

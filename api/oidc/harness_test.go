@@ -94,7 +94,7 @@ var keys = sync.OnceValue(func() map[string]any {
 	return map[string]any{"RS256": r, "PS256": p, "ES256": e, "EdDSA": d, "enc": x}
 })
 
-// A world is a provider with its broker, its store, two eIDs and an account.
+// A world is a provider with its broker, its store, three eIDs and an account.
 type world struct {
 	t        testing.TB
 	clock    *sandbox.Clock
@@ -190,6 +190,7 @@ func newWorld(t testing.TB, change ...func(*oidc.Config)) *world {
 	w.eids[eid.BankIDSE] = &instant{eid: eid.BankIDSE, now: w.clock.Now, who: eid.Identity{Subject: "199001012385", Number: "199001012385", Country: "SE", Name: "Ada Test", Given: "Ada", Family: "Test", Birth: "1990-01-01"}}
 	w.eids[eid.IDIN] = &instant{eid: eid.IDIN, now: w.clock.Now, who: eid.Identity{Subject: "NLBANKvector0001", Country: "NL", Name: "VJ de Vries", Family: "de Vries", Initials: "VJ",
 		Legal: eid.LastName{Prefix: "de", Name: "Vries"}, Birth: "1975-07-25", BirthText: "19750725", Sex: "1", Gender: "male", Approved: &adult, Level: "nl:bvn:bankid:1.0:loa3"}}
+	w.eids[eid.MitID] = &instant{eid: eid.MitID, now: w.clock.Now, who: eid.Identity{Subject: "0b8e6f52-2222-4b22-9b22-0000000000b2", Country: "DK", Name: "Hanne Hansen", Given: "Hanne", Family: "Hansen", Birth: "1985-03-29"}}
 	conns := map[eid.EID]connector.Connector{}
 	for e, c := range w.eids {
 		conns[e] = c

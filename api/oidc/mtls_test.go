@@ -610,20 +610,36 @@ func TestFAPIWithCertificates(t *testing.T) {
 	d.in(t, "OP-CA-03 the listener is an audience of others, there alone", func(t *testing.T) {
 		plain := d.client(func(c *relying.Client) { c.Auth, c.Secrets, c.JWKS = relying.PrivateKeyJWT, nil, jwks("rp", key) })
 		with := func(aud string) url.Values {
-			return asserted(itself(plain), jws(key, es256, d.assertion(plain, "aud", aud)))
+			f := itself(plain)
+			f.Set("token", "x")
+			return asserted(f, jws(key, es256, d.assertion(plain, "aud", aud)))
 		}
-		for _, aud := range []string{issuer, at("token"), issuer + "/connect/token"} {
-			if x := d.show("token", with(aud), nil); x.status != http.StatusOK {
-				t.Errorf("%s: %d %s", aud, x.status, x.body)
+		for _, endpoint := range []string{"token", "introspect"} {
+			for _, aud := range []string{issuer, at("token"), at(endpoint), issuer + "/connect/token"} {
+				if x := d.show(endpoint, with(aud), nil); x.status != http.StatusOK {
+					t.Errorf("%s at %s: %d %s", aud, endpoint, x.status, x.body)
+				}
 			}
+			nobody(t, d.form(endpoint, with(at("token"))))
 		}
-		nobody(t, d.form("token", with(at("token"))))
 	})
 	d.in(t, "OP-DPOP-07 a proof for the other listener", func(t *testing.T) {
 		k := d.dpop()
 		terr(t, d.show("token", sign()(itself(c)), nil, "DPoP", k.proof("token")), "invalid_dpop_proof")
 		terr(t, d.form("token", sign()(itself(c)), "DPoP", jws(k.key, k.header(), k.claims("POST", "token").with("htu", at("token")))), "invalid_dpop_proof")
 	})
+}
+
+// TestNeitherTLSNorProxy: where nobody ends TLS, nobody has shown anything.
+func TestNeitherTLSNorProxy(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	mux := http.NewServeMux()
+	d.provider.RegisterTLS(mux)
+	d.listener = httptest.NewServer(mux)
+	t.Cleanup(d.listener.Close)
+	nobody(t, d.show("token", itself(d.named(relying.CertificateName{Subject: "CN=client,O=Shop"})), nil))
+	unbound(t, d.info("x"))
 }
 
 // TestClientCertHeader has a proxy in front, which ends TLS.

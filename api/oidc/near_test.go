@@ -1,10 +1,12 @@
 package oidc_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"eidgate/api/oidc"
+	"eidgate/broker"
 	"eidgate/eid"
 	"eidgate/relying"
 )
@@ -87,19 +89,61 @@ func TestMarker(t *testing.T) {
 		{w.client(), "", ""},
 		{live, "sandbox:cancel", ""},
 	} {
-		res, err := w.visitor().http.Get(w.server.URL + oidc.Root + "/connect/authorize?" + request(x.client, "login_hint", x.hint).Encode())
-		if err != nil {
-			t.Fatal(err)
+		if spec := w.toldBroker(x.client, "login_hint", x.hint); spec.Marker != x.want {
+			t.Errorf("%q of a client in %s: %q", x.hint, x.client.Environment, spec.Marker)
 		}
-		_ = res.Body.Close()
-		id := strings.Trim(strings.TrimPrefix(res.Header.Get("Location"), oidc.Root+"/login/"), "/")
-		s, err := w.broker.Session(t.Context(), w.account.ID, x.client.Environment, id)
-		if err != nil {
-			t.Fatalf("%q leads to %q: %v", x.hint, res.Header.Get("Location"), err)
+	}
+}
+
+// toldBroker is what the broker is told of a login that a request begins.
+func (w *world) toldBroker(c *relying.Client, change ...string) *broker.Spec {
+	w.t.Helper()
+	to := w.send("GET", "authorize?"+request(c, change...).Encode(), nil, nil).header.Get("Location")
+	s, err := w.broker.Session(w.t.Context(), w.account.ID, c.Environment, strings.Trim(strings.TrimPrefix(to, oidc.Root+"/login/"), "/"))
+	if err != nil {
+		w.t.Fatalf("%q leads to %q: %v", change, to, err)
+	}
+	spec, err := w.broker.Spec(w.t.Context(), s)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return spec
+}
+
+// TestNorwegianHint: login_hint names a method to Norwegian BankID where that is
+// the one eID, and nobody's number.
+func TestNorwegianHint(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.client()
+	for _, x := range []struct{ acr, hint, want string }{
+		{"idp:nbid", "BIM", "BIM"},
+		{"idp:nbid nbid_idp:BIS", "BID", "BID"},
+		{"idp:nbid", "BID:01819010354", ""},
+		{"idp:nbid", "XID", ""},
+		{"idp:nbid idp:sbid", "BIM", ""},
+		{"idp:sbid", "BIM", ""},
+	} {
+		if spec := w.toldBroker(c, "acr_values", x.acr, "login_hint", x.hint); spec.Params["login_hint"] != x.want {
+			t.Errorf("%s, %q: %v", x.acr, x.hint, spec.Params)
 		}
-		spec, err := w.broker.Spec(t.Context(), s)
-		if err != nil || spec.Marker != x.want {
-			t.Errorf("%q of a client in %s: %q, %v", x.hint, x.client.Environment, spec.Marker, err)
+	}
+}
+
+// TestWhereThePageLeads: the policy of the last page names the address of return
+// as browsers compare it.
+func TestWhereThePageLeads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for uri, want := range map[string]string{
+		"https://shop.example/cb":    "https://shop.example",
+		"http://127.0.0.1:3000/cb":   "http://127.0.0.1:3000",
+		"com.example.app:/cb":        "com.example.app:",
+		"com.example.app://shop/x/y": "com.example.app://shop",
+	} {
+		c := w.client(func(c *relying.Client) { c.Native, c.Redirects = true, []string{uri} })
+		if spec := w.toldBroker(c, "redirect_uri", uri); !slices.Equal(spec.Next, []string{want}) {
+			t.Errorf("%s: %q, want %s", uri, spec.Next, want)
 		}
 	}
 }

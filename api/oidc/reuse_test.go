@@ -43,6 +43,16 @@ func TestReuse(t *testing.T) {
 		w.code(v, silent(c, "acr_values", "idp:idin", "scope", "openid eighteen-or-older idp-id"))
 		w.code(v, silent(c, "acr_values", "idp:idin", "scope", "openid eighteen-or-older name"))
 	})
+	w.in(t, "OP-SESS-06 an age check of MitID is no login", func(t *testing.T) {
+		v, adult := w.visitor(), true
+		w.eids[eid.MitID].tells(func(who *eid.Identity) {
+			*who = eid.Identity{Subject: "of this check", Country: "DK", Approved: &adult}
+		}, func() {
+			w.tokens(c, v, "acr_values", "idp:mitid", "scope", "openid eighteen-or-older")
+		})
+		w.code(v, silent(c, "acr_values", "idp:mitid", "scope", "openid eighteen-or-older"))
+		w.denied(t, v, silent(c, "acr_values", "idp:mitid", "scope", "openid"), "login_required")
+	})
 	w.in(t, "OP-SESS-07 somebody who logs in over another's login is not taken for them", func(t *testing.T) {
 		v := w.visitor()
 		first := payload(t, w.tokens(c, v)["id_token"])["sub"]

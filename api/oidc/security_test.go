@@ -2,8 +2,11 @@ package oidc_test
 
 import (
 	"maps"
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"eidgate/relying"
 )
@@ -14,6 +17,8 @@ func TestSecurityEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c, other := w.client(), w.client()
+	public := w.client(func(c *relying.Client) { c.Auth, c.Secrets = relying.Public, nil })
+	verifier := strings.Repeat("v", 43)
 	f, key := w.strong(relying.FAPI2)
 	d := w.dpop()
 	for _, x := range []struct {
@@ -48,6 +53,16 @@ func TestSecurityEvents(t *testing.T) {
 		{"another client's refresh token", func() {
 			first := w.tokens(c, w.visitor(), "scope", "openid offline_access")
 			w.form("token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first["refresh_token"].(string)}}, basic(other)...)
+		}, map[string]int{"cross_tenant": 1}},
+		{"another client's refresh token, replaced long ago", func() {
+			code := w.code(w.visitor(), request(public, "scope", "openid offline_access", "code_challenge", challenge(verifier), "code_challenge_method", "S256"))
+			old := w.form("token", redeem(code, "client_id", public.ID, "code_verifier", verifier)).json["refresh_token"]
+			next := w.form("token", refreshed(old, "client_id", public.ID)).json["refresh_token"]
+			w.clock.Advance(time.Minute)
+			terr(t, w.form("token", refreshed(old), basic(other)...), "invalid_grant")
+			if x := w.form("token", refreshed(next, "client_id", public.ID)); x.status != http.StatusOK || next == old { // the owner's goes on
+				t.Errorf("%d %s", x.status, x.body)
+			}
 		}, map[string]int{"cross_tenant": 1}},
 	} {
 		w.mu.Lock()

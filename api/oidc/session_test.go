@@ -93,12 +93,15 @@ func TestSessions(t *testing.T) {
 			}
 		}
 		// Somebody else logs in than the one whom the hint names.
+		var in *visitor
 		w.eids[eid.BankIDSE].as("199003032392", func() {
 			w.denied(t, w.visitor(), request(c, "id_token_hint", hint), "login_required")
 			v := w.visitor()
 			w.tokens(c, v)
 			w.denied(t, v, silent(c, "id_token_hint", hint), "login_required")
+			in = v
 		})
+		w.code(in, request(c, "id_token_hint", hint)) // who is meant may log in over them
 		sub := claims["sub"].(string)
 		w.code(v, silent(c, "claims", `{"id_token":{"sub":{"value":"`+sub+`"}}}`))
 		w.denied(t, v, silent(c, "claims", `{"id_token":{"sub":{"value":"somebody"}}}`), "login_required")

@@ -258,6 +258,9 @@ func TestRefresh(t *testing.T) {
 		if one.status != 200 || again.status != 200 || one.json["refresh_token"] == first || one.json["refresh_token"] != again.json["refresh_token"] {
 			t.Fatalf("%s and %s", one.body, again.body)
 		}
+		if x := w.form("introspect", url.Values{"token": {first.(string)}}, basic(c)...); x.status != 200 || x.body != `{"active":false}` {
+			t.Errorf("the replaced one introspected: %d %s", x.status, x.body)
+		}
 		if x := w.form("token", refreshed(one.json["refresh_token"], "client_id", public.ID)); x.status != 200 {
 			t.Errorf("the successor: %s", x.body)
 		}

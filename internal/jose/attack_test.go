@@ -278,6 +278,20 @@ func TestKeyOfAnotherKind(t *testing.T) {
 	}
 }
 
+// away is a party whose keys cannot be looked for.
+type away struct{}
+
+func (away) Find(context.Context, jose.Query) ([]jose.PublicKey, error) {
+	return nil, &jose.Error{Kind: jose.Fetch}
+}
+
+// That keys could not be had is not that there are none.
+func TestKeysThatCannotBeHad(t *testing.T) {
+	t.Parallel()
+	_, err := jose.Verify(t.Context(), raw(t, curveKey(t, elliptic.P256()), `{"alg":"ES256"}`, `{}`), jose.Rule{Algs: []string{"ES256"}, Keys: away{}})
+	wants(t, err, jose.Fetch)
+}
+
 // RFC 7518 section 3.5: the salt is as long as the hash.
 func TestSaltOfPSS(t *testing.T) {
 	t.Parallel()
@@ -312,6 +326,11 @@ func TestBoundedWork(t *testing.T) {
 	many.Keys = append(many.Keys[:3], jose.PublicKey{Key: key.Public()})
 	if _, err := jose.Verify(t.Context(), token, jose.Rule{Algs: []string{"ES256"}, Keys: many}); err != nil {
 		t.Errorf("the last of four keys: %v", err)
+	}
+
+	longest := raw(t, key, `{"alg":"ES256","kid":"k"}`, strings.Repeat("x", 49060))
+	if _, err := jose.Verify(t.Context(), longest, jose.Rule{Algs: []string{"ES256"}, Keys: one(key)}); err != nil || len(longest) != 64<<10 {
+		t.Errorf("%d octets: %v", len(longest), err)
 	}
 
 	party := &counted{Keys: one(key)}

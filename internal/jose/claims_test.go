@@ -67,6 +67,7 @@ func TestClaims(t *testing.T) {
 		{`{"nbf":true}`, jose.Claim},
 		{`{"aud":"a","aud":"b"}`, jose.JSON},
 		{`{"aud":"a","Aud":"b"}`, jose.JSON},
+		{`{"x":"s","Xs":1,"xS":2}`, jose.JSON}, // a small s has a long s beside the capital
 		{`{"SUB":"s"}`, jose.JSON},
 		{`{"\u017fub":"s"}`, jose.JSON}, // a long s, which encoding/json takes for an s
 		{`{"a":{"b":1,"b":2}}`, jose.JSON},
@@ -153,6 +154,7 @@ func TestTimes(t *testing.T) {
 		{"assertion that lives too long", []string{at("exp", 331)}, assertion, jose.Time},
 		{"request", []string{at("nbf", -3599), at("exp", 1)}, request, ""},
 		{"request without nbf", []string{at("exp", 1)}, request, jose.Claim},
+		{"request of the age that is allowed", []string{at("nbf", -3600), at("exp", 0)}, request, ""},
 		{"old request", []string{at("nbf", -3601), at("exp", -1)}, request, jose.Time},
 		{"old by iat", []string{at("nbf", 0), at("iat", -3601), at("exp", 1)}, request, jose.Time},
 		{"request that lives too long", []string{at("nbf", -1), at("exp", 3600)}, request, jose.Time},

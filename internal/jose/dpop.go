@@ -113,7 +113,7 @@ func (p *Proof) Bound(token string) bool {
 
 func target(address string) (string, bool) {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || u.Opaque != "" {
+	if err != nil || u.Host == "" || u.User != nil { // an opaque one has no host
 		return "", false
 	}
 	scheme, host, path := strings.ToLower(u.Scheme), strings.ToLower(u.Host), u.EscapedPath()

@@ -151,7 +151,9 @@ func TestProofFor(t *testing.T) {
 	if p := (jose.Proof{URL: "http://localhost:80/x", Method: "GET"}); !p.For("GET", "http://localhost/x") || p.For("GET", "http://localhost:443/x") {
 		t.Error("80 is the port of http, and no other")
 	}
-	if (&jose.Proof{URL: "data:x", Method: "GET"}).For("GET", "data:x") {
-		t.Error("no address of HTTP")
+	for _, same := range []string{"data:x", "https:x", "https:///x", "ftp://eid.example/x"} {
+		if (&jose.Proof{URL: same, Method: "GET"}).For("GET", same) {
+			t.Errorf("%s is no address of HTTP", same)
+		}
 	}
 }

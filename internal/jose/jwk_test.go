@@ -203,6 +203,8 @@ func TestFind(t *testing.T) {
 		{`,"key_ops":["verify"]`, true, false},
 		{`,"key_ops":["verify","deriveBits"]`, true, true},
 		{`,"key_ops":["wrapKey"]`, false, true},
+		{`,"key_ops":["deriveKey"]`, false, true},
+		{`,"key_ops":["encrypt"]`, false, true},
 		{`,"use":"sig","key_ops":["verify","encrypt"]`, true, false},
 		{`,"alg":"ES256"`, true, false},
 		{`,"alg":"ECDH-ES"`, false, true},

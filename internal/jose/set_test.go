@@ -304,6 +304,7 @@ func TestNewSetRefuses(t *testing.T) {
 		"no key":                  {with(func(k *jose.Key) { k.Private = nil })},
 		"end before beginning":    {with(func(k *jose.Key) { k.From, k.Until = now, now.Add(-1) })},
 		"signer that cannot open": {with(func(k *jose.Key) { k.Use, k.Alg, k.Private = "enc", "RSA-OAEP", hardware{rsaEnc()} })},
+		"opener that cannot sign": {with(func(k *jose.Key) { k.Alg, k.Private = "RS256", opener{rsaSig()} })},
 	} {
 		if _, err := jose.NewSet(jose.Schedule{}, clock, keys...); err == nil {
 			t.Errorf("%s: accepted", name)
