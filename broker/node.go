@@ -228,7 +228,7 @@ func (b *Broker) adopt(ctx context.Context) error {
 				left.add(id, err)
 			}
 		}
-		left.log(ctx, b.c.Log, "orders not taken over", "order")
+		left.log(ctx, b.c.Log, "order of a dead node")
 		if len(batch) < page {
 			return nil
 		}
@@ -298,7 +298,7 @@ func (b *Broker) dues(ctx context.Context) error {
 			})
 		}
 		_ = g.Wait() // they are among those left
-		left.log(ctx, b.c.Log, "due sessions not handled", "session")
+		left.log(ctx, b.c.Log, "due session")
 		if len(batch) == page {
 			continue
 		}
@@ -327,9 +327,9 @@ func (f *failures) add(id string, err error) {
 	}
 }
 
-func (f *failures) log(ctx context.Context, log *slog.Logger, text, kind string) {
+func (f *failures) log(ctx context.Context, log *slog.Logger, kind string) {
 	if f.count > 0 && ctx.Err() == nil {
-		log.WarnContext(ctx, text, "count", f.count, kind, f.id, "error", f.err)
+		log.WarnContext(ctx, "could not be dealt with", "kind", kind, "count", f.count, "first", f.id, "error", f.err)
 	}
 }
 
