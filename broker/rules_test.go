@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -95,6 +96,70 @@ func TestTwoBrowsers(t *testing.T) {
 	}
 	if v, _ := n.Look(t.Context(), s.ID, eve, connector.Browser{}); v.Place != broker.AtElsewhere {
 		t.Errorf("the end shows another browser %s, want elsewhere", v.Place)
+	}
+}
+
+// TestAnotherBrowserActsNot: what another browser sends reaches no connector, not
+// only no page.
+func TestAnotherBrowserActsNot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	w.to(n, s.ID, "ask")
+	eve := broker.Handle{Cookie: "eve's browser"}
+	fatal := connector.Submitted{Values: url.Values{"fail": {"declined"}}}
+	if v, err := n.Act(t.Context(), s.ID, eve, connector.Browser{}, fatal); err != nil || v.Place != broker.AtElsewhere {
+		t.Fatalf("another browser acts: %+v, %v", v, err)
+	}
+	if got := w.finish(s.ID, func() *node { return n }); got.State != broker.Finished {
+		t.Errorf("state = %s %s", got.State, got.Reason)
+	}
+}
+
+// TestOnlyAFinishedSessionHasAPerson: what was confirmed is told of no session
+// that has come to nothing, or is not over.
+func TestOnlyAFinishedSessionHasAPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.finish(w.create(n).ID, func() *node { return n })
+	if who, _, _, err := n.Identity(t.Context(), s, "k", true); err != nil || who.Name == "" {
+		t.Fatalf("the finished one: %+v, %v", who, err)
+	}
+	for _, state := range []broker.State{broker.Created, broker.Started, broker.Confirmed, broker.Failed, broker.Erased} {
+		s.State = state
+		if who, evidence, _, err := n.Identity(t.Context(), s, "k", true); !errors.Is(err, broker.ErrMove) || who != nil || evidence != nil {
+			t.Errorf("%s: %+v, %v, %v", state, who, evidence, err)
+		}
+	}
+}
+
+// TestNoStateStays: what a connector kept in an order is gone with its end, and
+// after a failure that may be tried again.
+func TestNoStateStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	s := w.create(n)
+	kept := func() bool {
+		t.Helper()
+		o, err := w.store.Order(t.Context(), w.session(s.ID).Order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(o.Body), `"at":`)
+	}
+	w.to(n, s.ID, "ask")
+	if !kept() {
+		t.Fatal("the state of a running order is not found where it is looked for")
+	}
+	failed := connector.Submitted{Values: url.Values{"fail": {"upstream_unavailable"}, "retry": {"1"}}}
+	if v, err := n.Act(t.Context(), s.ID, ada, connector.Browser{}, failed); err != nil || v.Place != broker.AtRetry || kept() {
+		t.Errorf("after a failure: %+v, %v, kept %t", v, err, kept())
+	}
+	if got := w.finish(s.ID, func() *node { return n }); got.State != broker.Finished || kept() {
+		t.Errorf("state = %s %s, kept %t", got.State, got.Reason, kept())
 	}
 }
 
@@ -615,6 +680,14 @@ func TestAnotherMethod(t *testing.T) {
 		t.Fatalf("after the second choice: %+v", v)
 	}
 	choose("other")
+	// No order is there, yet something was asked of an upstream before.
+	stranger := broker.Handle{Cookie: "eve's browser"}
+	if v, err := n.Look(t.Context(), s.ID, stranger, connector.Browser{}); err != nil || v.Place != broker.AtElsewhere {
+		t.Errorf("another browser sees %+v, %v", v, err)
+	}
+	if v, err := n.Open(t.Context(), s.ID, stranger, connector.Browser{}, nil, false); err != nil || v.Place != broker.AtElsewhere || w.session(s.ID).Order != "" {
+		t.Errorf("another browser opens %+v, %v", v, err)
+	}
 	if got := w.finish(s.ID, func() *node { return n }); got.State != broker.Finished || got.EID != "other" {
 		t.Errorf("state = %s %s of %s", got.State, got.Reason, got.EID)
 	}
