@@ -161,6 +161,11 @@ func TestNoStateStays(t *testing.T) {
 	if got := w.finish(s.ID, func() *node { return n }); got.State != broker.Finished || kept() {
 		t.Errorf("state = %s %s, kept %t", got.State, got.Reason, kept())
 	}
+	s = w.create(n)
+	w.to(n, s.ID, "ask")
+	if v, err := n.Act(t.Context(), s.ID, ada, connector.Browser{}, connector.Submitted{Values: url.Values{"fail": {"declined"}}}); err != nil || v.Place != broker.AtEnd || kept() {
+		t.Errorf("after a failure for good: %+v, %v, kept %t", v, err, kept())
+	}
 }
 
 // TestLostCookie: a browser may take a session over as long as nothing was asked

@@ -479,7 +479,7 @@ func TestOrphansAmongMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the database goes with it
+	defer func() { _ = db.Close(context.WithoutCancel(t.Context())) }() // the database goes with it
 	for _, q := range []string{`INSERT INTO node VALUES ('alive', 9000000000000000)`,
 		`INSERT INTO eid_order SELECT md5(g::text), g, 'e', 'test', '', 0, 'alive', 1, CASE WHEN g <= 3000 THEN 0 ELSE 1 END, 0, NULL FROM generate_series(1, 60000) g`,
 		`VACUUM ANALYZE eid_order`} {
