@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -283,41 +282,19 @@ func TestIDTokenCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var base string
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		switch r.URL.Path {
-		case "/k":
+	set := func(at openid.Settings) any { return cbankidno.Settings{Settings: at, Scopes: everything} }
+	a, client := openidtest.Provider(t, cbankidno.Dialect(), set, func(w http.ResponseWriter, r *http.Request, issuer string) {
+		if r.URL.Path == "/k" {
 			body, _ := keys.JWKS()
 			_, _ = w.Write(body)
-		case "/userinfo":
-			token, err := keys.Sign(jose.RS256, "JWT", fmt.Appendf(nil, `{"iss":%q,"sub":"s","acr":"urn:bankid:bid;LOA=4","nnin_altsub":"01819010273","bankid_altsub":"9578-6000-4-000025","email":"ola@example.test"}`, base))
-			if err != nil {
-				t.Error(err)
-			}
-			_, _ = io.WriteString(w, token)
-		default:
-			_ = json.NewEncoder(w).Encode(map[string]string{"issuer": base, "authorization_endpoint": base + "/a", "token_endpoint": base + "/t", "jwks_uri": base + "/k", "userinfo_endpoint": base + "/userinfo"})
+			return
 		}
-	}))
-	t.Cleanup(srv.Close)
-	base = srv.URL
-	raw, err := json.Marshal(cbankidno.Settings{Settings: openid.Settings{Issuer: base, ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s", AllowHTTP: true}, Scopes: everything})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := cbankidno.Dialect().Read(raw, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf, err := a.Config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := oidcrp.New(conf, oidcrp.NewDirectory(http.DefaultTransport, time.Now))
-	if err != nil {
-		t.Fatal(err)
-	}
+		token, err := keys.Sign(jose.RS256, "JWT", fmt.Appendf(nil, `{"iss":%q,"sub":"s","acr":"urn:bankid:bid;LOA=4","nnin_altsub":"01819010273","bankid_altsub":"9578-6000-4-000025","email":"ola@example.test"}`, issuer))
+		if err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(w, token)
+	})
 	told := map[string]json.RawMessage{"acr": json.RawMessage(`"urn:bankid:bis;LOA=3"`), "nnin_altsub": json.RawMessage(`"01819010354"`), "bankid_altsub": json.RawMessage(`"9578-6000-4-000017"`)}
 	p, err := a.Person(t.Context(), &connector.Request{}, openid.Told{Client: client, Tokens: &oidcrp.Tokens{ID: &jose.Claims{Subject: "s", Raw: told}}, Now: time.Now()})
 	if err != nil {

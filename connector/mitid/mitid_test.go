@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -229,33 +228,10 @@ func TestTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var base string
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", "application/json")
-				var out any = x.info
-				if r.URL.Path != "/userinfo" {
-					out = map[string]string{"issuer": base, "authorization_endpoint": base + "/a", "token_endpoint": base + "/t", "jwks_uri": base + "/k", "userinfo_endpoint": base + "/userinfo"}
-				}
-				_ = json.NewEncoder(w).Encode(out)
-			}))
-			t.Cleanup(srv.Close)
-			base = srv.URL
-			raw, err := json.Marshal(cmitid.Settings{Settings: openid.Settings{Issuer: base, ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s", AllowHTTP: true}, Level: x.level})
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := cmitid.Dialect().Read(raw, time.Now)
-			if err != nil {
-				t.Fatal(err)
-			}
-			conf, err := a.Config()
-			if err != nil {
-				t.Fatal(err)
-			}
-			client, err := oidcrp.New(conf, oidcrp.NewDirectory(http.DefaultTransport, time.Now))
-			if err != nil {
-				t.Fatal(err)
-			}
+			set := func(at openid.Settings) any { return cmitid.Settings{Settings: at, Level: x.level} }
+			a, client := openidtest.Provider(t, cmitid.Dialect(), set, func(w http.ResponseWriter, _ *http.Request, _ string) {
+				_ = json.NewEncoder(w).Encode(x.info)
+			})
 			r := &connector.Request{}
 			if x.wanted != "" {
 				r.Wanted = []string{x.wanted}
@@ -264,7 +240,7 @@ func TestTold(t *testing.T) {
 			for name, text := range x.token {
 				token[name] = json.RawMessage(strconv.Quote(text))
 			}
-			_, err = a.Person(t.Context(), r, openid.Told{Client: client, Tokens: &oidcrp.Tokens{ID: &jose.Claims{Subject: "s", Raw: token}}, Now: time.Now()})
+			_, err := a.Person(t.Context(), r, openid.Told{Client: client, Tokens: &oidcrp.Tokens{ID: &jose.Claims{Subject: "s", Raw: token}}, Now: time.Now()})
 			no, refused := errors.AsType[*openid.No](err)
 			if x.want == "" && err != nil || x.want != "" && (!refused || no.Fail.Code != x.want) {
 				t.Errorf("%v, want %q", err, x.want)

@@ -237,3 +237,40 @@ func (s *Service) Bench(target, person, number string, private []string, faults 
 	}
 	return b
 }
+
+// Provider starts one that has metadata and, at /k and /userinfo, gives the answers
+// of a test. It returns an agreement with it, and the client that the agreement
+// makes.
+func Provider(t testing.TB, d openid.Dialect, settings func(openid.Settings) any, answer func(w http.ResponseWriter, r *http.Request, issuer string)) (openid.Agreement, *oidcrp.Client) {
+	t.Helper()
+	var issuer string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/k", "/userinfo":
+			answer(w, r, issuer)
+		default:
+			_ = json.NewEncoder(w).Encode(map[string]string{"issuer": issuer, "authorization_endpoint": issuer + "/a",
+				"token_endpoint": issuer + "/t", "jwks_uri": issuer + "/k", "userinfo_endpoint": issuer + "/userinfo"}) // the client may have gone
+		}
+	}))
+	t.Cleanup(srv.Close)
+	issuer = srv.URL
+	raw, err := json.Marshal(settings(openid.Settings{Issuer: issuer, ClientID: "c", Auth: oidcrp.SecretBasic, Secret: "s", AllowHTTP: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.Read(raw, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := a.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := oidcrp.New(conf, oidcrp.NewDirectory(http.DefaultTransport, time.Now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, client
+}
