@@ -1,14 +1,16 @@
 package bankidse
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"strconv"
 	"sync"
 	"time"
 
-	"eidgate/sandbox"
-
 	"github.com/google/uuid"
+
+	"eidgate/internal/cache"
+	"eidgate/sandbox"
 )
 
 // The states of an order, as the service knows them (§8.1).
@@ -90,6 +92,7 @@ type Simulator struct {
 	decisions *sandbox.Decisions
 	faults    *sandbox.Faults
 	pki       *pki
+	issued    *cache.Cache[[sha256.Size]byte, bool] // certificate of a relying party → whether our CA issued it
 
 	mu           sync.Mutex
 	windows      Windows
@@ -113,7 +116,7 @@ type Config struct {
 
 // New makes a simulator; its slow keys are made in the background.
 func New(c Config) *Simulator {
-	s := &Simulator{clock: c.Clock, people: c.People, decisions: c.Decisions, faults: c.Faults, pki: newPKI(c.Clock.Now),
+	s := &Simulator{clock: c.Clock, people: c.People, decisions: c.Decisions, faults: c.Faults, pki: newPKI(c.Clock.Now), issued: cache.New[[sha256.Size]byte, bool](256),
 		windows: defaultWindows(), certificates: "strict", orders: map[string]*order{}, past: map[string]*order{}, changed: make(chan struct{})}
 	s.pki.warm()
 	return s
