@@ -115,7 +115,7 @@ func (p *Provider) accept(ctx context.Context, in params) (*relying.Client, *req
 	}
 	if in["request_uri"] != "" {
 		if c.Redirect(in["redirect_uri"]) {
-			q := &request{Client: c.ID, Redirect: in["redirect_uri"], State: in["state"]}
+			q := &request{terms: terms{Client: c.ID, Redirect: in["redirect_uri"]}, State: in["state"]}
 			q.Mode, _ = modeOf(c, q.Redirect, in["response_mode"], false) // what is not served is answered by default
 			return c, q, bad("request_uri_not_supported", "Push the request, or send it in the parameter request.")
 		}

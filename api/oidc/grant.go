@@ -24,7 +24,7 @@ import (
 // A snapshot is what a grant's tokens say, sealed: it outlives nothing, since
 // the session's key seals it.
 type snapshot struct {
-	Request  request        `json:"request"`
+	Request  terms          `json:"request"`
 	Identity eid.Identity   `json:"identity"`
 	Evidence []eid.Evidence `json:"evidence,omitempty"` // only where a scope shows it
 	Subject  string         `json:"sub"`
@@ -164,7 +164,7 @@ func (p *Provider) sid(s *broker.Session) string {
 // written too.
 func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, grant string, sso *SSO, one person, s *broker.Session) (fields url.Values, signedOn bool, err error) {
 	who := one.who
-	snap := snapshot{Request: *q, Identity: *who, Evidence: one.evidence, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, Sandbox: s.Environment == eid.Test,
+	snap := snapshot{Request: q.terms, Identity: *who, Evidence: one.evidence, IDP: claims.IDP(who.EID), ACR: claims.ACR(who), Auth: sso.Auth, Sandbox: s.Environment == eid.Test,
 		Session: sso.Session}
 	if s.Level != eid.Strong {
 		snap.Binding = s.Level
@@ -186,7 +186,7 @@ func (p *Provider) issue(ctx context.Context, c *relying.Client, q *request, gra
 	} else if q.Before.Subject == snap.Subject { // the same person again, in the same browser
 		sso.ID, sso.Goes = q.Before.SID, true
 	}
-	snap.SID, snap.Request.Before = sso.ID, before{}
+	snap.SID = sso.ID
 	raw, err := json.Marshal(snap)
 	if err != nil {
 		return nil, false, err

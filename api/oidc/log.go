@@ -10,9 +10,9 @@ import (
 // not to logs, and not as JSON inside of something that is logged. Records that
 // are stored as JSON have no MarshalJSON; nobody logs them inside of others.
 
-func (q request) String() string       { return "request of " + q.Client }
-func (q request) GoString() string     { return q.String() }
-func (q request) LogValue() slog.Value { return slog.StringValue(q.String()) }
+func (t terms) String() string       { return "request of " + t.Client }
+func (t terms) GoString() string     { return t.String() }
+func (t terms) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
 func (s snapshot) String() string       { return "claims of " + s.Request.Client }
 func (s snapshot) GoString() string     { return s.String() }

@@ -17,28 +17,34 @@ import (
 // A request is an authorization request that has been checked, as it is kept
 // until its answer (docs/protocols/oidc.md §13).
 type request struct {
-	Client    string    `json:"client"`
-	Redirect  string    `json:"redirect_uri"`
-	Mode      string    `json:"mode"`            // query, form_post or fragment; or one of the first two with ".jwt"
-	Front     bool      `json:"front,omitempty"` // response_type "code id_token"
-	Scopes    []string  `json:"scopes"`
-	State     string    `json:"state,omitempty"`
-	Nonce     string    `json:"nonce,omitempty"`
-	Challenge string    `json:"challenge,omitempty"` // of S256
-	Prompt    []string  `json:"prompt,omitempty"`
-	MaxAge    *int      `json:"max_age,omitempty"` // seconds
-	Locales   string    `json:"ui_locales,omitempty"`
-	Hint      string    `json:"login_hint,omitempty"`
-	Person    string    `json:"person,omitempty"` // the sub that must come of it
-	Before    before    `json:"before,omitzero"`  // who was logged in when it was made
-	ACR       string    `json:"acr_values,omitempty"`
-	Levels    []string  `json:"levels,omitempty"`  // one of these acr must come of it
-	Asked     asked     `json:"asked,omitzero"`    // the claims parameter
-	Bound     string    `json:"bound,omitempty"`   // thumbprint of the key that the tokens must come with
-	Ignored   []string  `json:"ignored,omitempty"` // what has no effect, "scope spid"
-	At        time.Time `json:"at"`
-	Pushed    []byte    `json:"pushed,omitempty"` // hash of the handle that it was pushed under
-	Sealed    bool      `json:"sealed,omitempty"` // pushed or signed: the browser cannot have altered it
+	terms
+	Mode    string    `json:"mode"`            // query, form_post or fragment; or one of the first two with ".jwt"
+	Front   bool      `json:"front,omitempty"` // response_type "code id_token"
+	State   string    `json:"state,omitempty"`
+	Prompt  []string  `json:"prompt,omitempty"`
+	MaxAge  *int      `json:"max_age,omitempty"` // seconds
+	Locales string    `json:"ui_locales,omitempty"`
+	Hint    string    `json:"login_hint,omitempty"`
+	Person  string    `json:"person,omitempty"` // the sub that must come of it
+	Before  before    `json:"before,omitzero"`  // who was logged in when it was made
+	ACR     string    `json:"acr_values,omitempty"`
+	Levels  []string  `json:"levels,omitempty"`  // one of these acr must come of it
+	Ignored []string  `json:"ignored,omitempty"` // what has no effect, "scope spid"
+	At      time.Time `json:"at"`
+	Pushed  []byte    `json:"pushed,omitempty"` // hash of the handle that it was pushed under
+	Sealed  bool      `json:"sealed,omitempty"` // pushed or signed: the browser cannot have altered it
+}
+
+// terms are what of a request its tokens depend on: all that is kept of it once
+// there is a code.
+type terms struct {
+	Client    string   `json:"client"`
+	Redirect  string   `json:"redirect_uri"`
+	Scopes    []string `json:"scopes"`
+	Nonce     string   `json:"nonce,omitempty"`
+	Challenge string   `json:"challenge,omitempty"` // of S256
+	Asked     asked    `json:"asked,omitzero"`      // the claims parameter
+	Bound     string   `json:"bound,omitempty"`     // thumbprint of the key that the tokens must come with
 }
 
 // before is a login that a browser had: if the same person comes again, that
@@ -57,6 +63,9 @@ type asked struct {
 // telling is the scopes, and those of the client that release what is asked for
 // by name beside them.
 func (q *request) telling(c *relying.Client) []string {
+	if len(q.Asked.UserInfo)+len(q.Asked.IDToken) == 0 {
+		return q.Scopes
+	}
 	return slices.Concat(q.Scopes, claims.Releasing(slices.Concat(q.Asked.UserInfo, q.Asked.IDToken), scopesOf(c)))
 }
 
@@ -98,8 +107,8 @@ var promptWords = []string{"none", "login", "consent", "select_account"}
 // its client do not decide; of that, types are those of responses that it may
 // have. What it does not know it leaves alone.
 func readRequest(p params, types []string, now time.Time) (*request, *wireError) {
-	q := &request{Client: p["client_id"], Redirect: p["redirect_uri"], State: p["state"], Nonce: p["nonce"], Locales: p["ui_locales"],
-		Hint: p["login_hint"], ACR: p["acr_values"], Bound: p["dpop_jkt"], At: now}
+	q := &request{terms: terms{Client: p["client_id"], Redirect: p["redirect_uri"], Nonce: p["nonce"], Bound: p["dpop_jkt"]}, State: p["state"],
+		Locales: p["ui_locales"], Hint: p["login_hint"], ACR: p["acr_values"], At: now}
 	kind := words(p["response_type"])
 	slices.Sort(kind)
 	q.Front = slices.Equal(kind, []string{"code", "id_token"}) && slices.Contains(types, "code id_token")

@@ -147,20 +147,20 @@ func (p *Provider) record(ctx context.Context, c *relying.Client, session, actio
 
 // fits says whether what comes with a code is what the authorization began
 // with: the same address, the verifier of its challenge, the key that it named.
-func (q *request) fits(in params, key string) bool {
+func (t *terms) fits(in params, key string) bool {
 	verifier := in["code_verifier"]
 	switch {
-	case in["redirect_uri"] != q.Redirect:
+	case in["redirect_uri"] != t.Redirect:
 		return false
-	case q.Bound != "" && q.Bound != key:
+	case t.Bound != "" && t.Bound != key:
 		return false
-	case q.Challenge == "":
+	case t.Challenge == "":
 		return verifier == "" // one that comes without a challenge shows that somebody took that away
 	case !unreserved(verifier, 43, 128):
 		return false
 	}
 	sum := sha256.Sum256([]byte(verifier))
-	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(q.Challenge)) == 1
+	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(t.Challenge)) == 1
 }
 
 func kind(key string) string {
