@@ -9,12 +9,12 @@
 package claims
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 
 	"eidgate/eid"
 	"eidgate/relying"
@@ -42,27 +42,36 @@ func (c Claim) String() string { return "claim " + c.Name }
 
 // MarshalJSON implements json.Marshaler.
 func (o Object) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
+	b, err := append(make([]byte, 0, 512), '{'), error(nil)
 	for i, c := range o {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		name, err := json.Marshal(c.Name)
-		if err != nil {
+		if b, err = appendJSON(b, c.Name); err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(c.Value)
-		if err != nil {
+		if b, err = appendJSON(append(b, ':'), c.Value); err != nil {
 			return nil, fmt.Errorf("claim %s: %w", c.Name, err)
 		}
-		b.Write(name)
-		b.WriteByte(':')
-		b.Write(value)
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	return append(b, '}'), nil
 }
+
+// appendJSON is json.Marshal, which most values of a token do not need.
+func appendJSON(b []byte, v any) ([]byte, error) {
+	switch v := v.(type) {
+	case int:
+		return strconv.AppendInt(b, int64(v), 10), nil
+	case string:
+		if !strings.ContainsFunc(v, escaped) {
+			return append(append(append(b, '"'), v...), '"'), nil
+		}
+	}
+	raw, err := json.Marshal(v)
+	return append(b, raw...), err
+}
+
+func escaped(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) }
 
 // A Format says how values are written (§2.4).
 type Format struct {

@@ -588,3 +588,21 @@ func TestDocumented(t *testing.T) {
 		t.Errorf("the example is not %s", want)
 	}
 }
+
+func TestObjectIsWrittenAsJSONWritesIt(t *testing.T) {
+	t.Parallel()
+	values := []any{0, -1, 1 << 40, true, nil, "", "\xff", "a\xc3", []string{"a"}, claims.Object{{Name: "x", Value: "<"}}}
+	for r := range rune(0x2100) {
+		values = append(values, "a"+string(r)+"b")
+	}
+	for _, v := range values {
+		want, err := json.Marshal(map[string]any{"claim<": v})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := claims.Object{{Name: "claim<", Value: v}}.MarshalJSON()
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%q is written %s, %v, want %s", v, got, err, want)
+		}
+	}
+}

@@ -80,22 +80,25 @@ const (
 	bankIDEvidence = "sbid-evidence"
 )
 
-// Scopes is what is served, in the order in which it is published.
-func Scopes() []string {
-	out := make([]string, len(scopes))
-	for i, s := range scopes {
-		out[i] = s.name
+// Scopes is what is served, in the order in which it is published. It is not to
+// be changed.
+func Scopes() []string { return served }
+
+var served, byName = func() ([]string, map[string]*scope) {
+	names, byName := make([]string, len(scopes)), map[string]*scope{}
+	for i := range scopes {
+		s := &scopes[i]
+		names[i], byName[s.name] = s.name, s
 	}
-	return out
-}
+	return names, byName
+}()
 
 // known finds a scope; the zero value if it is not served.
-func known(name string) scope {
-	i := slices.IndexFunc(scopes, func(s scope) bool { return s.name == name })
-	if i < 0 {
-		return scope{}
+func known(name string) *scope {
+	if s := byName[name]; s != nil {
+		return s
 	}
-	return scopes[i]
+	return &scope{}
 }
 
 // UseOf is what a login with these scopes is for.
@@ -121,22 +124,23 @@ func Exclusive(names []string) bool {
 	return slices.Contains(names, dateOfBirth) && slices.Contains(names, adult)
 }
 
+var wants = []string{eid.WantID, eid.WantNumber, eid.WantName, eid.WantAddress, eid.WantBirth, eid.WantAdult, eid.WantGender, eid.WantPhone, eid.WantEmail, eid.WantDocument, eid.WantDevice}
+
 // Wanted is what must be asked of an eID that releases only what is asked:
 // values of eid.Want…, in their order (§2.2). An age check does not ask who the
 // person is, unless a scope does.
 func Wanted(names []string, use Use) []string {
-	asked := map[string]bool{eid.WantID: use != AgeCheck}
+	asked := make([]string, 0, len(wants))
+	if use != AgeCheck {
+		asked = append(asked, eid.WantID)
+	}
 	for _, n := range names {
-		for _, w := range known(n).want {
-			asked[w] = true
-		}
+		asked = append(asked, known(n).want...)
 	}
-	if asked[eid.WantBirth] { // tells who is 18 by the way
-		asked[eid.WantAdult] = false
-	}
+	birth := slices.Contains(asked, eid.WantBirth) // tells who is 18 by the way
 	var out []string
-	for _, w := range []string{eid.WantID, eid.WantNumber, eid.WantName, eid.WantAddress, eid.WantBirth, eid.WantAdult, eid.WantGender, eid.WantPhone, eid.WantEmail, eid.WantDocument, eid.WantDevice} {
-		if asked[w] {
+	for _, w := range wants {
+		if slices.Contains(asked, w) && (w != eid.WantAdult || !birth) {
 			out = append(out, w)
 		}
 	}
