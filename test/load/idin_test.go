@@ -26,7 +26,7 @@ func sign() {
 		panic(err)
 	}
 	sum := sha256.Sum256([]byte("what is signed"))
-	const n = 2000
+	const n = 1000
 	start := used()
 	for range n {
 		if _, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:]); err != nil {

@@ -161,7 +161,7 @@ func BenchmarkLogins(b *testing.B) {
 		p := rig.NewParty(b)
 		p.Route(node)
 		warm(b, p, 50)
-		const logins, at = 6000, 1200 // at the same time: each waits six seconds for its collects
+		const logins, at = 12_000, 3000 // at the same time: each waits for its collects, and the core is to have work
 		took := make([]time.Duration, logins)
 		before, asked, start := node.CPU(b), p.Requests.Load()+sys.Issuer.Calls.Load(), time.Now()
 		var failed atomic.Int64
@@ -175,7 +175,8 @@ func BenchmarkLogins(b *testing.B) {
 			took[i] = time.Since(from)
 		})
 		wall := time.Since(start)
-		cpu := (node.CPU(b) - before) / logins
+		spent := node.CPU(b) - before
+		cpu := spent / logins
 		slices.Sort(took)
 		// What the node has answered, what it has asked, and one webhook.
 		requests := float64(p.Requests.Load()+sys.Issuer.Calls.Load()-asked)/logins + 1
@@ -184,8 +185,8 @@ func BenchmarkLogins(b *testing.B) {
 		what := "login, " + name
 		note(what, fmt.Sprintf("%.2f ms of CPU, %.1f requests = %.1f x bare (%s)", ms(cpu), requests, ratio, single.Round(100*time.Nanosecond)), "<= 6 x", ratio <= 6)
 		perCore := float64(time.Second) / float64(cpu)
-		note(what, fmt.Sprintf("%.0f/s by one server core; %.0f/s in this run, %d failed, p50 %.1f s, p99 %.1f s", perCore,
-			logins/wall.Seconds(), failed.Load(), took[logins/2].Seconds(), took[logins*99/100].Seconds()), ">= 300/s", perCore >= 300)
+		note(what, fmt.Sprintf("%.0f/s by one server core; %.0f/s in this run by %.0f %% of it, %d failed, p50 %.1f s, p99 %.1f s", perCore,
+			logins/wall.Seconds(), 100*spent.Seconds()/wall.Seconds(), failed.Load(), took[logins/2].Seconds(), took[logins*99/100].Seconds()), ">= 300/s", perCore >= 300)
 	})
 }
 
