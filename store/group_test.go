@@ -91,7 +91,7 @@ func counting(t *testing.T, s *Store) *tally {
 		t.Fatal(err)
 	}
 	s.pool.Close()
-	s.pool = pool
+	s.pool, s.convoy = pool, newConvoy(pool)
 	return c
 }
 

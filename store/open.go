@@ -66,8 +66,9 @@ type Store struct {
 	dialect dialect
 
 	// PostgreSQL only
-	pool  *pgxpool.Pool
-	hints chan string // nodes to hint at
+	pool   *pgxpool.Pool
+	convoy *convoy
+	hints  chan string // nodes to hint at
 
 	// SQLite only
 	read   *sql.DB
@@ -176,7 +177,9 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 			cfg.ConnConfig.RuntimeParams[name] = limit
 		}
 	}
-	s.pool, err = pgxpool.NewWithConfig(ctx, cfg)
+	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err == nil {
+		s.convoy = newConvoy(s.pool)
+	}
 	return err
 }
 

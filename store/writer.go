@@ -8,8 +8,6 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/jackc/pgx/v5"
-
 	"eidgate/broker"
 )
 
@@ -60,24 +58,7 @@ func (s *Store) batchThen(ctx context.Context, all []statement, done func()) err
 	if s.writer != nil {
 		return s.writer.do(ctx, &job{all: all, done: done})
 	}
-	// One round trip: what is sent together is a transaction by itself.
-	b := &pgx.Batch{}
-	groups := grouped(all)
-	for _, g := range groups {
-		q, args := g.query()
-		b.Queue(q, args...)
-	}
-	res := s.pool.SendBatch(ctx, b)
-	var err error
-	for _, g := range groups {
-		if err = g.read(res); err != nil {
-			break
-		}
-	}
-	if e := res.Close(); err == nil {
-		err = e
-	}
-	return err
+	return s.convoy.do(ctx, &job{all: all})
 }
 
 // returning runs one write in a transaction of its own and reads what it
@@ -112,6 +93,8 @@ type job struct {
 	each  func(scanner) error // reads what the only statement returns
 	done  func()              // called when it is committed; may be nil
 	err   error
+	leads bool // in a convoy: it takes others along
+	alone bool // in a convoy: it is still to be sent, alone
 	ready chan struct{}
 }
 
