@@ -4,6 +4,7 @@
 package zignsec
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -324,11 +325,11 @@ func send(w http.ResponseWriter, status int, body []byte) {
 
 // marshal writes JSON as it is, without escapes for HTML.
 func marshal(v any) ([]byte, error) {
-	var b strings.Builder
+	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return nil, err
 	}
-	return []byte(strings.TrimSuffix(b.String(), "\n")), nil
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
