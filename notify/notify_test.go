@@ -28,7 +28,10 @@ func TestVectors(t *testing.T) {
 		"right":         {got, "1767323045", body, at, true},
 		"second entry":  {"v1,AAAA " + got, "1767323045", body, at.Add(time.Minute), true},
 		"other body":    {got, "1767323045", append([]byte(" "), body...), at, false},
-		"old":           {got, "1767323045", body, at.Add(6 * time.Minute), false},
+		"old":           {got, "1767323045", body, at.Add(5*time.Minute + time.Second), false},
+		"nearly old":    {got, "1767323045", body, at.Add(5 * time.Minute), true},
+		"ahead":         {got, "1767323045", body, at.Add(-5*time.Minute - time.Second), false},
+		"nearly ahead":  {got, "1767323045", body, at.Add(-5 * time.Minute), true},
 		"other time":    {got, "1767323046", body, at, false},
 		"no signature":  {"", "1767323045", body, at, false},
 		"bad timestamp": {got, "soon", body, at, false},
@@ -103,6 +106,9 @@ func TestNext(t *testing.T) {
 		"retry after, far":   {5, "zignsec-20", outcome{status: 503, after: time.Hour}, "pending", 10 * time.Minute},
 		"blocked":            {1, "zignsec-20", outcome{reason: "blocked"}, "pending", 10 * time.Second},
 		"blocked, thrice":    {3, "zignsec-20", outcome{reason: "blocked"}, "dead", 0},
+		"invalid, twice":     {2, "zignsec-20", outcome{reason: "invalid"}, "pending", 30 * time.Second},
+		"invalid, thrice":    {3, "zignsec-20", outcome{reason: "invalid"}, "dead", 0},
+		"gateway timeout":    {1, "zignsec-20", outcome{status: 504}, "pending", time.Minute},
 		"an unknown profile": {1, "x", outcome{status: 500}, "pending", 5 * time.Second},
 	} {
 		for _, spent := range []int{0, 20} { // the schedule begins anew when it is put back
@@ -110,6 +116,18 @@ func TestNext(t *testing.T) {
 			if state != c.state || c.state == "pending" && due.Sub(now) != c.wait {
 				t.Errorf("%s, %d before: %s after %s, want %s after %s", name, spent, state, due.Sub(now), c.state, c.wait)
 			}
+		}
+	}
+}
+
+// TestSpread: what failed together does not come again together.
+func TestSpread(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1767323045, 0)
+	for random, want := range map[float64]time.Duration{0: 8 * time.Second, 0.5: 10 * time.Second, 1: 12 * time.Second} {
+		_, due := next(broker.Claimed{Delivery: broker.Delivery{Profile: "zignsec-20"}, Attempt: 1}, outcome{status: 500}, now, random)
+		if got := due.Sub(now); got != want {
+			t.Errorf("random %v: after %s, want %s", random, got, want)
 		}
 	}
 }

@@ -254,6 +254,34 @@ func TestSenderWithName(t *testing.T) {
 	if err != nil || m.GetMessageID() != "<msg_1@broker.example>" {
 		t.Errorf("%v, %v", m, err)
 	}
+	if err == nil && len(m.GetAttachments()) != 0 {
+		t.Error("a mail without a result has a file of that name")
+	}
+}
+
+// TestMessagesThatCannotBe: nothing that somebody else has chosen becomes a header
+// of its own.
+func TestMessagesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ from, to, subject string }{
+		"a line in the subject": {"eid@broker.example", "rp@example.com", "eID\r\nBcc: x@example.com"},
+		"LF in the subject":     {"eid@broker.example", "rp@example.com", "eID\nBcc: x@example.com"},
+		"CR in the subject":     {"eid@broker.example", "rp@example.com", "eID\rBcc: x@example.com"},
+		"a line in the address": {"eid@broker.example", "rp@example.com\r\nBcc: x@example.com", "eID"},
+		"a folded line":         {"eid@broker.example", "rp\r\n <x@example.com>", "eID"},
+		"a long address":        {"eid@broker.example", strings.Repeat("a", 243) + "@example.com", "eID"},
+		"no sender":             {"", "rp@example.com", "eID"},
+		"a line in the sender":  {"eid@broker.example\r\nBcc: x@example.com", "rp@example.com", "eID"},
+		"nobody to send it to":  {"eid@broker.example", "", "eID"},
+		"several to send it to": {"eid@broker.example", "rp@example.com, x@example.com", "eID"},
+	} {
+		if m, err := message(c.from, "msg_1", c.to, broker.MailBody{Subject: c.subject, Text: "x"}); err == nil {
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+	if _, err := message("eid@broker.example", "msg_1", strings.Repeat("a", 242)+"@example.com", thin); err != nil {
+		t.Errorf("the longest address: %v", err)
+	}
 }
 
 // TestRelayHangsUp: a connection that breaks is no refusal, and a mail that was

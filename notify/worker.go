@@ -233,10 +233,6 @@ func (w *Worker) queue(d *desk, c broker.Claimed, done chan<- broker.Attempt) {
 	if u, err := url.Parse(c.URL); err == nil && c.Kind != "email" {
 		q.host = "h " + u.Host
 	}
-	if wait := w.mayMail(c); wait > 0 {
-		done <- broker.Attempt{ID: q.ID, Attempt: q.Attempt, State: "pending", Busy: true, At: w.c.Now(), Due: w.c.Now().Add(wait)}
-		return
-	}
 	ahead := 0
 	for _, o := range d.waiting {
 		if o.host == q.host {
@@ -247,19 +243,26 @@ func (w *Worker) queue(d *desk, c broker.Claimed, done chan<- broker.Attempt) {
 		w.giveBack(d, q, done)
 		return
 	}
+	if wait := w.mayMail(c); wait > 0 {
+		done <- broker.Attempt{ID: q.ID, Attempt: q.Attempt, State: "pending", Busy: true, At: w.c.Now(), Due: w.c.Now().Add(wait)}
+		return
+	}
 	d.waiting = append(d.waiting, q)
 }
 
 // mayMail says how long a mail must wait for others to its address, or of its
-// account.
+// account. One that waits for either has taken nothing from the other.
 func (w *Worker) mayMail(c broker.Claimed) time.Duration {
 	if c.Kind != "email" || !w.c.LimitMail {
 		return 0
 	}
-	if wait := w.mails.Take("to "+c.URL, addressRate, w.c.Now()); wait > 0 {
+	now, to, of := w.c.Now(), "to "+c.URL, "of "+c.Account
+	if wait := max(w.mails.Wait(to, addressRate, now), w.mails.Wait(of, accountRate, now)); wait > 0 {
 		return wait
 	}
-	return w.mails.Take("of "+c.Account, accountRate, w.c.Now())
+	w.mails.Take(to, addressRate, now)
+	w.mails.Take(of, accountRate, now)
+	return 0
 }
 
 // giveBack puts a delivery off until about the time when its receiver will

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"eidgate/broker"
@@ -42,8 +44,11 @@ type outbox struct {
 	rows   []*row
 	told   chan broker.Attempt
 	former []relying.Secret // of the account, beside testSecret
+	noAcc  error            // of reading the account
+	noKey  error            // of reading an API key
 	busy   int              // how often one was given back
 	claims time.Duration    // that looking takes
+	away   int              // how often it cannot be looked into, at first
 }
 
 type row struct {
@@ -57,6 +62,10 @@ func (o *outbox) ClaimDeliveries(_ context.Context, now time.Time, lease time.Du
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.away > 0 {
+		o.away--
+		return nil, errors.New("store is away")
+	}
 	slices.SortStableFunc(o.rows, func(a, b *row) int { return a.Due.Compare(b.Due) })
 	var out []broker.Claimed
 	for _, r := range o.rows {
@@ -69,7 +78,10 @@ func (o *outbox) ClaimDeliveries(_ context.Context, now time.Time, lease time.Du
 	return out, nil
 }
 
-func (o *outbox) FinishDeliveries(_ context.Context, all []broker.Attempt) error {
+func (o *outbox) FinishDeliveries(ctx context.Context, all []broker.Attempt) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, a := range all {
@@ -93,10 +105,13 @@ func (o *outbox) KeyText(_ context.Context, id string) (string, error) {
 	if id != "key" {
 		return "", relying.ErrUnknown
 	}
-	return testKey, nil
+	return testKey, o.noKey
 }
 
 func (o *outbox) Account(context.Context, string) (*relying.Account, error) {
+	if o.noAcc != nil {
+		return nil, o.noAcc
+	}
 	return &relying.Account{ID: "acc", WebhookSecrets: append([]relying.Secret{testSecret}, o.former...)}, nil
 }
 
@@ -332,6 +347,80 @@ func TestSigningKey(t *testing.T) {
 	}
 }
 
+// TestNothingGoesUnsigned: while a secret or a key cannot be read, nothing is sent
+// at all, and it is tried again. A key that was deleted signs no more.
+func TestNothingGoesUnsigned(t *testing.T) {
+	t.Parallel()
+	away := errors.New("store is away")
+	for name, c := range map[string]struct {
+		store  *outbox
+		key    string
+		reason string // "" for delivered
+		old    bool   // the older signature is there
+	}{
+		"all there":     {&outbox{}, "key", "", true},
+		"no account":    {&outbox{noAcc: away}, "key", "account", false},
+		"no key":        {&outbox{noKey: away}, "key", "key", false},
+		"a bad secret":  {&outbox{former: []relying.Secret{"whsec_?"}}, "key", "secret", false},
+		"a deleted key": {&outbox{}, "deleted", "", false},
+		"no key at all": {&outbox{}, "", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seen := make(chan http.Header, 1)
+			srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }))
+			t.Cleanup(srv.Close)
+			clock := run(t, c.store, nil, 2*time.Second)
+			c.store.add("msg_1", srv.URL, clock.Now())
+			c.store.rows[0].Key = c.key
+			clock.Advance(0)
+			a := c.store.next(t)
+			if want := cmp.Or(map[string]string{"": "delivered"}[c.reason], "pending"); a.State != want || a.Reason != c.reason {
+				t.Errorf("%+v, want %s with reason %q", a, want, c.reason)
+			}
+			select {
+			case h := <-seen:
+				if c.reason != "" || h.Get("Webhook-Signature") == "" || (h.Get("X-Zignsec-Hmac-Sha256") != "") != c.old {
+					t.Errorf("sent with %v", h)
+				}
+			default:
+				if c.reason == "" {
+					t.Error("nothing was sent")
+				}
+			}
+		})
+	}
+}
+
+// TestHeaders: what a receiver goes by. That it is of a sandbox is said of all
+// that is, and never of what is live.
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	for env, sandbox := range map[eid.Environment]string{eid.Test: "1", eid.Live: ""} {
+		t.Run(string(env), func(t *testing.T) {
+			t.Parallel()
+			seen := make(chan http.Header, 1)
+			srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }))
+			t.Cleanup(srv.Close)
+			o := &outbox{}
+			clock := run(t, o, nil, 2*time.Second)
+			o.add("msg_1", srv.URL, clock.Now())
+			o.rows[0].Environment, o.rows[0].UpperHex, o.rows[0].Attempt = env, true, 2 // before this one
+			clock.Advance(0)
+			if a := o.next(t); a.State != "delivered" || a.Attempt != 3 {
+				t.Fatalf("%+v", a)
+			}
+			h := <-seen
+			for name, want := range map[string]string{"X-Eidgate-Sandbox": sandbox, "X-Eidgate-Attempt": "3", "Content-Type": "application/json; charset=utf-8",
+				"X-Zignsec-Hmac-Sha256": ZignSec(testKey, testBody, true)} {
+				if got := h.Get(name); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}
+
 // TestLogout has a client that is down for a while and then takes a logout
 // token: each attempt has one of its own, and nothing else in its form.
 func TestLogout(t *testing.T) {
@@ -346,7 +435,7 @@ func TestLogout(t *testing.T) {
 			count := 0
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, err := io.ReadAll(r.Body)
-				seen <- fmt.Sprint(r.Method, " ", r.Header.Get("Content-Type"), " ", string(body), " ", err, r.Header.Get("Webhook-Signature"))
+				seen <- fmt.Sprint(r.Method, " ", r.Header.Get("Content-Type"), " ", string(body), " ", err, r.Header.Get("Webhook-Signature"), " ", r.Header.Get("User-Agent"))
 				if count++; count < c.attempts { // one request at a time
 					w.WriteHeader(http.StatusServiceUnavailable)
 					return
@@ -362,7 +451,7 @@ func TestLogout(t *testing.T) {
 			clock.Advance(0)
 			for n := 1; n <= c.attempts; n++ {
 				a := o.next(t)
-				want := "POST application/x-www-form-urlencoded logout_token=who+at+" + fmt.Sprint(clock.Now().Unix()) + " <nil>"
+				want := "POST application/x-www-form-urlencoded logout_token=who+at+" + fmt.Sprint(clock.Now().Unix()) + " <nil> eidgate-logout/test"
 				if got := <-seen; got != want {
 					t.Errorf("attempt %d: %s, want %s", n, got, want)
 				}
@@ -377,6 +466,32 @@ func TestLogout(t *testing.T) {
 				t.Errorf("it took %s", took)
 			}
 		})
+	}
+}
+
+// TestNoLogoutToken: while a token cannot be signed nothing is sent, and it is
+// tried again.
+func TestNoLogoutToken(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("something was sent") }))
+	t.Cleanup(srv.Close)
+	w := newWorker(t, &outbox{}, nil, time.Second, time.Now, nil)
+	w.c.Logout = func(context.Context, []byte) (string, error) { return "", errors.New("no key") }
+	a := w.deliver(t.Context(), broker.Claimed{Delivery: broker.Delivery{Kind: "logout", Profile: "logout", URL: srv.URL, Environment: eid.Test}, Attempt: 1})
+	if a.State != "pending" || a.Reason != "token" {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestAddressThatIsNone: trying again is of no use.
+func TestAddressThatIsNone(t *testing.T) {
+	t.Parallel()
+	w := newWorker(t, &outbox{}, nil, time.Second, time.Now, nil)
+	for _, kind := range []string{"webhook", "logout"} {
+		a := w.deliver(t.Context(), broker.Claimed{Delivery: broker.Delivery{Kind: kind, Profile: "standard", URL: ":", Environment: eid.Test}, Attempt: 1})
+		if a.State != "failed" || a.Reason != "invalid" {
+			t.Errorf("%s: %+v", kind, a)
+		}
 	}
 }
 
@@ -659,4 +774,263 @@ func TestMailIsLimited(t *testing.T) {
 	if a := o.next(t); a.ID != "msg_10" || a.Attempt != 1 || a.State != "delivered" {
 		t.Errorf("after six minutes: %+v", a)
 	}
+}
+
+// TestMailOfAnAccount: sixty mails of an account go at once, then one a minute;
+// what waits for that takes nothing from its address, and nobody else waits.
+func TestMailOfAnAccount(t *testing.T) {
+	t.Parallel()
+	clock := sandbox.NewClock(true)
+	w := newWorker(t, &outbox{}, nil, time.Second, clock.Now, clock.Jumped)
+	mail := func(account, to string) broker.Claimed {
+		return broker.Claimed{Delivery: broker.Delivery{Account: account, Kind: "email", URL: to}}
+	}
+	for i := range 60 {
+		if wait := w.mayMail(mail("acc", fmt.Sprintf("rp%d@example.com", i))); wait != 0 {
+			t.Fatalf("mail %d waits for %s", i, wait)
+		}
+	}
+	for range 20 { // it comes again and again
+		if wait := w.mayMail(mail("acc", "rp@example.com")); wait != time.Minute {
+			t.Fatalf("mail 60 waits for %s, want a minute", wait)
+		}
+	}
+	for name, c := range map[string]broker.Claimed{"another account's": mail("other", "rp@example.com"),
+		"a webhook": {Delivery: broker.Delivery{Account: "acc", Kind: "webhook", URL: "https://rp.example"}}} {
+		if wait := w.mayMail(c); wait != 0 {
+			t.Errorf("%s waits for %s", name, wait)
+		}
+	}
+	clock.Advance(time.Minute)
+	for _, want := range []time.Duration{0, time.Minute} {
+		if wait := w.mayMail(mail("acc", "rp@example.com")); wait != want {
+			t.Errorf("a minute later it waits for %s, want %s", wait, want)
+		}
+	}
+	w.c.LimitMail = false
+	for range 100 {
+		if wait := w.mayMail(mail("acc", "rp@example.com")); wait != 0 {
+			t.Fatalf("in a sandbox it waits for %s", wait)
+		}
+	}
+}
+
+// TestMailThatFindsNoRoom: a mail that is given back, since too many wait, has taken
+// nothing of what its account may send.
+func TestMailThatFindsNoRoom(t *testing.T) {
+	t.Parallel()
+	clock := sandbox.NewClock(true)
+	w := newWorker(t, &outbox{}, nil, time.Second, clock.Now, clock.Jumped)
+	d, done := &desk{busy: map[string]int{}, hosts: map[string]host{}}, make(chan broker.Attempt, 120)
+	for _, want := range []int{maxQueue, 60 - maxQueue} {
+		d.waiting = nil
+		for i := range 60 {
+			w.queue(d, broker.Claimed{Delivery: broker.Delivery{Account: "acc", Kind: "email", URL: fmt.Sprintf("rp%d@example.com", i)}}, done)
+		}
+		if len(d.waiting) != want {
+			t.Errorf("%d may go, want %d", len(d.waiting), want)
+		}
+	}
+}
+
+// TestBounds: how much is under way at once, of one receiver, of an account and in
+// all.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		account, host string // the same for all; "" for each its own
+		pace          time.Duration
+		want          int
+	}{
+		"a receiver":         {"", "h", 0, maxHost},
+		"a quick receiver":   {"", "h", time.Millisecond, maxQuick},
+		"a slow receiver":    {"", "h", quick, maxHost},
+		"an account":         {"a", "", 0, maxAccount},
+		"everybody together": {"", "", 0, maxTotal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorker(t, &outbox{}, nil, time.Second, time.Now, nil)
+			done, left := make(chan broker.Attempt, 100), make(chan queued, 100)
+			d := &desk{busy: map[string]int{}, hosts: map[string]host{"h h": {pace: c.pace}}}
+			for i := range 100 { // of a kind that ends at once, in what is no answer yet
+				d.waiting = append(d.waiting, queued{account: "a " + cmp.Or(c.account, fmt.Sprint(i)), host: "h " + cmp.Or(c.host, fmt.Sprint(i)), since: w.c.Now(), Claimed: broker.Claimed{
+					Delivery: broker.Delivery{Kind: "email"}, Attempt: 1}})
+			}
+			w.start(t.Context(), d, done, left)
+			if d.total != c.want || len(d.waiting) != 100-c.want {
+				t.Errorf("%d are under way and %d wait, want %d under way", d.total, len(d.waiting), c.want)
+			}
+			for range c.want {
+				d.leave(<-left)
+			}
+			if d.total != 0 || len(d.busy) != 0 {
+				t.Errorf("%d are under way at the end, busy %v", d.total, d.busy)
+			}
+		})
+	}
+}
+
+// TestPatience: what has waited for its turn for long goes back before its lease
+// ends, or another node would send it as well.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	clock := sandbox.NewClock(true)
+	w := newWorker(t, &outbox{}, nil, time.Second, clock.Now, clock.Jumped)
+	done := make(chan broker.Attempt, 1)
+	d := &desk{busy: map[string]int{"h rp.example": maxHost}, hosts: map[string]host{}}
+	w.queue(d, broker.Claimed{Delivery: broker.Delivery{ID: "msg_1", Account: "acc", Kind: "webhook", URL: "https://rp.example/hook"}, Attempt: 1}, done)
+	clock.Advance(patience)
+	if w.start(t.Context(), d, done, nil); len(d.waiting) != 1 || len(done) != 0 {
+		t.Fatalf("after %s %d wait", patience, len(d.waiting))
+	}
+	clock.Advance(time.Second)
+	w.start(t.Context(), d, done, nil)
+	if len(d.waiting) != 0 || len(done) != 1 {
+		t.Fatalf("after %s and a second %d wait", patience, len(d.waiting))
+	}
+	if a := <-done; a.ID != "msg_1" || a.State != "pending" || !a.Busy || !a.Due.After(clock.Now()) {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestReceiversAreForgotten: however many there are, their paces have bounds in
+// memory; and a pace that a jump of the clock has made counts for nothing.
+func TestReceiversAreForgotten(t *testing.T) {
+	t.Parallel()
+	d := &desk{busy: map[string]int{}, hosts: map[string]host{}}
+	for i := range 2 * maxHosts {
+		d.leave(queued{host: fmt.Sprint(i), took: time.Millisecond})
+		if len(d.hosts) > maxHosts {
+			t.Fatalf("%d receivers are remembered", len(d.hosts))
+		}
+	}
+	before := d.hosts[fmt.Sprint(2*maxHosts-1)]
+	for _, took := range []time.Duration{-time.Hour, time.Hour} {
+		d.leave(queued{host: fmt.Sprint(2*maxHosts - 1), took: took})
+	}
+	if got := d.hosts[fmt.Sprint(2*maxHosts-1)]; got != before || got.pace == 0 {
+		t.Errorf("%+v, want %+v", got, before)
+	}
+}
+
+// TestMailThatCannotGo: without a relay, or with a body that nobody can read,
+// trying again is of no use.
+func TestMailThatCannotGo(t *testing.T) {
+	t.Parallel()
+	l := &letterbox{}
+	for name, c := range map[string]struct {
+		mailer Mailer
+		body   string
+		want   outcome
+	}{
+		"no relay": {nil, `{"subject":"s"}`, outcome{final: true, reason: "no_relay"}},
+		"no body":  {l, `{"subject":`, outcome{final: true, reason: "invalid"}},
+	} {
+		w := newWorker(t, &outbox{}, c.mailer, time.Second, time.Now, nil)
+		if got := w.mail(t.Context(), broker.Claimed{Delivery: broker.Delivery{Kind: "email", URL: "rp@example.com", Body: []byte(c.body)}}); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+	if len(l.sent) != 0 {
+		t.Errorf("sent %q", l.sent)
+	}
+}
+
+// mails are so many deliveries of an account.
+func mails(account string, n int) (rows []*row) {
+	for i := range n {
+		rows = append(rows, &row{state: "pending", Claimed: broker.Claimed{Delivery: broker.Delivery{ID: fmt.Sprint(account, i), Account: account,
+			Environment: eid.Live, Kind: "email", Profile: "email", URL: "rp@example.com", Body: []byte(`{"subject":"s"}`)}}})
+	}
+	return rows
+}
+
+// TestWake: what was just written goes at once; and an outbox that cannot be read
+// is looked into again.
+func TestWake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, o := &letterbox{}, &outbox{away: 1}
+		w := newWorker(t, o, l, time.Second, time.Now, nil)
+		var counted []string
+		w.c.Count = func(kind, result string) { counted = append(counted, kind+" "+result) }
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- w.Run(ctx) }()
+		start := time.Now()
+		synctest.Wait()
+		for i, account := range []string{"first", "second"} {
+			o.mu.Lock()
+			o.rows = append(o.rows, mails(account, 1)...)
+			o.mu.Unlock()
+			w.Wake()
+			synctest.Wait()
+			if l.mu.Lock(); len(l.sent) != i+1 {
+				t.Errorf("%d mails were sent, want %d", len(l.sent), i+1)
+			}
+			l.mu.Unlock()
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it took %s", took)
+		}
+		cancel()
+		if err := <-ended; err != nil || !slices.Equal(counted, []string{"email delivered", "email delivered"}) {
+			t.Errorf("%v, counted %q", err, counted)
+		}
+	})
+}
+
+// A closed mailer takes nothing, until whoever waits gives up.
+type closed struct{}
+
+func (closed) Send(ctx context.Context, _, _ string, _ broker.MailBody) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestMailThatHangs: a relay has half a minute for a mail.
+func TestMailThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorker(t, &outbox{}, closed{}, time.Second, time.Now, nil)
+		c := mails("acc", 1)[0].Claimed
+		c.Attempt = 1
+		if a := w.deliver(t.Context(), c); a.State != "pending" || a.Reason != "relay" || a.Took != 30*time.Second {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// TestWhatWaits: mails of an account stand in a queue of their own, and no more is
+// claimed than may wait in memory.
+func TestWhatWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := &outbox{}
+		const accounts = 12
+		for i := range accounts * (maxHost + maxQueue) { // in turn
+			o.rows = append(o.rows, mails(fmt.Sprint("acc", i%accounts), 1)...)
+			o.rows[i].ID = fmt.Sprint(i)
+		}
+		w := newWorker(t, o, closed{}, time.Second, time.Now, nil)
+		w.c.LimitMail = false
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- w.Run(ctx) }()
+		synctest.Wait()
+		claimed := 0
+		o.mu.Lock()
+		for _, r := range o.rows {
+			claimed += r.Attempt
+		}
+		if want := accounts*maxHost + maxWaiting; claimed != want || o.busy != 0 {
+			t.Errorf("%d are claimed and %d were given back, want %d and none", claimed, o.busy, want)
+		}
+		o.mu.Unlock()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
