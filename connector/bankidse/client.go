@@ -157,10 +157,11 @@ func endUser(r *connector.Request) string {
 }
 
 func requirement(r *connector.Request, s *state) *bankidse.Requirement {
-	if s.Pinned == "" && r.Params["pin_code"] == "" {
+	pin := r.Params["pin_code"] == "true"
+	if s.Pinned == "" && !pin {
 		return nil
 	}
-	return &bankidse.Requirement{PersonalNumber: s.Pinned, PinCode: r.Params["pin_code"] == "true"}
+	return &bankidse.Requirement{PersonalNumber: s.Pinned, PinCode: pin}
 }
 
 // web tells BankID about the browser, which lowers its idea of the risk.

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -89,7 +91,7 @@ func TestFormStays(t *testing.T) {
 	s.request.Input = url.Values{"personalnumber": {"1234"}}
 	res := s.begin(t)
 	want, ok := res.Step.(connector.Ask)
-	if !ok || want.Form.Fields[0].Error == "" || want.Form.Fields[0].Default != "1234" {
+	if !ok || want.Auto || want.Form.Error == "" || want.Form.Fields[0].Error == "" || want.Form.Fields[0].Default != "1234" {
 		t.Fatalf("step = %#v, want the form with what was typed", res.Step)
 	}
 	for _, e := range []connector.Event{connector.Tick{}, connector.Shown{}, connector.Returned{}, connector.Called{}} {
@@ -97,6 +99,10 @@ func TestFormStays(t *testing.T) {
 		if a, ok := res.Step.(connector.Ask); !ok || a.Form.Fields[0].Error != want.Form.Fields[0].Error || a.Form.Fields[0].Default != "1234" || !res.Due.IsZero() {
 			t.Errorf("after %s: %#v", connector.EventName(e), res.Step)
 		}
+	}
+	long := s.resume(t, res.State, connector.Submitted{Values: url.Values{"personalnumber": {strings.Repeat("1", 21)}}})
+	if a, ok := long.Step.(connector.Ask); !ok || a.Form.Fields[0].Default != "" {
+		t.Errorf("after more than a person may type: %#v", long.Step)
 	}
 	if err := s.conn.Cancel(t.Context(), &s.request, res.State); err != nil || s.wire.asked() != 0 {
 		t.Errorf("Cancel = %v, after %d calls", err, s.wire.asked())
@@ -135,7 +141,11 @@ func TestRequestsThatCannotBe(t *testing.T) {
 }
 
 func visible(text string) func(context.Context) (connector.Texts, error) {
-	return func(context.Context) (connector.Texts, error) { return connector.Texts{Visible: eid.Text(text)}, nil }
+	return texts(connector.Texts{Visible: eid.Text(text)})
+}
+
+func texts(all connector.Texts) func(context.Context) (connector.Texts, error) {
+	return func(context.Context) (connector.Texts, error) { return all, nil }
 }
 
 // TestTextsComeLater: the store fails while the texts are read. Neither start
@@ -257,10 +267,12 @@ func TestAddressCheck(t *testing.T) {
 	}{
 		"equal":                          {"require-equal", "same", "203.0.113.24", "203.0.113.24", nil, nil, "equal", false},
 		"equal, written differently":     {"require-equal", "same", "::ffff:203.0.113.24", "203.0.113.24", nil, nil, "equal", false},
+		"equal, written as IPv6":         {"require-equal", "same", "203.0.113.24", "::ffff:203.0.113.24", nil, nil, "equal", false},
 		"another":                        {"require-equal", "same", "203.0.113.24", "203.0.113.25", nil, nil, "same-prefix", true},
 		"near":                           {"require-same-prefix", "same", "203.0.113.24", "203.0.113.25", nil, nil, "same-prefix", false},
-		"near, IPv6":                     {"require-same-prefix", "same", "2001:db8:1::1", "2001:db8:1:2::3", nil, nil, "same-prefix", false},
-		"far":                            {"require-same-prefix", "same", "203.0.113.24", "203.0.114.24", nil, nil, "different", true},
+		"near, IPv6":                     {"require-same-prefix", "same", "2001:db8:1::1", "2001:db8:1:8002::3", nil, nil, "same-prefix", false},
+		"far, IPv6":                      {"require-same-prefix", "same", "2001:db8:2::1", "2001:db8:3::1", nil, nil, "different", true},
+		"far":                            {"require-same-prefix", "same", "203.0.113.24", "203.0.112.24", nil, nil, "different", true},
 		"another family":                 {"require-same-prefix", "same", "203.0.113.24", "2001:db8::1", nil, nil, "different", true},
 		"no address":                     {"require-equal", "same", "203.0.113.24", "", nil, nil, "unknown", true},
 		"only noted":                     {"log", "same", "203.0.113.24", "198.51.100.1", nil, nil, "different", false},
@@ -293,9 +305,234 @@ func TestEndUserAddress(t *testing.T) {
 	s := newService(t, sandbox.Ignore)
 	for addr, want := range map[string]string{"203.0.113.24": "203.0.113.24", "::ffff:203.0.113.24": "203.0.113.24", "fe80::1%eth0": "fe80::1"} {
 		s.request.Browser.Addr = netip.MustParseAddr(addr)
+		s.request.Params = nil
 		s.begin(t)
 		if got := s.wire.last("auth"); !strings.Contains(got, `"endUserIp":"`+want+`"`) {
 			t.Errorf("%s: sent %s", addr, got)
+		}
+		s.request.Browser.Addr, s.request.Params = netip.MustParseAddr("192.0.2.1"), map[string]string{"end_user_ip": addr}
+		s.begin(t)
+		if got := s.wire.last("auth"); !strings.Contains(got, `"endUserIp":"`+want+`"`) {
+			t.Errorf("%s, from a party's own page: sent %s", addr, got)
+		}
+	}
+	s.request.Browser.Addr, s.request.Params = netip.Addr{}, nil
+	s.begin(t)
+	if got := s.wire.last("auth"); !strings.Contains(got, `"endUserIp":"127.0.0.1"`) {
+		t.Errorf("where nobody knows: sent %s", got)
+	}
+}
+
+// TestSecondOrderOfAPerson: that somebody is identified elsewhere at the moment
+// is told, since it may be an attacker who tries, and not hidden by one more
+// start. Only where this start may be our own second one is it made again, and
+// once.
+func TestSecondOrderOfAPerson(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	s.request.Pinned = "199001012385"
+	s.begin(t)
+	want := connector.Fail{Reason: eid.InProgress, Code: "alreadyInProgress", Retry: true}
+	if res := s.begin(t); res.Step != want || s.wire.count("auth", 0) != 2 {
+		t.Errorf("step = %#v after %d starts, want %#v after 2", res.Step, s.wire.count("auth", 0), want)
+	}
+	s.begin(t)
+	s.request.Repeated = true
+	if res := s.begin(t); res.Step == want || s.wire.count("auth", 0) != 5 {
+		t.Errorf("repeated: step = %#v after %d starts, want an order after 5", res.Step, s.wire.count("auth", 0))
+	}
+	s.replies(http.StatusBadRequest, "", `{"errorCode":"alreadyInProgress","details":"x"}`)
+	if res := s.begin(t); res.Step != want || s.wire.count("auth", 0) != 7 {
+		t.Errorf("always in progress: step = %#v after %d starts, want %#v after 7", res.Step, s.wire.count("auth", 0), want)
+	}
+	s.replies(http.StatusServiceUnavailable, "", "")
+	if s.begin(t); s.wire.count("auth", 0) != 8 {
+		t.Errorf("without an answer: %d starts, want 8", s.wire.count("auth", 0))
+	}
+}
+
+// TestRenewBesideASecondOrder: who asks for a new code while somebody identifies the
+// same person elsewhere learns of that.
+func TestRenewBesideASecondOrder(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	s.request.Pinned, s.request.Seen = "199001012385", s.clock.Now()
+	res := s.begin(t)
+	s.clock.Advance(31 * time.Second)
+	res = s.resume(t, res.State, connector.Tick{}) // the code rests: nobody looks at it
+	s.begin(t)                                     // elsewhere
+	res = s.resume(t, res.State, connector.Submitted{Values: url.Values{"renew": {"1"}}})
+	if want := (connector.Fail{Reason: eid.InProgress, Code: "alreadyInProgress", Retry: true}); res.Step != want {
+		t.Errorf("step = %#v, want %#v", res.Step, want)
+	}
+}
+
+// TestSettingsThatCannotBe: with settings that lead to no BankID nothing is sent, and
+// trying again is of no use.
+func TestSettingsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	other := newService(t, sandbox.Ignore)
+	state := s.begin(t).State
+	before := s.wire.asked()
+	good := s.set
+	for name, change := range map[string]func(*bankidse.Settings){
+		"no certificate":     func(set *bankidse.Settings) { set.Certificate = "" },
+		"another's key":      func(set *bankidse.Settings) { set.Key = other.set.Key },
+		"no TLS roots":       func(set *bankidse.Settings) { set.TLSRoots = "none" },
+		"no signature roots": func(set *bankidse.Settings) { set.SignatureRoots = "none" },
+	} {
+		s.set = good
+		s.settings(t, change)
+		_, begin := s.conn.Begin(t.Context(), &s.request)
+		_, tick := s.conn.Resume(t.Context(), &s.request, state, connector.Tick{})
+		_, over := s.conn.Resume(t.Context(), &s.request, state, connector.Expired{})
+		for i, err := range []error{begin, tick, over, s.conn.Cancel(t.Context(), &s.request, state)} {
+			if u, ok := errors.AsType[*connector.Unknown](err); !ok || u.Reason != eid.Refused || u.Repeat {
+				t.Errorf("%s, call %d: %v", name, i, err)
+			}
+		}
+	}
+	if n := s.wire.asked() - before; n != 0 {
+		t.Errorf("%d calls were made", n)
+	}
+}
+
+// TestRenewWhileOneRuns: who asks for a new code while there is one keeps it, and
+// the order that somebody may just be signing.
+func TestRenewWhileOneRuns(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	res := s.begin(t)
+	again := s.resume(t, res.State, connector.Submitted{Values: url.Values{"renew": {"1"}}})
+	if _, waits := again.Step.(connector.Wait); !waits || !bytes.Equal(again.State, res.State) || s.wire.asked() != 1 {
+		t.Errorf("step = %#v after %d calls, state %s", again.Step, s.wire.asked(), again.State)
+	}
+}
+
+// TestNotStarted: an order on this device that no app has taken is over; it has
+// no code that could be renewed. Neither has one without a page.
+func TestNotStarted(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	for _, c := range []struct {
+		mode            string
+		headless, retry bool
+	}{{"same", false, true}, {"same", true, false}, {"other", true, false}} {
+		s.request.Mode, s.request.Headless = c.mode, c.headless
+		res := s.begin(t)
+		before := s.wire.count("auth", 0)
+		s.clock.Advance(30 * time.Second)
+		res = s.resume(t, res.State, connector.Tick{})
+		if want := (connector.Fail{Reason: eid.NotStarted, Code: "startFailed", Retry: c.retry}); res.Step != want || s.wire.count("auth", 0) != before {
+			t.Errorf("%+v: step = %#v, want %#v", c, res.Step, want)
+		}
+	}
+}
+
+// TestNoPageToTryAgainOn: what a person could try again on our page ends it for a
+// party that has pages of its own.
+func TestNoPageToTryAgainOn(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	for _, headless := range []bool{false, true} {
+		s.request.Headless = headless
+		for _, kind := range []string{"http:503", "reset", "garbage"} {
+			word, value, _ := strings.Cut(kind, ":")
+			fault := sandbox.Fault{Target: "bankidse", Kind: word, Value: value}
+			s.faults.Add(fault)
+			f, _ := s.begin(t).Step.(connector.Fail)
+			s.faults.Clear()
+			if f.Reason != eid.Unavailable || f.Retry == headless {
+				t.Errorf("start, %s, headless %v: %#v", kind, headless, f)
+			}
+			res := s.begin(t)
+			s.faults.Add(fault)
+			f, _ = s.tick(t, res).Step.(connector.Fail)
+			s.faults.Clear()
+			if f.Reason != eid.Unavailable || f.Retry == headless {
+				t.Errorf("collect, %s, headless %v: %#v", kind, headless, f)
+			}
+		}
+		s.decisions.Enqueue(sandbox.Queued{Outcome: "fail:cancelled"})
+		if f, _ := s.tick(t, s.begin(t)).Step.(connector.Fail); f != (connector.Fail{Reason: eid.Superseded, Code: "cancelled", Retry: !headless}) {
+			t.Errorf("failed, headless %v: %#v", headless, f)
+		}
+	}
+}
+
+// TestFailuresInARow: only collects in a row without an answer end an order.
+func TestFailuresInARow(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	res := s.begin(t)
+	for range 3 {
+		for _, fault := range []bool{true, true, true, true, false} {
+			if fault {
+				s.faults.Add(sandbox.Fault{Target: "bankidse", Kind: "http", Value: "503", Times: 1})
+			}
+			s.clock.Advance(time.Second)
+			res = s.resume(t, res.State, connector.Tick{})
+			if _, waits := res.Step.(connector.Wait); !waits {
+				t.Fatalf("step = %#v", res.Step)
+			}
+		}
+	}
+}
+
+// TestSilencesAreNotAddedUp: a minute without a collect counts from the last
+// answer, not from the first silence.
+func TestSilencesAreNotAddedUp(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	s.conn.Circuits = circuit.NewBoard(s.clock.Now, nil)
+	res := s.begin(t)
+	since := `"silent":"` + s.clock.Now().Add(-58*time.Second).Format(time.RFC3339) + `","launch":`
+	res = s.resume(t, bytes.Replace(res.State, []byte(`"launch":`), []byte(since), 1), connector.Tick{}) // which is answered
+	s.faults.Add(sandbox.Fault{Target: "bankidse", Kind: "http", Value: "503", Times: 5})
+	for range 5 {
+		s.begin(t)
+	}
+	before := s.wire.asked()
+	for range 5 {
+		s.clock.Advance(time.Second)
+		res = s.resume(t, res.State, connector.Tick{})
+		if _, waits := res.Step.(connector.Wait); !waits || s.wire.asked() != before {
+			t.Fatalf("step = %#v after %d calls", res.Step, s.wire.asked()-before)
+		}
+		s.clock.Advance(time.Second)
+	}
+}
+
+// TestCancel: an order that runs is cancelled, and BankID is not asked about one
+// that is over: one that rests, or whose answer is here.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	rests := s.begin(t)
+	s.request.Seen = s.clock.Now()
+	s.clock.Advance(31 * time.Second)
+	rests = s.resume(t, rests.State, connector.Tick{})
+	if w, ok := rests.Step.(connector.Wait); !ok || !w.Rests || !rests.Due.IsZero() {
+		t.Fatalf("a code that nobody looks at: %#v, due %v", rests.Step, rests.Due)
+	}
+	runs := s.begin(t)
+	s.decisions.Enqueue(sandbox.Queued{Outcome: sandbox.Approve})
+	over := s.collected(t, s.begin(t))
+	for _, c := range []struct {
+		name  string
+		state []byte
+		calls int
+	}{{"rests", rests.State, 0}, {"over", over.State, 0}, {"runs", runs.State, 1}} {
+		before := s.wire.asked()
+		if err := s.conn.Cancel(t.Context(), &s.request, c.state); err != nil || s.wire.asked()-before != c.calls {
+			t.Errorf("%s: %v after %d calls, want %d", c.name, err, s.wire.asked()-before, c.calls)
+		}
+	}
+	before := s.wire.asked()
+	for _, e := range []connector.Event{connector.Tick{}, connector.Shown{}, connector.Expired{}} {
+		if res := s.resume(t, rests.State, e); !res.Due.IsZero() || s.wire.asked() != before {
+			t.Errorf("%s at rest: due %v after %d calls", connector.EventName(e), res.Due, s.wire.asked()-before)
 		}
 	}
 }
@@ -426,7 +663,7 @@ func TestEnvironmentsKnowTheirOwnBanks(t *testing.T) {
 }
 
 // TestAnswerInOneLine: an order whose answer an older release has stored ends
-// as it would have there.
+// as it would have there, though its state has no text of the login.
 func TestAnswerInOneLine(t *testing.T) {
 	t.Parallel()
 	s := newService(t, sandbox.Approve)
@@ -438,7 +675,118 @@ func TestAnswerInOneLine(t *testing.T) {
 	for i, name := range []string{"signature", "ocspResponse"} {
 		answer = strings.Replace(answer, `"`+name+`":""`, `"`+name+`":"`+string(lines[2+i])+`"`, 1)
 	}
-	if res := s.resume(t, []byte(string(lines[0])+"\n"+answer), connector.Tick{}); res.Confirmed == nil {
+	old := strings.Replace(string(lines[0]), `"intent":"I identify myself to Demo shop.",`, "", 1)
+	for _, state := range []string{string(lines[0]), old} {
+		if res := s.resume(t, []byte(state+"\n"+answer), connector.Tick{}); res.Confirmed == nil {
+			t.Errorf("step = %#v", res.Step)
+		}
+	}
+	if old == string(lines[0]) {
+		t.Errorf("no text in %s", old)
+	}
+}
+
+// replies answers everything with a status, a text and a wish when to come again.
+func (s *service) replies(status int, after, text string) {
+	s.wire.set(func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if after != "" {
+				w.Header().Set("RateLimit-Reset", after)
+			}
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, text) // the client has gone
+		})
+	})
+}
+
+// TestRefusedStarts: how each of BankID's errors ends a start, and which may be
+// tried again (§7). Unknown ones go by their status.
+func TestRefusedStarts(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	for _, c := range []struct {
+		status int
+		code   string
+		reason eid.Reason
+		retry  bool
+	}{
+		{400, "alreadyInProgress", eid.InProgress, true}, {400, "invalidParameters", eid.BadRequest, false}, {400, "INVALIDPARAMETERS", eid.BadRequest, false},
+		{401, "unauthorized", eid.Refused, false}, {404, "notFound", eid.Refused, false}, {405, "methodNotAllowed", eid.Refused, false},
+		{415, "unsupportedMediaType", eid.Refused, false}, {408, "requestTimeout", eid.Unavailable, true}, {429, "tooManyRequests", eid.Unavailable, true},
+		{500, "internalError", eid.Unavailable, true}, {503, "maintenance", eid.Unavailable, true}, {400, "canceled", eid.Superseded, true},
+		{400, "somethingNew", eid.Refused, false}, {500, "somethingNew", eid.Unavailable, true}, {403, "", eid.Refused, false}, {502, "", eid.Unavailable, true},
+	} {
+		s.replies(c.status, "", `{"errorCode":"`+c.code+`","details":"x"}`)
+		if got, want := s.begin(t).Step, (connector.Fail{Reason: c.reason, Code: c.code, Retry: c.retry}); got != want {
+			t.Errorf("%d %s: %#v, want %#v", c.status, c.code, got, want)
+		}
+	}
+}
+
+// TestRefusedCollects: what passes is waited for, as long as BankID wants and half
+// a minute at most; what does not ends the order at once.
+func TestRefusedCollects(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	state := s.begin(t).State
+	for _, c := range []struct {
+		status int
+		after  string
+		due    time.Duration // 0: it is over
+		end    connector.Fail
+	}{
+		{status: 408, due: 2 * time.Second}, {status: 429, due: 2 * time.Second}, {status: 500, due: 2 * time.Second}, {status: 503, due: 2 * time.Second},
+		{status: 429, after: "1", due: 2 * time.Second}, {status: 429, after: "7", due: 7 * time.Second}, {status: 503, after: "3600", due: 30 * time.Second},
+		{status: 401, end: connector.Fail{Reason: eid.Refused}}, {status: 403, end: connector.Fail{Reason: eid.Refused}}, {status: 404, end: connector.Fail{Reason: eid.Refused}},
+	} {
+		s.replies(c.status, c.after, "<html>")
+		res := s.resume(t, state, connector.Tick{})
+		if f, over := res.Step.(connector.Fail); over != (c.due == 0) || f != c.end || !over && res.Due.Sub(s.clock.Now()) != c.due {
+			t.Errorf("%d after %q: %#v, next look at %v", c.status, c.after, res.Step, res.Due)
+		}
+	}
+}
+
+// TestScanned: once an app has the order its code and link are of no use to
+// anybody else, whatever hint follows; a new order has its own.
+func TestScanned(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	res := s.begin(t)
+	for _, c := range []struct {
+		hint string
+		code bool
+	}{{"noClient", true}, {"somethingNew", false}, {"outstandingTransaction", false}} {
+		s.replaced(`{"status":"pending","hintCode":"` + c.hint + `"}`)
+		res = s.resume(t, res.State, connector.Tick{})
+		if w, err := s.conn.View(res.State, s.clock.Now()); err != nil || (w.QR != "") != c.code || (w.Launch != "") != c.code {
+			t.Errorf("%s: %+v, %v", c.hint, w, err)
+		}
+	}
+	s.replaced(`{"status":"failed","hintCode":"startFailed"}`)
+	res = s.resume(t, res.State, connector.Tick{})
+	if w, err := s.conn.View(res.State, s.clock.Now()); err != nil || w.QR == "" || len(res.Refs) != 1 {
+		t.Errorf("a new order: %+v, %v", w, err)
+	}
+}
+
+// TestLinkOfAnOldOrder: that the page had a link to an order which is over says
+// nothing about the order that has taken its place (§20).
+func TestLinkOfAnOldOrder(t *testing.T) {
+	t.Parallel()
+	s := newService(t, sandbox.Ignore)
+	s.settings(t, func(set *bankidse.Settings) { set.AddressCheck = "require-equal" })
+	res := s.begin(t)
+	for _, d := range []string{"same", "other"} {
+		res = s.resume(t, res.State, connector.Submitted{Values: url.Values{"device": {d}}})
+	}
+	s.clock.Advance(30 * time.Second)
+	res = s.resume(t, res.State, connector.Tick{})
+	if _, err := s.Event(string(res.Refs[0]), "approve", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	res = s.collected(t, res)
+	if res = s.resume(t, device.ReplaceAll(res.State, []byte(`"ipAddress":"198.51.100.1"`)), connector.Tick{}); res.Confirmed == nil {
 		t.Errorf("step = %#v", res.Step)
 	}
 }

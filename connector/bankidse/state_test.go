@@ -55,3 +55,45 @@ func TestKeptAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestNumbersDoNotStay: states are kept in memory to be read once, but none with a
+// person's number.
+func TestNumbersDoNotStay(t *testing.T) {
+	t.Parallel()
+	for pinned, stays := range map[string]bool{"": true, "199001012385": false} {
+		c, s := New(time.Now), full()
+		s.Pinned = pinned
+		raw := s.bytes()
+		if _, err := c.read(raw); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := c.states.Get(string(raw)); ok != stays {
+			t.Errorf("pinned to %q: in memory: %v, want %v", pinned, ok, stays)
+		}
+	}
+}
+
+// TestUntil: until when a page may count, and how long it says that a code is new.
+func TestUntil(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		s     state
+		after time.Duration
+		until time.Duration
+		fresh bool
+	}{
+		"the first code":       {state{Device: onOther}, 0, 210 * time.Second, false},
+		"the second":           {state{Device: onOther, Renewals: 1}, 9 * time.Second, 180 * time.Second, true},
+		"the second, later":    {state{Device: onOther, Renewals: 1}, 10 * time.Second, 180 * time.Second, false},
+		"the last":             {state{Device: onOther, Renewals: maxRenewals}, 0, 30 * time.Second, true},
+		"scanned":              {state{Device: onOther, Renewals: 1, Scanned: true}, 0, 180 * time.Second, false},
+		"on this device":       {state{Device: onSame}, 0, 180 * time.Second, false},
+		"turned to the device": {state{Device: onSame, Renewals: 1}, 0, 180 * time.Second, false},
+	} {
+		c.s.Began = began
+		if w := c.s.wait(began.Add(c.after)); w.Until.Sub(began) != c.until || w.Fresh != c.fresh {
+			t.Errorf("%s: until %s after the start, fresh %v, want %s and %v", name, w.Until.Sub(began), w.Fresh, c.until, c.fresh)
+		}
+	}
+}
