@@ -8,12 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/textproto"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/wneessen/go-mail"
+	"golang.org/x/net/idna"
 
 	"eidgate/broker"
+	"eidgate/internal/safehttp"
 )
 
 // mail hands a mail over.
@@ -25,10 +29,14 @@ func (w *Worker) mail(ctx context.Context, c broker.Claimed) outcome {
 	if json.Unmarshal(c.Body, &m) != nil {
 		return outcome{final: true, reason: "invalid"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 25*time.Second) // before the library's own end
 	defer cancel()
 	if err := w.c.Mailer.Send(ctx, c.ID, c.URL, m); err != nil {
-		return outcome{final: errors.Is(err, ErrFinal), reason: "relay"}
+		o := outcome{final: errors.Is(err, ErrFinal), reason: "relay"}
+		if e := (*RelayError)(nil); errors.As(err, &e) {
+			o.status, o.reason = e.Status, e.Reason
+		}
+		return o
 	}
 	return outcome{ok: true}
 }
@@ -40,11 +48,25 @@ type Relay struct {
 	Roots                      *x509.CertPool // optional: who may vouch for the relay; nil for the system's
 }
 
+// A RelayError is why a relay has not taken a mail. It names no address.
+type RelayError struct {
+	Status int    // what the relay answered; 0 where that is not the reason
+	Reason string // "relay" for what it says, "login" where it offers no way that is known here, else one of safehttp's
+	Final  bool
+}
+
+func (e *RelayError) Error() string {
+	return fmt.Sprintf("mail relay did not take the mail: %s, status %d", e.Reason, e.Status)
+}
+
+// Is makes a final one ErrFinal.
+func (e *RelayError) Is(target error) bool { return target == ErrFinal && e.Final }
+
 // Send implements Mailer.
 func (r *Relay) Send(ctx context.Context, id, to string, m broker.MailBody) error {
 	msg, err := message(r.From, id, to, m)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrFinal, err)
+		return &RelayError{Reason: string(safehttp.Invalid), Final: true}
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.Host, RootCAs: r.Roots}
 	// The library leaves a connection open whose greeting goes wrong, and heeds
@@ -71,13 +93,13 @@ func (r *Relay) Send(ctx context.Context, id, to string, m broker.MailBody) erro
 		conn, stop = c, context.AfterFunc(ctx, func() { _ = c.Close() }) // whoever waits learns of it
 		return c, nil
 	}
-	opts := []mail.Option{mail.WithPort(r.Port), mail.WithTimeout(20 * time.Second), mail.WithTLSPolicy(mail.TLSMandatory),
+	opts := []mail.Option{mail.WithPort(r.Port), mail.WithTimeout(exchange), mail.WithTLSPolicy(mail.TLSMandatory),
 		mail.WithTLSConfig(conf), mail.WithDialContextFunc(dial)}
 	if r.Port == 465 {
 		opts = append(opts, mail.WithSSL())
 	}
 	if r.User != "" {
-		opts = append(opts, mail.WithSMTPAuth(mail.SMTPAuthPlain), mail.WithUsername(r.User), mail.WithPassword(r.Password))
+		opts = append(opts, mail.WithOpportunisticSMTPAuth(mail.SMTPAuthPlain, mail.SMTPAuthLogin), mail.WithUsername(r.User), mail.WithPassword(r.Password))
 	}
 	client, err := mail.NewClient(r.Host, opts...)
 	if err != nil {
@@ -87,11 +109,32 @@ func (r *Relay) Send(ctx context.Context, id, to string, m broker.MailBody) erro
 	if err == nil || msg.IsDelivered() { // what goes wrong after that changes nothing
 		return nil
 	}
-	var se *mail.SendError
-	if errors.As(err, &se) && se.ErrorCode() >= 500 { // the relay's own word: 0 where the connection broke
-		return fmt.Errorf("%w: relay refuses", ErrFinal)
+	return explain(ctx, err)
+}
+
+// explain says why a mail was not taken. What the relay says of a mail is its
+// last word; what it says before, of a password for example, is not.
+func explain(ctx context.Context, err error) *RelayError {
+	var sent *mail.SendError
+	var said *textproto.Error
+	switch {
+	case errors.As(err, &sent) && sent.ErrorCode() > 0: // 0 where the connection broke
+		return &RelayError{Status: sent.ErrorCode(), Reason: "relay", Final: sent.ErrorCode() >= 500}
+	case errors.As(err, &said):
+		return &RelayError{Status: said.Code, Reason: "relay"}
+	case ctx.Err() != nil:
+		return &RelayError{Reason: string(safehttp.Timeout)}
+	case sent != nil:
+		return &RelayError{Reason: string(safehttp.Refused)}
+	case errors.Is(err, mail.ErrNoSupportedAuthDiscovered):
+		return &RelayError{Reason: "login"}
+	case strings.Contains(err.Error(), "does not support STARTTLS"):
+		return &RelayError{Reason: string(safehttp.TLS)}
 	}
-	return errors.New("mail relay did not take the mail")
+	if reason := safehttp.ReasonOf(err); reason != safehttp.Bad {
+		return &RelayError{Reason: string(reason)}
+	}
+	return &RelayError{Reason: "relay"}
 }
 
 // message puts a mail together; the library writes the headers.
@@ -103,7 +146,14 @@ func message(from, id, to string, m broker.MailBody) (*mail.Msg, error) {
 	if err := msg.From(from); err != nil {
 		return nil, errors.New("sender address cannot be used")
 	}
-	if err := msg.To(to); err != nil {
+	user, host := to[:strings.LastIndexByte(to, '@')+1], to[strings.LastIndexByte(to, '@')+1:]
+	if strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) { // not every relay takes it so
+		var err error
+		if host, err = idna.Lookup.ToASCII(host); err != nil {
+			return nil, errors.New("address cannot be used")
+		}
+	}
+	if err := msg.To(user + host); err != nil {
 		return nil, errors.New("address cannot be used")
 	}
 	sender := msg.GetFrom()[0].Address // without a name

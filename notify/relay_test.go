@@ -27,6 +27,8 @@ type relay struct {
 	plain bool   // it does not offer STARTTLS
 	stall string // the command that it leaves without an answer, likewise
 	hang  string // the command that it hangs up at, once TLS is there; "." for the end of the mail
+	auth  string // how one may log in; "" for PLAIN
+	login string // answer to a login; "" for 235
 	rcpt  string // answer to RCPT; "" for 250
 	data  string // answer to the mail; "" for 250
 
@@ -105,7 +107,7 @@ func (s *relay) talk(conn net.Conn, conf *tls.Config) {
 		switch verb {
 		case "EHLO":
 			if s.plain || secure {
-				say("250-localhost\r\n250 AUTH PLAIN")
+				say("250-localhost\r\n250 AUTH " + orElse(s.auth, "PLAIN"))
 			} else {
 				say("250-localhost\r\n250 STARTTLS")
 			}
@@ -114,7 +116,15 @@ func (s *relay) talk(conn net.Conn, conf *tls.Config) {
 			c := tls.Server(conn, conf)
 			conn, in, secure = c, bufio.NewReader(c), true
 		case "AUTH":
-			say("235 fine")
+			if strings.HasPrefix(line, "AUTH LOGIN") {
+				for _, ask := range []string{"334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"} {
+					say(ask)
+					if _, err := in.ReadString('\n'); err != nil {
+						return
+					}
+				}
+			}
+			say(orElse(s.login, "235 fine"))
 		case "RCPT":
 			say(orElse(s.rcpt, "250 fine"))
 		case "DATA":
@@ -201,21 +211,27 @@ func TestRelayTakesAMail(t *testing.T) {
 
 func TestRelayRefuses(t *testing.T) {
 	t.Parallel()
+	log := func(r *Relay) { r.User, r.Password = "eid", "secret" }
 	for name, c := range map[string]struct {
 		relay *relay
 		to    string
 		other func(*Relay)
-		final bool
+		want  RelayError
 	}{
-		"no STARTTLS":       {&relay{plain: true}, "rp@example.com", nil, false},
-		"unknown CA":        {&relay{}, "rp@example.com", func(r *Relay) { r.Roots = x509.NewCertPool() }, false},
-		"other name":        {&relay{}, "rp@example.com", func(r *Relay) { r.Host = "127.0.0.1" }, false},
-		"busy":              {&relay{rcpt: "451 later"}, "rp@example.com", nil, false},
-		"no such mailbox":   {&relay{rcpt: "550 nobody"}, "rp@example.com", nil, true},
-		"refuses the mail":  {&relay{data: "554 no"}, "rp@example.com", nil, true},
-		"busy with it":      {&relay{data: "452 full"}, "rp@example.com", nil, false},
-		"header in address": {&relay{}, "rp@example.com\r\nBcc: x@example.com", nil, true},
-		"two addresses":     {&relay{}, "rp@example.com, x@example.com", nil, true},
+		"no STARTTLS":       {&relay{plain: true}, "rp@example.com", nil, RelayError{0, "tls", false}},
+		"unknown CA":        {&relay{}, "rp@example.com", func(r *Relay) { r.Roots = x509.NewCertPool() }, RelayError{0, "tls", false}},
+		"other name":        {&relay{}, "rp@example.com", func(r *Relay) { r.Host = "127.0.0.1" }, RelayError{0, "tls", false}},
+		"nobody there":      {&relay{}, "rp@example.com", func(r *Relay) { r.Port = 1 }, RelayError{0, "refused", false}},
+		"hangs up":          {&relay{hang: "MAIL"}, "rp@example.com", nil, RelayError{0, "refused", false}},
+		"another login":     {&relay{auth: "XOAUTH2"}, "rp@example.com", log, RelayError{0, "login", false}},
+		"wrong password":    {&relay{login: "535 no"}, "rp@example.com", log, RelayError{535, "relay", false}},
+		"busy":              {&relay{rcpt: "451 later"}, "rp@example.com", nil, RelayError{451, "relay", false}},
+		"no such mailbox":   {&relay{rcpt: "550 nobody"}, "rp@example.com", nil, RelayError{550, "relay", true}},
+		"refuses the mail":  {&relay{data: "554 no"}, "rp@example.com", nil, RelayError{554, "relay", true}},
+		"busy with it":      {&relay{data: "452 full"}, "rp@example.com", nil, RelayError{452, "relay", false}},
+		"header in address": {&relay{}, "rp@example.com\r\nBcc: x@example.com", nil, RelayError{0, "invalid", true}},
+		"two addresses":     {&relay{}, "rp@example.com, x@example.com", nil, RelayError{0, "invalid", true}},
+		"host that is none": {&relay{}, "rp@exa\u2028mple.com", nil, RelayError{0, "invalid", true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -224,8 +240,9 @@ func TestRelayRefuses(t *testing.T) {
 				c.other(r)
 			}
 			err := r.Send(t.Context(), "msg_1", c.to, thin)
-			if err == nil || errors.Is(err, ErrFinal) != c.final {
-				t.Errorf("%v, want final: %v", err, c.final)
+			var got *RelayError
+			if !errors.As(err, &got) || *got != c.want || errors.Is(err, ErrFinal) != c.want.Final {
+				t.Errorf("%v, want %+v", err, c.want)
 			}
 			if err != nil && strings.Contains(err.Error(), "example.com") {
 				t.Errorf("the error names the address: %v", err)
@@ -245,6 +262,40 @@ func TestRelayRefuses(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestRelayLogin: PLAIN where the relay has it, else LOGIN, which is all that
+// some have.
+func TestRelayLogin(t *testing.T) {
+	t.Parallel()
+	for offers, want := range map[string]string{"PLAIN": "AUTH PLAIN", "LOGIN PLAIN": "AUTH PLAIN", "LOGIN XOAUTH2": "AUTH LOGIN"} {
+		t.Run(offers, func(t *testing.T) {
+			t.Parallel()
+			s := &relay{auth: offers}
+			r := s.start(t)
+			r.User, r.Password = "eid", "secret"
+			if err := r.Send(t.Context(), "msg_1", "rp@example.com", thin); err != nil {
+				t.Error(err)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if said := strings.Join(s.said, "\n"); !strings.Contains(said, want) {
+				t.Errorf("%s, want %s", said, want)
+			}
+		})
+	}
+}
+
+// TestHostInASCII: a relay need not know other letters than ASCII in a host.
+func TestHostInASCII(t *testing.T) {
+	t.Parallel()
+	m, err := message("eid@broker.example", "msg_1", "rp@käse.example", thin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if to := m.GetTo(); len(to) != 1 || to[0].Address != "rp@xn--kse-qla.example" {
+		t.Error(to)
+	}
 }
 
 // TestSenderWithName: a Message-ID has the sender's domain and nothing else of it.
@@ -315,7 +366,7 @@ func TestRelayStalls(t *testing.T) {
 			cancel()
 			select {
 			case err := <-done:
-				if err == nil || errors.Is(err, ErrFinal) {
+				if e := (*RelayError)(nil); !errors.As(err, &e) || *e != (RelayError{Reason: "timeout"}) {
 					t.Error(err)
 				}
 			case <-time.After(5 * time.Second):

@@ -58,10 +58,12 @@ func explain(parent context.Context, err error) error {
 	if errors.Is(parent.Err(), context.Canceled) {
 		return &Error{Reason: Stopped, cause: context.Canceled}
 	}
-	return &Error{Reason: reasonOf(err)}
+	return &Error{Reason: ReasonOf(err)}
 }
 
-func reasonOf(err error) Reason {
+// ReasonOf is what an exchange failed of that is not a Client's own; Bad for what
+// it does not know.
+func ReasonOf(err error) Reason {
 	var dns *net.DNSError
 	var wait interface{ Timeout() bool }
 	switch {
