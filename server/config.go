@@ -389,7 +389,7 @@ type MailConfig struct {
 	Host         string `yaml:"host"`          // of the relay. Required
 	Port         int    `yaml:"port"`          // 465 (TLS from the start) or 587 (STARTTLS, required); default 587
 	User         string `yaml:"user"`          // account at the relay; default none
-	PasswordFile string `yaml:"password_file"` // of that account
+	PasswordFile string `yaml:"password_file"` // of that account. Required with user
 	From         string `yaml:"from"`          // address that mail comes from. Required
 	CAFile       string `yaml:"ca_file"`       // PEM roots that may vouch for the relay; default those of the system
 }

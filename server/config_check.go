@@ -313,7 +313,13 @@ func (k *checker) rest(c *Config) {
 		if m.Port != 0 && m.Port != 465 && m.Port != 587 {
 			k.doc.Report("mail.port", "%d is neither 465 nor 587; mail without TLS is not supported", m.Port)
 		}
+		if m.User != "" && m.PasswordFile == "" {
+			k.doc.Report("mail.password_file", "is required with user")
+		}
 		if m.PasswordFile != "" {
+			if m.User == "" {
+				k.doc.Report("mail.user", "is required with password_file")
+			}
 			k.secret("mail.password_file", m.PasswordFile)
 		}
 		if m.CAFile != "" && k.file("mail.ca_file", m.CAFile) {

@@ -178,6 +178,8 @@ func TestConfigurationCorpus(t *testing.T) {
 		{"roots of mail that are none", "accounts:", "mail: {host: h, from: a@b.example, ca_file: DIR/master}\naccounts:", []string{"mail.ca_file: holds no certificate in PEM"}},
 		{"mail from nobody", "accounts:", "mail: {host: h, from: eid@}\naccounts:", []string{"mail.from: must be the address that mail comes from"}},
 		{"mail without TLS", "accounts:", "mail: {host: h, from: a@b.example, port: 25}\naccounts:", []string{"mail.port: 25 is neither 465 nor 587; mail without TLS is not supported"}},
+		{"mail with half a login", "accounts:", "mail: {host: h, from: a@b.example, user: eid}\naccounts:", []string{"mail.password_file: is required with user"}},
+		{"mail with the other half", "accounts:", "mail: {host: h, from: a@b.example, password_file: DIR/master}\naccounts:", []string{"mail.user: is required with password_file"}},
 		{"a log of another form", "accounts:", "log: {level: loud, format: xml}\naccounts:", []string{
 			`log.level: "loud" is none of debug, info, warn, error`, `log.format: "xml" is neither json nor text`}},
 		{"too long idle", "accounts:", "sessions: {idle: 2h}\naccounts:", []string{"sessions.idle: 2h must be between 1m and 1h"}},
