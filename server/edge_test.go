@@ -188,8 +188,12 @@ func TestServerLimits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, l, s, time.Second, slog.New(slog.DiscardHandler)) }()
+	// Not one byte more than net/http reads before it refuses: a connection that is closed with
+	// some unread is reset, and the answer may be lost with it.
+	big := "GET / HTTP/1.1\r\nHost: x\r\nBig: "
+	big += strings.Repeat("x", s.MaxHeaderBytes+4096-len(big))
 	for name, c := range map[string]struct{ send, want string }{
-		"greedy": {"GET / HTTP/1.1\r\nHost: x\r\nBig: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "HTTP/1.1 431 "},
+		"greedy": {big, "HTTP/1.1 431 "},
 		"slow":   {"GET / HTTP/1.1\r\nHost: x\r\n", ""},
 	} {
 		conn, err := net.Dial("tcp", l.Addr().String())
