@@ -390,7 +390,7 @@ func (b *Broker) drop(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if l.order.Ended || l.order.Owner != b.c.Epoch || !l.session.State.Ended() {
+	if l.order.Ended || l.order.Owner != b.c.Epoch {
 		return nil
 	}
 	return b.abandon(ctx, l)

@@ -336,5 +336,10 @@ func TestBeginAfterSilence(t *testing.T) {
 				t.Error("a node that is silent says that it lives")
 			}
 		}
+		w.keep["story"] = w.story
+		opened := w.create(n).ID
+		if v, err := n.Open(t.Context(), opened, ada, connector.Browser{}, nil, false); err != nil || connector.StepName(v.Step) != "ask" || !n.Lives() {
+			t.Errorf("on the page: %+v, %v; want a form", v, err)
+		}
 	})
 }

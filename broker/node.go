@@ -88,6 +88,9 @@ func (b *Broker) beat(ctx context.Context) error {
 	if err := b.c.Store.Beat(ctx, b.c.Epoch); err != nil {
 		return err
 	}
+	if !b.beaten.fresh(b.limits.Dead) { // a tick without news would not meet the fence of a new owner
+		b.orders.lapse()
+	}
 	b.beaten.set(now)
 	return nil
 }

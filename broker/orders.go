@@ -148,7 +148,8 @@ func (os *orders) init() {
 
 type orderLock struct {
 	sync.Mutex
-	users int
+	users  int
+	lapsed bool // while somebody had it
 }
 
 // lock serialises the calls for one order on this node, and the sessions that
@@ -193,11 +194,28 @@ func (os *orders) running(session string) *live {
 	return nil
 }
 
+// keep is for the one who has the order's lock.
 func (os *orders) keep(l *live) {
 	os.mu.Lock()
 	defer os.mu.Unlock()
+	if k := os.locks[l.order.ID]; k != nil && k.lapsed {
+		return
+	}
 	os.live[l.order.ID] = *l
 	os.of[l.session.ID] = l.order.ID
+}
+
+// lapse drops what is in memory of all orders, and what is being done with some
+// at this moment: others may have taken them over. The ticks stay, and find out.
+func (os *orders) lapse() {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	clear(os.live)
+	clear(os.of)
+	clear(os.seen)
+	for _, l := range os.locks {
+		l.lapsed = true
+	}
 }
 
 // forget drops an order that has ended or is owned elsewhere.

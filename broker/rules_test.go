@@ -614,6 +614,13 @@ func TestCallAfterTheEnd(t *testing.T) {
 		t.Errorf("the connector was asked %d times for a session that has ended", n)
 	}
 	until(t, "the upstream is told", func() bool { return w.story.Cancelled(order) == 1 })
+	until(t, "the owner has heard of it", func() bool {
+		left, err := w.store.Inbox(t.Context(), owner.epoch, 0, 10)
+		return err == nil && len(left) == 0
+	})
+	if n := w.count(w.session(id), "abandoned"); n != 1 {
+		t.Errorf("the order was abandoned %d times", n)
+	}
 }
 
 func TestEventOnAnotherNodeThanTheOwner(t *testing.T) {

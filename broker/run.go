@@ -84,7 +84,6 @@ func (b *Broker) take(ctx context.Context, id string, a act) error {
 		return err
 	}
 	if l.order.Owner != b.c.Epoch {
-		b.orders.forget(id)
 		return errFenced
 	}
 	if l.order.Ended {

@@ -1,10 +1,14 @@
 package broker_test
 
 import (
+	"bytes"
 	"errors"
 	"maps"
+	"net/url"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"eidgate/broker"
 	"eidgate/connector"
@@ -65,4 +69,101 @@ func TestSecurityEvents(t *testing.T) {
 		t.Errorf("another account: %v", err)
 	}
 	is("another account", map[string]int{"binding_mismatch": 1, "replay": 1, "cross_tenant": 1})
+}
+
+// TestRowsOfOneBrowser: the rows of sessions do not tell that one browser has
+// begun them, nor is what they keep of its secret made without the node's key.
+func TestRowsOfOneBrowser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	one, two := w.create(n), w.create(n)
+	for _, s := range []*broker.Session{one, two} {
+		if _, err := n.Speak(t.Context(), s.ID, ada, "sv"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if bytes.Equal(w.session(one.ID).Handle, w.session(two.ID).Handle) {
+		t.Error("two sessions of one browser have the same handle")
+	}
+	w.to(n, one.ID, "ask")
+	keyed := w.node(w.store, func(c *broker.Config) { c.HandleKey = bytes.Repeat([]byte{7}, 32) })
+	if v, err := keyed.Look(t.Context(), one.ID, ada, connector.Browser{}); err != nil || v.Place != broker.AtElsewhere {
+		t.Errorf("with another key: %+v, %v; want elsewhere", v, err)
+	}
+}
+
+// TestPassIsOfOneOrder: a page that has opened the way to the eID does not open that
+// of the next try.
+func TestPassIsOfOneOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.node(w.store)
+	id := w.create(n).ID
+	old := w.to(n, id, "redirect").Pass
+	failed := connector.Submitted{Values: url.Values{"fail": {"declined"}, "retry": {"1"}}}
+	if _, err := n.Act(t.Context(), id, ada, connector.Browser{}, failed); err != nil {
+		t.Fatal(err)
+	}
+	now := w.to(n, id, "redirect").Pass
+	if now == old {
+		t.Error("two orders have the same pass")
+	}
+	for pass, want := range map[string]string{old: "", now: "https://upstream.example/login"} {
+		if to, err := n.Away(t.Context(), id, broker.Handle{}, pass); err != nil || to != want {
+			t.Errorf("goes to %q, %v; want %q", to, err, want)
+		}
+	}
+}
+
+// TestErasedIsForgotten: what a node has in memory of a session goes with its
+// erasure, also for those who have read the session before.
+func TestErasedIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newStreet(t, newStore(t))
+		n := w.node()
+		synctest.Wait() // what it does each minute is done for the first time
+		v := w.begin(n, "a")
+		in := connector.Inbound{Method: "GET", Query: url.Values{"id": {v.Session.Order}}}
+		v, err := n.Returned(t.Context(), eid.Test, "bank", in, ada, connector.Browser{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := func() (spec, who bool) {
+			_, errSpec := n.Spec(t.Context(), &v.Session)
+			_, _, _, errWho := n.Identity(t.Context(), &v.Session, "k", false)
+			return !errors.Is(errSpec, broker.ErrNotFound), !errors.Is(errWho, broker.ErrNotFound)
+		}
+		if spec, who := known(); !spec || !who {
+			t.Fatalf("before: spec %v, who %v", spec, who)
+		}
+		w.clock.Advance(25 * time.Hour)
+		until(t, "both are forgotten", func() bool {
+			spec, who := known()
+			return !spec && !who
+		})
+	})
+}
+
+// TestErasedElsewhereIsForgotten: what something else than this node erases is
+// forgotten within a minute.
+func TestErasedElsewhereIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.node(w.store)
+		s := w.finish(w.create(n).ID, func() *node { return n })
+		erased := *s
+		if err := broker.Erase(t.Context(), w.store, &erased, "operator", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(61 * time.Second) // of the bubble's clock
+		if _, err := n.Spec(t.Context(), s); !errors.Is(err, broker.ErrNotFound) {
+			t.Errorf("Spec = %v, want ErrNotFound", err)
+		}
+		if who, _, _, err := n.Identity(t.Context(), s, "k", false); !errors.Is(err, broker.ErrNotFound) || who != nil {
+			t.Errorf("Identity = %v, %v, want ErrNotFound", who, err)
+		}
+	})
 }

@@ -511,6 +511,9 @@ func TestForeignReturn(t *testing.T) {
 	if page, err := n.Look(t.Context(), v.Session.ID, stranger, connector.Browser{}); err != nil || page.Place != broker.AtElsewhere {
 		t.Errorf("the page itself: %v, %v", page.Place, err)
 	}
+	if landed, err = n.Returned(t.Context(), eid.Test, "bank", in, stranger, connector.Browser{}); err != nil || landed.Session.State != broker.Confirmed {
+		t.Fatalf("loaded anew: %v %v", landed, err)
+	}
 	in.Method = http.MethodPost
 	if landed, err = n.Returned(t.Context(), eid.Test, "bank", in, stranger, connector.Browser{}); err != nil || landed.Session.State != broker.Finished {
 		t.Fatalf("after yes: %v %v", landed, err)
