@@ -331,7 +331,7 @@ func TestBeginAfterSilence(t *testing.T) {
 			if _, ok := v.Step.(connector.Redirect); !ok || !n.Lives() {
 				t.Errorf("%s: %+v, want a redirect", id, v.Step)
 			}
-			time.Sleep(10 * time.Second) // of the bubble's clock
+			later(10 * time.Second)
 			if n.Lives() {
 				t.Error("a node that is silent says that it lives")
 			}

@@ -15,18 +15,7 @@ import (
 	"eidgate/eid"
 )
 
-// A deaf store does not take its node's beats while it is on.
-type deaf struct {
-	broker.Store
-	on atomic.Bool
-}
-
-func (s *deaf) Beat(ctx context.Context, epoch string) error {
-	if s.on.Load() {
-		return errors.New("the store is away")
-	}
-	return s.Store.Beat(ctx, epoch)
-}
+var errAway = errors.New("the store is away")
 
 // A witness counts what one node asks of the story's upstream.
 type witness struct {
@@ -37,7 +26,7 @@ type witness struct {
 
 func (s *witness) Resume(ctx context.Context, r *connector.Request, state []byte, e connector.Event) (connector.Result, error) {
 	s.asked.Add(1)
-	time.Sleep(time.Duration(s.slow.Swap(0))) // of a bubble's clock
+	<-time.After(time.Duration(s.slow.Swap(0)))
 	return s.Story.Resume(ctx, r, state, e)
 }
 
@@ -54,16 +43,16 @@ func TestSilentNodeStops(t *testing.T) {
 		seen := &witness{Story: w.story}
 		n := w.node(w.store, seen.use, func(c *broker.Config) { c.Limits.Beat = time.Hour })
 		w.to(n, w.create(n).ID, "wait")
-		time.Sleep(3 * time.Second) // of the bubble's clock
+		later(3 * time.Second)
 		early := seen.asked.Load()
-		time.Sleep(900 * time.Millisecond)
+		later(900 * time.Millisecond)
 		last := seen.asked.Load()
 		if last == early {
 			t.Error("it has stopped before four seconds are over")
 		}
-		time.Sleep(200 * time.Millisecond)
+		later(200 * time.Millisecond)
 		last = seen.asked.Load()
-		time.Sleep(900 * time.Millisecond) // a request may take the order over now
+		later(900 * time.Millisecond) // a request may take the order over now
 		if now := seen.asked.Load(); now != last {
 			t.Errorf("it has asked %d times when its beat was more than four seconds old", now-last)
 		}
@@ -79,22 +68,19 @@ func TestBackFromSilence(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				store, seen := &deaf{Store: w.store}, &witness{Story: w.story}
+				store, seen := &silent{Store: w.store, err: errAway}, &witness{Story: w.story}
 				first := w.node(store, seen.use)
 				s := w.create(first)
 				w.to(first, s.ID, "wait")
 				w.node(w.store)
 				synctest.Wait() // both have begun to beat
-				store.on.Store(true)
 				seen.slow.Store(int64(slow))
-				time.Sleep(12 * time.Second) // of the bubble's clock
-				store.on.Store(false)
-				time.Sleep(5 * time.Second)
+				store.lapse()
 				if !first.Lives() || !w.stored(s, "taken over") {
 					t.Fatalf("its node lives: %v, taken over: %v", first.Lives(), w.stored(s, "taken over"))
 				}
 				before, all := seen.asked.Load(), w.story.Calls("tick")
-				time.Sleep(time.Second)
+				later(time.Second)
 				if now := seen.asked.Load(); now != before {
 					t.Errorf("it has asked the upstream %d times for an order that is another node's", now-before)
 				}
@@ -112,16 +98,13 @@ func TestSilenceWithoutAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		store := &deaf{Store: w.store}
+		store := &silent{Store: w.store, err: errAway}
 		n := w.node(store)
 		w.to(n, w.create(n).ID, "wait")
 		synctest.Wait() // it has begun to beat
-		store.on.Store(true)
-		time.Sleep(12 * time.Second) // of the bubble's clock
-		store.on.Store(false)
-		time.Sleep(5 * time.Second)
+		store.lapse()
 		before := w.story.Calls("tick")
-		time.Sleep(time.Second)
+		later(time.Second)
 		if w.story.Calls("tick") == before {
 			t.Error("it polls no more")
 		}
@@ -134,7 +117,7 @@ func TestPageOfASilentNode(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		store := &deaf{Store: w.store}
+		store := &silent{Store: w.store, err: errAway}
 		first := w.node(store)
 		s := w.create(first)
 		w.to(first, s.ID, "ask")
@@ -148,11 +131,11 @@ func TestPageOfASilentNode(t *testing.T) {
 		}
 		synctest.Wait() // both have begun to beat
 		store.on.Store(true)
-		time.Sleep(12 * time.Second) // of the bubble's clock
+		later(12 * time.Second)
 		w.to(second, s.ID, "redirect")
 		shows("while it is silent", "redirect")
 		store.on.Store(false)
-		time.Sleep(5 * time.Second)
+		later(5 * time.Second)
 		w.to(second, s.ID, "embed")
 		shows("when it beats again", "embed")
 	})
@@ -163,7 +146,7 @@ type sluggish struct{ broker.Store }
 
 func (s sluggish) Beat(ctx context.Context, epoch string) error {
 	err := s.Store.Beat(ctx, epoch)
-	time.Sleep(4500 * time.Millisecond) // of a bubble's clock
+	<-time.After(4500 * time.Millisecond)
 	return err
 }
 
@@ -177,12 +160,12 @@ func TestSluggishNodeTakesNothing(t *testing.T) {
 		s := w.create(first)
 		w.to(first, s.ID, "redirect")
 		w.node(sluggish{w.store})
-		time.Sleep(30 * time.Second) // of the bubble's clock
+		later(30 * time.Second)
 		if w.stored(s, "taken over") {
 			t.Fatal("a sluggish node has taken it over")
 		}
 		w.node(w.store)
-		time.Sleep(5 * time.Second)
+		later(5 * time.Second)
 		if !w.stored(s, "taken over") {
 			t.Error("nobody has taken it over")
 		}

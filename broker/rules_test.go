@@ -49,6 +49,13 @@ func (w *world) session(id string) *broker.Session {
 	return s
 }
 
+// later lets time pass on the clock of a bubble, where that takes none, until all is
+// done that was due. Outside of a bubble it panics.
+func later(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // until waits for something that background work brings about.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -452,17 +459,28 @@ func TestDuplicateAndLateEvents(t *testing.T) {
 	}
 }
 
-// A silent store loses the beats of its node: the others take it for dead.
+// A silent store loses the beats of its node while it is on: the others take it
+// for dead.
 type silent struct {
 	broker.Store
-	on atomic.Bool
+	on  atomic.Bool
+	err error // what the node hears of it; nil if it believes that it beats
 }
 
 func (s *silent) Beat(ctx context.Context, epoch string) error {
 	if s.on.Load() {
-		return nil
+		return s.err
 	}
 	return s.Store.Beat(ctx, epoch)
+}
+
+// lapse is a silence of twelve seconds and, after it, time for everybody to notice
+// its end; in a bubble.
+func (s *silent) lapse() {
+	s.on.Store(true)
+	later(12 * time.Second)
+	s.on.Store(false)
+	later(5 * time.Second)
 }
 
 func TestTwoOwners(t *testing.T) {
@@ -522,7 +540,7 @@ func TestNoOrphanOfItsOwn(t *testing.T) {
 		s := w.create(n)
 		w.to(n, s.ID, "redirect")
 		w.bury(n)
-		time.Sleep(3 * time.Second) // of the bubble's clock; it looks for orphans each second
+		later(3 * time.Second) // it looks for orphans each second
 		notes, err := w.store.Notes(t.Context(), s.ID)
 		if err != nil || slices.ContainsFunc(notes, func(n broker.Note) bool { return n.Text == "taken over" }) {
 			t.Errorf("the node took its own order over: %v, %v", notes, err)

@@ -158,7 +158,7 @@ func TestErasedElsewhereIsForgotten(t *testing.T) {
 		if err := broker.Erase(t.Context(), w.store, &erased, "operator", time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(61 * time.Second) // of the bubble's clock
+		later(61 * time.Second)
 		if _, err := n.Spec(t.Context(), s); !errors.Is(err, broker.ErrNotFound) {
 			t.Errorf("Spec = %v, want ErrNotFound", err)
 		}

@@ -201,7 +201,7 @@ func TestNudge(t *testing.T) {
 				t.Fatal(err)
 			}
 			n.Nudge(t.Context(), in.ID)
-			time.Sleep(time.Second) // of the bubble's clock
+			later(time.Second)
 			if got := l.ticks.Load(); got != c.ticks {
 				t.Errorf("%s, due after %s: %d ticks, want %d", c.env, c.after, got, c.ticks)
 			}

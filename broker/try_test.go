@@ -102,7 +102,7 @@ func TestTriesOfOneEvent(t *testing.T) {
 		w.to(n, id, "wait")
 		polls.Store(true)
 		for range 600 {
-			if time.Sleep(100 * time.Millisecond); calls.Load() == 45 { // of the bubble's clock
+			if later(100 * time.Millisecond); calls.Load() == 45 {
 				break
 			}
 		}
@@ -112,7 +112,7 @@ func TestTriesOfOneEvent(t *testing.T) {
 		if _, err := n.Act(t.Context(), id, ada, connector.Browser{}, connector.Shown{}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Second)
+		later(5 * time.Second)
 		if v, err := n.Look(t.Context(), id, ada, connector.Browser{}); err != nil || v.Place != broker.AtStep {
 			t.Errorf("the first try of an act was taken for the last one: %+v, %v", v, err)
 		}
@@ -148,7 +148,7 @@ func TestTickWithoutRoom(t *testing.T) {
 			}
 		}()
 		<-in
-		time.Sleep(2 * time.Second) // of the bubble's clock
+		later(2 * time.Second)
 		if v, err := n.Open(t.Context(), w.create(n).ID, ada, connector.Browser{}, nil, false); err != nil || v.Place != broker.AtRetry || v.Failed != eid.Unavailable {
 			t.Errorf("without room: %+v, %v", v, err)
 		}
@@ -162,7 +162,7 @@ func TestTickWithoutRoom(t *testing.T) {
 		if err := <-begun; err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Second)
+		later(2 * time.Second)
 		if s := w.session(polls); s.State != broker.Started || w.story.Calls("tick") == before {
 			t.Errorf("%s %s, %d ticks since there is room", s.State, s.Reason, w.story.Calls("tick")-before)
 		}
