@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -21,7 +22,7 @@ const (
 
 // shortly lets the transaction give up a lock that it does not get within patience:
 // one change would hold up the others, and with them the rows that they have written.
-const shortly = "SELECT set_config('lock_timeout', '100ms', true)"
+var shortly = fmt.Sprintf("SELECT set_config('lock_timeout', '%dms', true)", patience.Milliseconds())
 
 // errUnsent is what a change hears if the one that took it along did not get so far.
 var errUnsent = errors.New("the change was not sent")
@@ -47,7 +48,7 @@ func newConvoy(pool *pgxpool.Pool) *convoy {
 }
 
 func (c *convoy) do(ctx context.Context, j *job) error {
-	if waits := c.queue(j); waits {
+	if !c.leads(j) {
 		c.wait(ctx, j)
 	}
 	if j.leads {
@@ -71,18 +72,18 @@ func (c *convoy) lead(ctx context.Context, j *job) {
 	c.send(ctx, group)
 }
 
-// queue is whether a change has to wait; if not, it leads.
-func (c *convoy) queue(j *job) bool {
+// leads gives a change a lane if there is one, else it has to wait.
+func (c *convoy) leads(j *job) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.underway < c.lanes {
 		c.underway++
 		j.leads = true
-		return false
+		return true
 	}
 	j.ready = make(chan struct{})
 	c.waiting = append(c.waiting, j)
-	return true
+	return false
 }
 
 // wait waits until others have taken a change along, or until it leads.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"eidgate/broker"
@@ -42,9 +43,31 @@ func words(t *testing.T, s *Store) (list []string, transactions int) {
 // busy takes the lane of a convoy.
 func busy(t *testing.T, s *Store) {
 	t.Helper()
-	if s.convoy.queue(&job{}) {
+	if !s.convoy.leads(&job{}) {
 		t.Fatal("the lane is taken")
 	}
+}
+
+// free tells of lanes that are taken though everybody has been answered.
+func free(t *testing.T, s *Store) {
+	t.Helper()
+	if s.convoy.underway != 0 {
+		t.Errorf("%d lanes are taken", s.convoy.underway)
+	}
+}
+
+// held is a transaction that has written the word "held" and waits.
+func held(t *testing.T, s *Store) pgx.Tx {
+	t.Helper()
+	tx, err := s.pool.Begin(t.Context())
+	if err == nil {
+		_, err = tx.Exec(t.Context(), `INSERT INTO word VALUES ('held')`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) }) // it has ended, or the test has failed
+	return tx
 }
 
 // waits waits until n changes do.
@@ -89,9 +112,7 @@ func TestConvoy(t *testing.T) {
 	if list, transactions := words(t, s); !slices.Equal(list, want) || transactions != 2 {
 		t.Errorf("%d transactions wrote %v", transactions, list)
 	}
-	if s.convoy.underway != 0 {
-		t.Errorf("%d lanes are taken", s.convoy.underway)
-	}
+	free(t, s)
 }
 
 // together sends changes as one group; each has a function that waits for its error.
@@ -141,9 +162,7 @@ func TestConvoyWithOneThatIsRefused(t *testing.T) {
 	if list, _ := words(t, s); !slices.Equal(list, []string{"a", "b", "c", "d", "taken"}) {
 		t.Errorf("%v", list)
 	}
-	if s.convoy.underway != 0 {
-		t.Errorf("%d lanes are taken", s.convoy.underway)
-	}
+	free(t, s)
 }
 
 // TestConvoyThatIsCutOff: what may have been committed is not tried again.
@@ -173,14 +192,7 @@ func TestConvoyThatIsCutOff(t *testing.T) {
 func TestConvoyWithOneThatWaitsForARow(t *testing.T) {
 	t.Parallel()
 	s := convoys(t)
-	tx, err := s.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(context.Background()) }() // it has ended, or the test has failed
-	if _, err := tx.Exec(t.Context(), `INSERT INTO word VALUES ('held')`); err != nil {
-		t.Fatal(err)
-	}
+	tx := held(t, s)
 	start := time.Now()
 	errs := together(t, s, word("a"), word("held"), word("b"))
 	for _, i := range []int{0, 2} {
@@ -234,19 +246,12 @@ func TestConvoyThatIsSlow(t *testing.T) {
 func TestConvoyThatHangs(t *testing.T) {
 	t.Parallel()
 	s := convoys(t)
-	tx, err := s.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(context.Background()) }() // it has ended, or the test has failed
-	if _, err := tx.Exec(t.Context(), `INSERT INTO word VALUES ('held')`); err != nil {
-		t.Fatal(err)
-	}
+	tx := held(t, s)
 	hangs := make(chan error, 1)
 	go func() { hangs <- s.batch(t.Context(), word("held")) }()
-	for free := true; free; <-time.After(time.Millisecond) {
+	for idle := true; idle; <-time.After(time.Millisecond) {
 		s.convoy.mu.Lock()
-		free = s.convoy.underway == 0
+		idle = s.convoy.underway == 0
 		s.convoy.mu.Unlock()
 	}
 	if err := s.batch(t.Context(), word("alone")); err != nil {
@@ -270,9 +275,7 @@ func TestConvoyThatHangs(t *testing.T) {
 	if list, _ := words(t, s); !slices.Equal(list, []string{"alone", "held"}) {
 		t.Errorf("%v", list)
 	}
-	if s.convoy.underway != 0 {
-		t.Errorf("%d lanes are taken", s.convoy.underway)
-	}
+	free(t, s)
 }
 
 // TestConvoyOfOneWhoLeaves: who leads and leaves takes nobody's change with it.
