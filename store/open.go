@@ -66,9 +66,10 @@ type Store struct {
 	dialect dialect
 
 	// PostgreSQL only
-	pool   *pgxpool.Pool
-	convoy *convoy
-	hints  chan string // nodes to hint at
+	pool     *pgxpool.Pool
+	convoy   *convoy
+	versions *versions
+	hints    chan string // nodes to hint at
 
 	// SQLite only
 	read   *sql.DB
@@ -179,6 +180,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err == nil {
 		s.convoy = newConvoy(s.pool)
+		s.versions = &versions{read: s.readVersions}
 	}
 	return err
 }

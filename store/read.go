@@ -114,7 +114,22 @@ func (s *Store) Version(ctx context.Context, id string) (n int64, err error) {
 	if row, ok := s.rows.Get(id); ok {
 		return row.Version, ctx.Err()
 	}
+	if s.versions != nil {
+		return s.versions.of(ctx, id)
+	}
 	return n, s.get(ctx, []any{&n}, `SELECT version FROM session WHERE id = $1`, id)
+}
+
+// readVersions is what versions asks PostgreSQL.
+func (s *Store) readVersions(ctx context.Context, ids []string) (map[string]int64, error) {
+	found := make(map[string]int64, len(ids))
+	return found, s.query(ctx, func(r scanner) error {
+		var id string
+		var n int64
+		err := r.Scan(&id, &n)
+		found[id] = n
+		return err
+	}, `SELECT id, version FROM session WHERE id = ANY($1)`, ids)
 }
 
 // A home is where a session's data are: the number that its rows carry, and
