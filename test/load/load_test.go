@@ -134,6 +134,24 @@ func cost(b *testing.B, p *rig.Process, n int, f func() error) time.Duration {
 	return p.CPU(b) - before
 }
 
+// inTurns measures several things one after the other, turns times, and returns the
+// median of each: a neighbour of this machine who comes for some seconds then
+// neither falls on one of them alone nor counts.
+func inTurns(turns int, measure ...func() time.Duration) []time.Duration {
+	took := make([][]time.Duration, len(measure))
+	for range turns {
+		for i, f := range measure {
+			took[i] = append(took[i], f())
+		}
+	}
+	middle := make([]time.Duration, len(measure))
+	for i := range took {
+		slices.Sort(took[i])
+		middle[i] = took[i][turns/2]
+	}
+	return middle
+}
+
 // A baseline is the processor time of one bare request: where eight come at a
 // time, one after the other, so that the server never sleeps, and where as many
 // come in a second as did in a run, each when it likes.
