@@ -1,14 +1,8 @@
 package load
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
 	"fmt"
-	"os"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,52 +10,12 @@ import (
 	"eidgate/test/rig"
 )
 
-// rs256 is the processor time of one RS256 signature, in a process of its own
-// on one core like the node's.
-const signEnv = "EIDGATE_LOAD_SIGN"
-
-func sign() {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	sum := sha256.Sum256([]byte("what is signed"))
-	const n = 1000
-	start := used()
-	for range n {
-		if _, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:]); err != nil {
-			panic(err)
-		}
-	}
-	fmt.Println((used() - start).Nanoseconds() / n)
-}
-
-// used is the processor time that this process has had.
-func used() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func rs256(b *testing.B) time.Duration {
-	b.Helper()
-	var ns int64
-	p := rig.Start(b, append(one, signEnv+"=1"), os.Args[0])
-	out := p.Wait()
-	if _, err := fmt.Sscan(out, &ns); err != nil {
-		b.Fatalf("%q: %v", out, err)
-	}
-	return time.Duration(ns)
-}
-
 // BenchmarkIDIN runs whole logins at a bank: setup, page with the banks, the
 // choice, the bank, the return, result, webhook. Of the node's RSA operations
 // two sign a request each, one opens the person's number, and one each
 // attribute.
 func BenchmarkIDIN(b *testing.B) {
-	single := rs256(b)
+	single := startBare(b).rs256(b)
 	stores(b, func(b *testing.B, name, store string) {
 		sys := rig.New(b, store, sandbox.Approve)
 		node := sys.Serve(b, one...)

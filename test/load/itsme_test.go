@@ -17,12 +17,13 @@ import (
 // ES256, and nothing is opened.
 func BenchmarkItsme(b *testing.B) {
 	stores(b, func(b *testing.B, name, store string) {
-		bare := around(b)
+		plain := startBare(b)
+		bare := plain.around(b)
 		sys := rig.New(b, store, sandbox.Approve)
 		node := sys.Serve(b, one...)
 		p := rig.NewParty(b)
 		p.Route(node)
-		const turns, logins, at, operations = 5, 400, 64, 4
+		const turns, logins, at, operations = 5, 1000, 64, 4
 		var failed atomic.Int64
 		login := func(config string) func(int) {
 			return func(int) {
@@ -44,7 +45,7 @@ func BenchmarkItsme(b *testing.B) {
 			}
 			return (node.CPU(b) - before) / logins
 		}
-		all := inTurns(turns, func() time.Duration { return cpu("") }, func() time.Duration { return rs256(b) }, func() time.Duration { return cpu(rig.CurveConfig) })
+		all := inTurns(turns, func() time.Duration { return cpu("") }, func() time.Duration { return plain.rs256(b) }, func() time.Duration { return cpu(rig.CurveConfig) })
 		keys, single, curve := all[0], all[1], all[2]
 		ratio := float64(keys) / float64(operations*single)
 		note("itsme v3, keys, "+name, fmt.Sprintf("%.1f ms of CPU = %.2f x (%d RSA operations of %.2f ms)", ms(keys), ratio, operations, ms(single)), "<= 1.5 x", ratio <= 1.5)

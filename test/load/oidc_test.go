@@ -280,7 +280,7 @@ func BenchmarkOIDC(b *testing.B) {
 		}, func() time.Duration {
 			c.id = jose.ES256
 			return cost(b, node, flows, login) / flows
-		}, func() time.Duration { return rs256(b) })
+		}, func() time.Duration { return plain.rs256(b) })
 		rs, es, single := all[0], all[1], all[2]
 		n := float64(requests.Load()) / (2 * turns * flows)
 		ratio := float64(rs) / float64(single)

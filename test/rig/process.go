@@ -122,12 +122,6 @@ func (p *Process) Listens(t testing.TB, addr string) {
 	}
 }
 
-// Wait waits for a process that ends by itself, and is what it has written.
-func (p *Process) Wait() string {
-	<-p.done
-	return p.Log()
-}
-
 // Log is the end of what the process has written.
 func (p *Process) Log() string { return p.log.String() }
 
