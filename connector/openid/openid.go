@@ -5,6 +5,7 @@
 package openid
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -15,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,19 +188,36 @@ type state struct {
 	Login  *oidcrp.Login `json:"login"`
 	URL    string        `json:"url"`
 	Until  time.Time     `json:"until,omitzero"` // when nobody is expected any more
-	Answer []byte        `json:"answer,omitempty"`
-	Got    time.Time     `json:"got,omitzero"` // when it came
+	Answer []byte        `json:"-"`              // stands behind the JSON
+	Got    time.Time     `json:"got,omitzero"`   // when it came
 
 	Foreign bool `json:"foreign,omitempty"` // the browser that came back is not the one that began
 	Asks    bool `json:"asks,omitempty"`    // confirmed; the person must say there that it was them
 }
 
+// bytes writes the state. The answer is long, and begins on a line of its own, so
+// that it is not looked through each time.
 func (s *state) bytes() []byte {
 	raw, err := json.Marshal(s)
 	if err != nil { // no field can fail
 		panic(err)
 	}
+	if s.Answer != nil {
+		raw = append(slices.Grow(raw, 1+len(s.Answer)), '\n')
+		raw = append(raw, s.Answer...)
+	}
 	return raw
+}
+
+// readState reads what bytes wrote.
+func readState(raw []byte) (*state, error) {
+	var s state
+	line, answer, _ := bytes.Cut(raw, []byte{'\n'})
+	if err := json.Unmarshal(line, &s); err != nil || s.Login == nil {
+		return nil, errors.New("stored state of an OpenID login is not readable")
+	}
+	s.Answer = answer
+	return &s, nil
 }
 
 // Begin implements connector.Connector.
@@ -264,9 +283,9 @@ func (c *Connector) renew(ctx context.Context, cl *client, r *connector.Request,
 
 // Resume implements connector.Connector.
 func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte, e connector.Event) (connector.Result, error) {
-	var s state
-	if err := json.Unmarshal(raw, &s); err != nil || s.Login == nil {
-		return connector.Result{}, errors.New("stored state of an OpenID login is not readable")
+	s, err := readState(raw)
+	if err != nil {
+		return connector.Result{}, err
 	}
 	cl, err := c.client(r.Settings)
 	if err != nil {
@@ -276,7 +295,7 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte
 	case connector.Returned:
 		switch {
 		case s.Answer == nil && !s.Asks:
-			return c.returned(ctx, cl, r, &s, e)
+			return c.returned(ctx, cl, r, s, e)
 		case e.In.Query.Get("state") != s.Login.State: // any login's name can be guessed at, but not that
 		case s.Asks && !e.Foreign:
 			return connector.Result{Step: connector.Done{}, State: s.bytes()}, nil
@@ -287,12 +306,12 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte
 		}
 	case connector.Submitted:
 		if s.Answer == nil && !s.Asks && e.Values.Has("go") {
-			return c.renew(ctx, cl, r, &s)
+			return c.renew(ctx, cl, r, s)
 		}
 	case connector.Tick:
 		switch {
 		case s.Answer != nil && !s.Asks:
-			return c.read(ctx, cl, r, &s)
+			return c.read(ctx, cl, r, s)
 		case !s.Until.IsZero() && !c.now().Before(s.Until):
 			return connector.Result{Step: connector.Fail{Reason: eid.Expired, Code: "stranded", Retry: true}, State: s.bytes()}, nil
 		}
@@ -303,7 +322,7 @@ func (c *Connector) Resume(ctx context.Context, r *connector.Request, raw []byte
 		}
 		return connector.Result{Step: connector.Fail{Reason: reason}, State: s.bytes()}, nil
 	}
-	return c.stay(&s), nil
+	return c.stay(s), nil
 }
 
 // returned has a browser that comes from the provider: its code is spent at
