@@ -237,15 +237,19 @@ func newItsmeUser(evidence []eid.Evidence) *itsmeUser {
 		}
 		_ = json.Unmarshal(raw, &c) // adds to what is there
 	}
+	tagged := map[string]any{} // "tag:sixdots.be,2016-06:claim_eid" by the last part
+	for name, v := range c {
+		if strings.HasPrefix(name, "tag:") {
+			tagged[name[strings.LastIndexByte(name, ':')+1:]] = v
+		}
+	}
 	get := func(names ...string) any {
 		for _, name := range names {
 			if v, ok := c[name]; ok {
 				return v
 			}
-			for full, v := range c {
-				if strings.HasPrefix(full, "tag:") && strings.HasSuffix(full, ":"+name) {
-					return v
-				}
+			if v, ok := tagged[name]; ok {
+				return v
 			}
 		}
 		return nil
