@@ -217,20 +217,23 @@ func TestConvoyWithOneThatWaitsForARow(t *testing.T) {
 	}
 }
 
-// TestConvoyThatIsSlow: who has waited too long takes along who waits behind it.
+// TestConvoyThatIsSlow: who has waited too long takes along who else waits.
 func TestConvoyThatIsSlow(t *testing.T) {
 	t.Parallel()
 	s := convoys(t)
-	s.convoy.patience = time.Second
 	busy(t, s)
-	errs := make(chan error, 3)
-	for i := range 3 {
-		go func() { errs <- s.batch(t.Context(), word(strconv.Itoa(i))) }()
-		waits(t, s, i+1)
+	others := []*job{{all: word("1")}, {all: word("2")}}
+	for _, j := range others {
+		if s.convoy.leads(j) {
+			t.Fatal("there is a lane")
+		}
 	}
-	for range 3 {
-		if err := <-errs; err != nil {
-			t.Error(err)
+	if err := s.batch(t.Context(), word("0")); err != nil {
+		t.Error(err)
+	}
+	for _, j := range others {
+		if <-j.ready; j.err != nil || j.leads || j.alone {
+			t.Errorf("%+v", j)
 		}
 	}
 	if list, transactions := words(t, s); !slices.Equal(list, []string{"0", "1", "2"}) || transactions != 1 {
