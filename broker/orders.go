@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"container/heap"
 	"encoding/json"
 	"net/url"
@@ -71,11 +70,12 @@ type pending struct {
 
 // body reads what bytes wrote.
 func (o *Order) body() (*body, error) {
-	line, state, _ := bytes.Cut(o.Body, []byte{'\n'})
-	bd := body{State: state}
-	if err := json.Unmarshal(line, &bd); err != nil {
+	var bd body
+	state, err := connector.UnmarshalBefore(o.Body, &bd)
+	if err != nil {
 		return nil, errUnreadable
 	}
+	bd.State = state
 	return &bd, nil
 }
 
@@ -91,14 +91,7 @@ func (bd *body) tried(n int) *body {
 
 // bytes is a line of JSON, and the state after it.
 func (bd *body) bytes() []byte {
-	raw, err := json.Marshal(bd)
-	if err != nil { // no field can fail
-		panic(err)
-	}
-	if bd.State == nil {
-		return raw
-	}
-	return append(append(slices.Grow(raw, 1+len(bd.State)), '\n'), bd.State...)
+	return connector.MarshalBefore(bd, bd.State)
 }
 
 // show makes a step the one that the page shows.

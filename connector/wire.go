@@ -1,9 +1,30 @@
 package connector
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
+
+// MarshalBefore writes v, of which no field can fail, as a line of JSON before what is
+// long: that is not looked through whenever v is read. nil is nothing.
+func MarshalBefore(v any, long []byte) []byte {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	if long == nil {
+		return raw
+	}
+	return append(append(slices.Grow(raw, 1+len(long)), '\n'), long...)
+}
+
+// UnmarshalBefore reads what MarshalBefore wrote.
+func UnmarshalBefore(raw []byte, v any) (long []byte, err error) {
+	line, long, _ := bytes.Cut(raw, []byte{'\n'})
+	return long, json.Unmarshal(line, v)
+}
 
 // MarshalStep writes a step so that any node can read it again.
 func MarshalStep(s Step) ([]byte, error) {

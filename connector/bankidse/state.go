@@ -59,19 +59,7 @@ func (c *Connector) read(raw []byte) (*state, error) {
 	return &s, nil
 }
 
-// bytes writes the state; no field of it can fail. The answer is long, and begins
-// on a line of its own, so that it is not looked through each time.
-func (s *state) bytes() []byte {
-	raw, err := json.Marshal(s)
-	if err != nil {
-		panic(err)
-	}
-	if s.Answer != nil {
-		raw = append(slices.Grow(raw, 1+len(s.Answer)), '\n')
-		raw = append(raw, s.Answer...)
-	}
-	return raw
-}
+func (s *state) bytes() []byte { return connector.MarshalBefore(s, s.Answer) }
 
 // keep makes a completed order's answer one that is stored: a line of JSON
 // without the proofs, which are long, and a line for each of them. Proofs that

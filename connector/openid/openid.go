@@ -5,7 +5,6 @@
 package openid
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -16,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -195,25 +193,15 @@ type state struct {
 	Asks    bool `json:"asks,omitempty"`    // confirmed; the person must say there that it was them
 }
 
-// bytes writes the state. The answer is long, and begins on a line of its own, so
-// that it is not looked through each time.
 func (s *state) bytes() []byte {
-	raw, err := json.Marshal(s)
-	if err != nil { // no field can fail
-		panic(err)
-	}
-	if s.Answer != nil {
-		raw = append(slices.Grow(raw, 1+len(s.Answer)), '\n')
-		raw = append(raw, s.Answer...)
-	}
-	return raw
+	return connector.MarshalBefore(s, s.Answer)
 }
 
 // readState reads what bytes wrote.
 func readState(raw []byte) (*state, error) {
 	var s state
-	line, answer, _ := bytes.Cut(raw, []byte{'\n'})
-	if err := json.Unmarshal(line, &s); err != nil || s.Login == nil {
+	answer, err := connector.UnmarshalBefore(raw, &s)
+	if err != nil || s.Login == nil {
 		return nil, errors.New("stored state of an OpenID login is not readable")
 	}
 	s.Answer = answer
