@@ -52,7 +52,7 @@ func (w *world) session(id string) *broker.Session {
 // later lets time pass on the clock of a bubble, where that takes none, until all is
 // done that was due. Outside of a bubble it panics.
 func later(d time.Duration) {
-	time.Sleep(d)
+	time.Sleep(d) // of the bubble
 	synctest.Wait()
 }
 

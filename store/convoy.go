@@ -16,7 +16,7 @@ import (
 
 const (
 	maxConvoy = 32                     // changes that go to PostgreSQL together
-	longest   = 20 * time.Second       // that they may take
+	longest   = 20 * time.Second       // that they may take, or a query that several wait for
 	patience  = 100 * time.Millisecond // for which a change waits for others, and changes that go together for a lock
 )
 

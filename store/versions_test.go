@@ -52,6 +52,16 @@ func (s *shelf) seen(t *testing.T, want ...[]string) {
 	}
 }
 
+// justAsked asks a shelf, so that whoever comes next has to wait.
+func justAsked(t *testing.T, s *shelf) *versions {
+	t.Helper()
+	v := &versions{read: s.read}
+	if _, err := v.of(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 func TestVersionsAreReadTogether(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -126,10 +136,7 @@ func TestVersionsOfOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &shelf{}
-		v := &versions{read: s.read}
-		if _, err := v.of(t.Context(), "1"); err != nil {
-			t.Fatal(err)
-		}
+		v := justAsked(t, s)
 		ctx, leave := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { // the first of those who wait leaves
@@ -165,10 +172,7 @@ func TestVersionsEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &shelf{}
-		v := &versions{read: s.read}
-		if _, err := v.of(t.Context(), "1"); err != nil {
-			t.Fatal(err)
-		}
+		v := justAsked(t, s)
 		s.hold = make(chan struct{})
 		start := time.Now()
 		if _, err := v.of(t.Context(), "2"); !errors.Is(err, context.DeadlineExceeded) {
