@@ -9,10 +9,12 @@ import (
 	"crypto/rsa"
 	_ "crypto/sha256" // RS256 and the like
 	_ "crypto/sha512"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"math/big"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // Algorithms of signatures, and there are no others (§3). EdDSA is Ed25519.
@@ -116,17 +118,28 @@ func sign(alg string, key crypto.Signer, input string) ([]byte, error) {
 	if s.curve == nil {
 		return sig, nil
 	}
-	var both struct{ R, S *big.Int }
-	if _, err := asn1.Unmarshal(sig, &both); err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
-	}
-	if max(both.R.BitLen(), both.S.BitLen()) > 8*s.size || both.R.Sign() <= 0 || both.S.Sign() <= 0 {
+	both := make([]byte, 2*s.size)
+	if !numbers(sig, both[:s.size], both[s.size:]) {
 		return nil, errors.New("sign: signature outside its curve")
 	}
-	sig = make([]byte, 2*s.size)
-	both.R.FillBytes(sig[:s.size])
-	both.S.FillBytes(sig[s.size:])
-	return sig, nil
+	return both, nil
+}
+
+// numbers reads the two numbers of an ECDSA signature in ASN.1 (RFC 3279
+// section 2.2.3), which are positive, and writes them at the ends of r and s.
+func numbers(sig, r, s []byte) bool {
+	in, both := cryptobyte.String(sig), cryptobyte.String(nil)
+	if !in.ReadASN1(&both, asn1.SEQUENCE) || !in.Empty() {
+		return false
+	}
+	for _, into := range [][]byte{r, s} {
+		var n []byte // without leading zeros
+		if !both.ReadASN1Integer(&n) || n[0] == 0 || len(n) > len(into) {
+			return false
+		}
+		copy(into[len(into)-len(n):], n)
+	}
+	return both.Empty()
 }
 
 // verify checks such a signature. The key fits.

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -336,15 +335,16 @@ func Thumbprint(key crypto.PublicKey) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }
 
-// write makes an object of members whose values are plain ASCII.
+// write makes an object of members that are visible ASCII without quotes and
+// backslashes.
 func write(list []member) []byte {
-	out := []byte{'{'}
+	out := append(make([]byte, 0, 128), '{')
 	for i, m := range list {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(strconv.AppendQuote(out, m.name), ':')
-		out = strconv.AppendQuote(out, m.value)
+		out = append(append(append(out, '"'), m.name...), `":"`...)
+		out = append(append(out, m.value...), '"')
 	}
 	return append(out, '}')
 }

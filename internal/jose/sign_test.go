@@ -1,9 +1,11 @@
 package jose
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"encoding/hex"
+	"io"
 	"strings"
 	"testing"
 )
@@ -45,3 +47,41 @@ func TestSignaturesOnCurvesAreThoseOfRFC6979(t *testing.T) {
 		})
 	}
 }
+
+// A signer that is not Go's writes what it likes.
+func TestSignatureOfForeignSigner(t *testing.T) {
+	t.Parallel()
+	full, zeros := strings.Repeat("81", 32), strings.Repeat("00", 31)
+	for name, c := range map[string]struct{ der, want string }{
+		"short numbers":           {"3006" + "020101" + "02017f", zeros + "01" + zeros + "7f"},
+		"a zero before the sign":  {"3008" + "02020080" + "020200ff", zeros + "80" + zeros + "ff"},
+		"numbers of the size":     {"3046" + "022100" + full + "022100" + full, full + full},
+		"zero":                    {"3006" + "020100" + "020101", ""},
+		"negative":                {"3006" + "020101" + "0201ff", ""},
+		"a zero that is too much": {"3007" + "02020001" + "020101", ""},
+		"longer than the curve":   {"3027" + "022201" + "00" + full + "020101", ""},
+		"one number":              {"3003" + "020101", ""},
+		"three numbers":           {"3009" + "020101" + "020101" + "020101", ""},
+		"more behind":             {"3006" + "020101" + "020101" + "00", ""},
+		"nothing":                 {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			der, err := hex.DecodeString(c.der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sig, err := sign(ES256, scripted(der), "sample")
+			if got := hex.EncodeToString(sig); got != c.want || (err == nil) != (c.want != "") {
+				t.Errorf("%s, %v", got, err)
+			}
+		})
+	}
+}
+
+// scripted is a signer whose signature is known.
+type scripted []byte
+
+func (scripted) Public() crypto.PublicKey { return nil }
+
+func (s scripted) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return s, nil }
