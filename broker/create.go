@@ -177,11 +177,7 @@ func (b *Broker) Session(ctx context.Context, account string, env eid.Environmen
 
 // ByRef reads the session whose order an upstream calls so.
 func (b *Broker) ByRef(ctx context.Context, account string, env eid.Environment, e eid.EID, ref connector.Ref) (*Session, error) {
-	id, err := b.c.Store.Find(ctx, e, env, ref)
-	if err != nil {
-		return nil, err
-	}
-	o, err := b.c.Store.Order(ctx, id)
+	o, err := b.c.Store.Find(ctx, e, env, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -311,11 +307,7 @@ func (b *Broker) deadline(s *Session, now time.Time, idle time.Duration) time.Ti
 // Upstream reads the session whose order an upstream calls so, whoever's it
 // is: for the sandbox, whose simulators know nothing else.
 func (b *Broker) Upstream(ctx context.Context, env eid.Environment, e eid.EID, ref string) (*Session, *Spec, error) {
-	id, err := b.c.Store.Find(ctx, e, env, connector.Ref(ref))
-	if err != nil {
-		return nil, nil, err
-	}
-	o, err := b.c.Store.Order(ctx, id)
+	o, err := b.c.Store.Find(ctx, e, env, connector.Ref(ref))
 	if err != nil {
 		return nil, nil, err
 	}

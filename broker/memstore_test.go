@@ -156,14 +156,11 @@ func (m *memory) Notes(_ context.Context, session string) ([]broker.Note, error)
 	return append([]broker.Note{first}, m.notes[session]...), nil
 }
 
-func (m *memory) Find(_ context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (string, error) {
+func (m *memory) Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (*broker.Order, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	id, ok := m.refs[string(e)+string(env)+string(ref)]
-	if !ok {
-		return "", broker.ErrNotFound
-	}
-	return id, nil
+	id := m.refs[string(e)+string(env)+string(ref)]
+	m.mu.Unlock()
+	return m.Order(ctx, id)
 }
 
 func (m *memory) Refs(_ context.Context, session string) ([]connector.Ref, error) {

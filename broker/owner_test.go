@@ -193,11 +193,19 @@ type swap struct {
 }
 
 func (s *swap) Order(ctx context.Context, id string) (*broker.Order, error) {
-	o, err := s.Store.Order(ctx, id)
+	defer s.fire()
+	return s.Store.Order(ctx, id)
+}
+
+func (s *swap) Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (*broker.Order, error) {
+	defer s.fire()
+	return s.Store.Find(ctx, e, env, ref)
+}
+
+func (s *swap) fire() {
 	if then := s.then.Swap(nil); then != nil {
 		(*then)()
 	}
-	return o, err
 }
 
 // TestOrderChangesHands: an order that another node has taken over since it was

@@ -217,9 +217,5 @@ func (b *Broker) locate(ctx context.Context, env eid.Environment, e eid.EID, in 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
-	id, err := b.c.Store.Find(ctx, e, env, ref)
-	if err != nil {
-		return nil, err
-	}
-	return b.c.Store.Order(ctx, id)
+	return b.c.Store.Find(ctx, e, env, ref)
 }

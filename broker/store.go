@@ -41,8 +41,8 @@ type Store interface {
 	// Notes reads the timeline in order. That it was created is its first line,
 	// and the only one that no Change writes.
 	Notes(ctx context.Context, session string) ([]Note, error)
-	// Find names the order that an upstream's word belongs to; ErrNotFound.
-	Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (order string, err error)
+	// Find reads the order that an upstream calls so, with its body; ErrNotFound.
+	Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (*Order, error)
 	// Refs lists the upstream's names for the session's orders, in order of
 	// their creation.
 	Refs(ctx context.Context, session string) ([]connector.Ref, error)

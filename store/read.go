@@ -176,12 +176,22 @@ func (s *Store) alive(ctx context.Context, session string) (home, error) {
 
 // Order implements broker.Store.
 func (s *Store) Order(ctx context.Context, id string) (*broker.Order, error) {
+	return s.order(ctx, `SELECT `+orderColumns+` FROM eid_order o JOIN session s ON s.number = o.session WHERE o.id = $1`, id)
+}
+
+// Find implements broker.Store.
+func (s *Store) Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (*broker.Order, error) {
+	return s.order(ctx, `SELECT `+orderColumns+` FROM order_ref r JOIN eid_order o ON o.id = r.order_id JOIN session s ON s.number = o.session
+		WHERE r.eid = $1 AND r.environment = $2 AND r.ref = $3`, string(e), string(env), string(ref))
+}
+
+const orderColumns = `o.id, s.id, o.eid, o.environment, o.mode, o.stage, o.owner, o.fence, o.ended, o.due, o.body`
+
+func (s *Store) order(ctx context.Context, q string, args ...any) (*broker.Order, error) {
 	var o broker.Order
 	var ended, due int64
 	var sealed []byte
-	err := s.get(ctx, []any{&o.ID, &o.Session, &o.EID, &o.Environment, &o.Mode, &o.Stage, &o.Owner, &o.Fence, &ended, &due, &sealed},
-		`SELECT o.id, s.id, o.eid, o.environment, o.mode, o.stage, o.owner, o.fence, o.ended, o.due, o.body
-			FROM eid_order o JOIN session s ON s.number = o.session WHERE o.id = $1`, id)
+	err := s.get(ctx, []any{&o.ID, &o.Session, &o.EID, &o.Environment, &o.Mode, &o.Stage, &o.Owner, &o.Fence, &ended, &due, &sealed}, q, args...)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, err
 	}
@@ -266,13 +276,6 @@ func (s *Store) Notes(ctx context.Context, session string) ([]broker.Note, error
 			SELECT 0 AS n, created AS at, 'state' AS kind, 'created' AS text FROM session WHERE id = $1
 			UNION ALL SELECT n, at, kind, text FROM event WHERE session = (SELECT number FROM session WHERE id = $1)) AS lines ORDER BY n`, session)
 	return out, err
-}
-
-// Find implements broker.Store.
-func (s *Store) Find(ctx context.Context, e eid.EID, env eid.Environment, ref connector.Ref) (order string, err error) {
-	err = s.get(ctx, []any{&order}, `SELECT order_id FROM order_ref WHERE eid = $1 AND environment = $2 AND ref = $3`,
-		string(e), string(env), string(ref))
-	return order, err
 }
 
 // Refs implements broker.Store.

@@ -162,8 +162,8 @@ func TestSessionRoundTrip(t *testing.T) {
 		if err := s.Apply(t.Context(), &broker.Change{ID: n.ID, Session: n, Order: o, Refs: []connector.Ref{"r1"}}); err != nil {
 			t.Fatal(err)
 		}
-		if id, err := s.Find(t.Context(), "story", eid.Test, "r1"); err != nil || id != o.ID {
-			t.Errorf("Find = %s, %v", id, err)
+		if found, err := s.Find(t.Context(), "story", eid.Test, "r1"); err != nil || found.ID != o.ID || found.Session != n.ID || string(found.Body) != `{"a":1}` {
+			t.Errorf("Find = %+v, %v", found, err)
 		}
 		if _, err := s.Find(t.Context(), "story", eid.Live, "r1"); !errors.Is(err, broker.ErrNotFound) {
 			t.Errorf("Find in another environment = %v", err)
@@ -954,7 +954,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		}
 		for _, q := range queries.FindAllString(string(raw), -1) {
 			q = strings.Trim(q, "`")
-			for name, columns := range map[string]string{"sessionColumns": "id", "grantColumns": "g.id",
+			for name, columns := range map[string]string{"sessionColumns": "id", "orderColumns": "o.id", "grantColumns": "g.id",
 				"tokenColumns": "t.hash", "segmentColumns": "number", "statusRows": statusRows, "s.dialect.skip": "", "s.dialect.share": "", "s.dialect.clock": "1"} {
 				q = strings.ReplaceAll(q, "`+"+name+"+`", columns)
 				q = strings.ReplaceAll(q, "` + "+name+" + `", columns)
