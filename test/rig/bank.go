@@ -114,10 +114,13 @@ func (v *Visit) Return(ctx context.Context, back string) (to string, err error) 
 	if res.StatusCode != http.StatusSeeOther {
 		return "", fmt.Errorf("return: %s %.300s", res.Status, body)
 	}
-	if res, err = v.page(ctx, http.MethodGet, "", nil); err != nil {
-		return "", err
+	if to = res.Header.Get("Location"); strings.HasPrefix(to, "/") || strings.HasPrefix(to, Public) { // still ours
+		if res, err = v.page(ctx, http.MethodGet, "", nil); err != nil {
+			return "", err
+		}
+		to = res.Header.Get("Location")
 	}
-	return res.Header.Get("Location"), nil
+	return to, nil
 }
 
 // Identify runs a whole login at a bank, as idin or idin_age.
