@@ -18,7 +18,7 @@ func BenchmarkIDIN(b *testing.B) {
 	single := startBare(b).rs256(b)
 	stores(b, func(b *testing.B, name, store string) {
 		sys := rig.New(b, store, sandbox.Approve)
-		node := sys.Serve(b, one...)
+		node := serve(b, sys)
 		p := rig.NewParty(b)
 		p.Route(node)
 		for _, c := range []struct {

@@ -20,7 +20,7 @@ func BenchmarkItsme(b *testing.B) {
 		plain := startBare(b)
 		bare := plain.around(b)
 		sys := rig.New(b, store, sandbox.Approve)
-		node := sys.Serve(b, one...)
+		node := serve(b, sys)
 		p := rig.NewParty(b)
 		p.Route(node)
 		const turns, logins, at, operations = 5, 1000, 64, 4

@@ -97,7 +97,19 @@ func bare() {
 	_ = srv.Serve(l) // until it is killed
 }
 
-var one = []string{"GOMAXPROCS=1"}
+// one is a server core: no goroutine runs beside another.
+const one = "GOMAXPROCS=1"
+
+// serve starts a node, and again this program, on one core.
+func serve(b *testing.B, sys *rig.System) *rig.Node {
+	b.Helper()
+	return rig.OnOneCore(b, func() *rig.Node { return sys.Serve(b, one) })
+}
+
+func again(b *testing.B, env ...string) *rig.Process {
+	b.Helper()
+	return rig.OnOneCore(b, func() *rig.Process { return rig.Start(b, append(env, one), os.Args[0]) })
+}
 
 // A bareServer is bare in a process of its own, and a client of it.
 type bareServer struct {
@@ -108,7 +120,7 @@ type bareServer struct {
 func startBare(b *testing.B) *bareServer {
 	b.Helper()
 	addr := "127.0.0.1:" + rig.FreePort(b)
-	s := &bareServer{process: rig.Start(b, append(one, bareEnv+"="+addr), os.Args[0])}
+	s := &bareServer{process: again(b, bareEnv+"="+addr)}
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	s.get = func() error { return fetch(c, "http://"+addr) }
 	s.sign = func() error { return fetch(c, "http://"+addr+"/rs256") }
@@ -231,7 +243,7 @@ func BenchmarkLogins(b *testing.B) {
 	stores(b, func(b *testing.B, name, store string) {
 		bare := startBare(b).around(b)
 		sys := rig.New(b, store, sandbox.Approve)
-		node := sys.Serve(b, one...)
+		node := serve(b, sys)
 		p := rig.NewParty(b)
 		p.Route(node)
 		warm(b, p, 50)
@@ -296,7 +308,7 @@ func run(n, at int, f func(i int)) {
 func BenchmarkPending(b *testing.B) {
 	stores(b, func(b *testing.B, name, store string) {
 		sys := rig.New(b, store, sandbox.Approve)
-		node := sys.Serve(b, one...)
+		node := serve(b, sys)
 		p := rig.NewParty(b)
 		p.Route(node)
 		setup := func(int) {
@@ -321,7 +333,7 @@ func BenchmarkPending(b *testing.B) {
 func BenchmarkPolling(b *testing.B) {
 	sys := rig.New(b, "sqlite:"+b.TempDir()+"/e.db", sandbox.Ignore)
 	sys.Issuer.SetWindows(bankidse.Windows{Start: 10 * time.Minute}) // longer than this takes
-	node := sys.Serve(b, one...)
+	node := serve(b, sys)
 	p := rig.NewParty(b)
 	p.Route(node)
 	const n = 3000
@@ -355,7 +367,7 @@ func BenchmarkRows(b *testing.B) {
 		cost := map[int]time.Duration{}
 		for _, rows := range []int{1_000, 1_000_000} {
 			sys.Fill(b, rows)
-			node := sys.Serve(b, one...)
+			node := serve(b, sys)
 			p := rig.NewParty(b)
 			p.Route(node)
 			warm(b, p, 100)

@@ -248,7 +248,7 @@ func BenchmarkOIDC(b *testing.B) {
 	var onSQLite time.Duration
 	stores(b, func(b *testing.B, name, db string) {
 		addr := "127.0.0.1:" + rig.FreePort(b)
-		node := rig.Start(b, append(one, providerEnv+"="+addr, storeEnv+"="+db), os.Args[0])
+		node := again(b, providerEnv+"="+addr, storeEnv+"="+db)
 		h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}, Timeout: 20 * time.Second}
 		c := &client{base: "http://" + addr, http: h, id: jose.RS256}
 		discovery := c.base + oidc.Root + "/.well-known/openid-configuration"
