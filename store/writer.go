@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"runtime"
@@ -81,10 +82,18 @@ const (
 type writer struct {
 	db    *sql.DB
 	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
+	execs map[string]execer    // by their texts: those that return no rows
+	reads map[string]*sql.Stmt // and those that do
+	args  []driver.NamedValue  // of the statement that runs
 	jobs  chan *job
 	done  chan struct{}
 	hold  sync.Mutex // held while the goroutine uses the connection
+}
+
+// An execer is a statement of the driver.
+type execer interface {
+	driver.Stmt
+	driver.StmtExecContext
 }
 
 type job struct {
@@ -99,7 +108,7 @@ type job struct {
 }
 
 func newWriter(db *sql.DB) *writer {
-	w := &writer{db: db, stmts: map[string]*sql.Stmt{}, jobs: make(chan *job, maxGroup), done: make(chan struct{})}
+	w := &writer{db: db, execs: map[string]execer{}, reads: map[string]*sql.Stmt{}, jobs: make(chan *job, maxGroup), done: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -143,11 +152,18 @@ func (w *writer) release() {
 func (w *writer) acquire() { w.hold.Unlock() }
 
 func (w *writer) drop() {
-	for _, st := range w.stmts {
+	for _, st := range w.reads {
 		_ = st.Close() // the connection goes with it
 	}
-	clear(w.stmts)
+	clear(w.reads)
 	if w.conn != nil {
+		_ = w.conn.Raw(func(any) error {
+			for _, st := range w.execs {
+				_ = st.Close() // likewise
+			}
+			return nil
+		})
+		clear(w.execs)
 		_ = w.conn.Close() // given back to the pool
 		w.conn = nil
 	}
@@ -284,24 +300,62 @@ func (w *writer) begin() (err error) {
 }
 
 func (w *writer) stmt(q string) (*sql.Stmt, error) {
-	if st := w.stmts[q]; st != nil {
+	if st := w.reads[q]; st != nil {
 		return st, nil
 	}
 	st, err := w.conn.PrepareContext(context.Background(), q)
 	if err == nil {
-		w.stmts[q] = st
+		w.reads[q] = st
 	}
 	return st, err
 }
 
-func (w *writer) exec(q string, args ...any) (int64, error) {
-	st, err := w.stmt(q) //nolint:sqlclosecheck // it stays for the next time
-	if err != nil {
-		return 0, err
+// exec runs a statement that returns no rows, past database/sql: what that does to
+// share connections takes as long as a short statement.
+func (w *writer) exec(q string, args ...any) (changed int64, err error) {
+	err = w.conn.Raw(func(conn any) error {
+		st, err := w.prepared(conn, q)
+		if err != nil {
+			return err
+		}
+		if err := w.take(args); err != nil {
+			return err
+		}
+		r, err := st.ExecContext(context.Background(), w.args) // a statement that has begun is finished: its group depends on it
+		if err == nil {
+			changed, err = r.RowsAffected()
+		}
+		return err
+	})
+	return changed, err
+}
+
+func (w *writer) prepared(conn any, q string) (execer, error) {
+	if st := w.execs[q]; st != nil {
+		return st, nil
 	}
-	r, err := st.Exec(args...) //nolint:noctx // a statement that has begun is finished: its group depends on it
+	st, err := conn.(driver.ConnPrepareContext).PrepareContext(context.Background(), q)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return r.RowsAffected()
+	w.execs[q] = st.(execer)
+	return w.execs[q], nil
+}
+
+// take makes arguments those of the next statement.
+func (w *writer) take(args []any) (err error) {
+	w.args = w.args[:0]
+	for i, v := range args {
+		switch n := v.(type) {
+		case string, int64, []byte: // as it is
+		case int:
+			v = int64(n)
+		default:
+			if v, err = driver.DefaultParameterConverter.ConvertValue(v); err != nil {
+				return fmt.Errorf("argument %d: %w", i+1, err)
+			}
+		}
+		w.args = append(w.args, driver.NamedValue{Ordinal: i + 1, Value: v})
+	}
+	return nil
 }
