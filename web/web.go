@@ -18,6 +18,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/language"
+
+	"eidgate/internal/gzipped"
 )
 
 //go:embed static locale templates
@@ -73,7 +75,7 @@ func (s *Static) add(name string, body []byte) string {
 	ext := path.Ext(name)
 	sum := sha256.Sum256(body)
 	p := "/static/" + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(sum[:6]) + ext
-	s.byPath[p] = asset{body, compress(body), mime.TypeByExtension(ext)}
+	s.byPath[p] = asset{body, gzipped.Bytes(body), mime.TypeByExtension(ext)}
 	return p
 }
 

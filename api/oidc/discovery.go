@@ -8,16 +8,19 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"eidgate/api/claims"
+	"eidgate/internal/gzipped"
 	"eidgate/relying"
 )
 
 // A document is written once.
 type document struct {
-	body []byte
-	etag string
+	body   []byte
+	etag   string
+	packed []byte // the same, compressed; nil where it is not worth it
 }
 
 // What is served of each kind of algorithm (§10).
@@ -89,7 +92,7 @@ func (p *Provider) describe() (document, error) {
 		{Name: "dpop_signing_alg_values_supported", Value: proofAlgs},
 	}, more...).MarshalJSON()
 	sum := sha256.Sum256(body)
-	return document{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}, err
+	return document{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`, gzipped.Bytes(body)}, err
 }
 
 func (p *Provider) serveDiscovery(w http.ResponseWriter, r *http.Request) {
@@ -98,7 +101,7 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 
 func (p *Provider) serveKeys(w http.ResponseWriter, r *http.Request) {
 	body, etag := p.c.Keys().JWKS()
-	p.public(w, r, document{body, etag})
+	p.public(w, r, document{body: body, etag: etag})
 }
 
 // everybodys are the headers of what everybody may have and keep for an hour.
@@ -111,6 +114,13 @@ func (p *Provider) public(w http.ResponseWriter, r *http.Request, d document) {
 	}
 	h := w.Header()
 	maps.Copy(h, everybodys)
+	if d.packed != nil {
+		h.Add("Vary", "Accept-Encoding")
+		if gzipped.Taken(r) {
+			h.Set("Content-Encoding", "gzip")
+			d.body, d.etag = d.packed, strings.TrimSuffix(d.etag, `"`)+`-gzip"`
+		}
+	}
 	h.Set("ETag", d.etag)
 	for _, about := range []string{"If-None-Match", "If-Match", "Range"} {
 		if r.Header[about] != nil {

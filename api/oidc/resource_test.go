@@ -346,23 +346,38 @@ func TestDiscovery(t *testing.T) {
 		}
 	})
 	w.in(t, "OP-JWKS-03 OP-HTTP-10 copies", func(t *testing.T) {
-		for _, path := range []string{at, at + "/jwks"} {
-			y := w.send("GET", path, http.Header{"Origin": {"https://any.example"}}, nil)
+		tags := map[string]bool{}
+		for _, c := range []struct{ path, takes, has string }{{at, "identity", ""}, {at, "br, gzip", "gzip"}, {at + "/jwks", "identity", ""}, {at + "/jwks", "gzip", ""}} {
+			as := func(name, value string) http.Header {
+				return http.Header{"Accept-Encoding": {c.takes}, name: {value}}
+			}
+			y := w.send("GET", c.path, as("Origin", "https://any.example"), nil)
 			if y.header.Get("Cache-Control") != "public, max-age=3600" || y.header.Get("Access-Control-Allow-Origin") != "*" || y.header.Get("ETag") == "" {
 				t.Errorf("%v", y.header)
 			}
+			if y.header.Get("Content-Encoding") != c.has || y.header.Get("Content-Length") != strconv.Itoa(len(y.body)) || c.path == at && y.header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%s for whoever takes %s: %v", c.path, c.takes, y.header)
+			}
 			tag := y.header.Get("ETag")
+			tags[tag] = true
 			for _, known := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
-				if z := w.send("GET", path, http.Header{"If-None-Match": {known}}, nil); z.status != http.StatusNotModified || z.body != "" {
+				if z := w.send("GET", c.path, as("If-None-Match", known), nil); z.status != http.StatusNotModified || z.body != "" {
 					t.Errorf("%s: %d", known, z.status)
 				}
 			}
-			if z := w.send("GET", path, http.Header{"If-None-Match": {`"other"`}}, nil); z.status != 200 || z.body != y.body || z.header.Get("Content-Length") != strconv.Itoa(len(y.body)) {
+			if z := w.send("GET", c.path, as("If-None-Match", `"other"`), nil); z.status != 200 || z.body != y.body || z.header.Get("Content-Encoding") != c.has {
 				t.Errorf("another copy: %d %v", z.status, z.header)
 			}
-			if z := w.send("HEAD", path, nil, nil); z.status != 200 || z.body != "" {
-				t.Errorf("HEAD is %d", z.status)
+			if z := w.send("HEAD", c.path, as("Origin", "https://any.example"), nil); z.status != 200 || z.body != "" || z.header.Get("Content-Length") != strconv.Itoa(len(y.body)) {
+				t.Errorf("HEAD is %d %v", z.status, z.header)
 			}
+		}
+		if len(tags) != 3 {
+			t.Errorf("what differs has one tag: %v", tags)
+		}
+		clear, packed := w.send("GET", at, http.Header{"Accept-Encoding": {"identity"}}, nil), w.send("GET", at, nil, nil) // which the client opens
+		if packed.body != clear.body || !strings.HasSuffix(packed.header.Get("ETag"), `-gzip"`) {
+			t.Errorf("compressed it is another document: %q", packed.body)
 		}
 	})
 	w.in(t, "OP-JWKS-04 other secrets are not among the keys", func(t *testing.T) {
