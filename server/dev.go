@@ -96,7 +96,7 @@ func Dev(ctx context.Context, o DevOptions) error {
 	sims.decisions.Lookup, sims.decisions.Returns = c.lookup, c.returns
 	ctl, err := control.New(control.Config{Clock: sims.clock, People: sims.people, Decisions: sims.decisions, Recorder: sims.recorder,
 		Faults: sims.faults, BankIDSE: sims.bankidse, IDIN: sims.idin, AgeChecked: sims.age, Itsme: sims.itsme, BankIDNO: sims.bankidno, MitID: sims.mitid,
-		Sessions: &sessions{c, at.urls["public"]}, Mailbox: box, Stop: ctx.Done(), Roots: roots, CA: at.ca.pem()})
+		Sessions: &sessions{c, at.urls["public"]}, Issuers: at.urls["issuers"], Mailbox: box, Stop: ctx.Done(), Roots: roots, CA: at.ca.pem()})
 	if err != nil {
 		return err
 	}

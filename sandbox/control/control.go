@@ -110,6 +110,7 @@ type Config struct {
 	MitID      *mitid.Simulator
 	AgeChecked *agechecked.Simulator
 	Sessions   Sessions // nil where the simulators run alone
+	Issuers    string   // address of the eIDs
 	Mailbox    Mailbox
 	Stop       <-chan struct{} // closed when pages that listen must let go
 	Roots      *x509.CertPool  // what decide trusts; nil for the system's

@@ -72,6 +72,9 @@ func (x *control) decideURL(r *http.Request) (any, error) {
 	if !strings.HasPrefix(in.StartURL, "http://") && !strings.HasPrefix(in.StartURL, "https://") {
 		return nil, badInput{errors.New("start_url is no http address"), "it is what a relying party would send its browser to"}
 	}
+	if strings.HasPrefix(in.StartURL, x.Issuers+"/") { // as v3 names for itsme: nothing in it says whose login it is
+		return nil, badInput{errors.New("start_url is an eID's own address"), "the answer that names it has the session's id, too: POST /sandbox/v1/sessions/{id}/decide"}
+	}
 	return x.play(r.Context(), in, "")
 }
 

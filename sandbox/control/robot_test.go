@@ -114,6 +114,7 @@ func TestDecideFromTheParty(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"start_url":"ftp://x/","outcome":"approve"}`:                                                                                "no http address",
 		`{"start_url":"http://127.0.0.1:1/","outcome":"approve"}`:                                                                     "is the relying party running",
+		`{"start_url":"` + w.URLs["issuers"] + `/itsme/v2/authorization?request=r","outcome":"approve"}`:                              "sessions/{id}/decide",
 		`{"start_url":"` + page + `","outcome":"ignore"}`:                                                                             "never ends",
 		`{"start_url":"` + page + `","outcome":"win"}`:                                                                                "none of approve",
 		`{"start_url":"` + page + `","outcome":"approve","device":"fax"}`:                                                             "neither same nor other",
