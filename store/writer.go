@@ -162,7 +162,7 @@ func (w *writer) drop() {
 				_ = st.Close() // likewise
 			}
 			return nil
-		})
+		}) // fails where the connection has gone already
 		clear(w.execs)
 		_ = w.conn.Close() // given back to the pool
 		w.conn = nil
